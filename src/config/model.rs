@@ -1,0 +1,356 @@
+//! The effective configuration: what the rest of the program reads.
+//!
+//! Every value here is validated and has its default filled in, so no other room checks a range or parses a unit.
+//! Nothing here knows YAML; `raw` does, and `validate` turns one into the other. A `Config` never changes: a reload
+//! makes a new one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use super::secret::Secret;
+use crate::verdict::pack::Pack;
+
+/// The whole of `keyweir.yaml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listeners, limits and shutdown.
+    pub server: Server,
+    /// Application and access log.
+    pub log: Log,
+    /// Who may use the keys.
+    pub clients: Clients,
+    /// The keys files, absolute or relative to the working directory (already joined with the configuration's folder).
+    pub keys_files: Vec<KeysFile>,
+    /// Index in `pools` of the pool that owns unprefixed paths.
+    pub default_pool: Option<usize>,
+    /// Pools in the order of the file.
+    pub pools: Vec<Pool>,
+}
+
+/// `server:`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The proxy's own listeners and what belongs to them.
+    pub proxy: Proxy,
+    /// The admin listener.
+    pub admin: Admin,
+    /// The Prometheus listener.
+    pub metrics: Metrics,
+    /// Worker threads of the proxy service, at least 1 (`auto` is resolved).
+    pub threads: usize,
+    /// Bounds on what clients may do.
+    pub limits: Limits,
+    /// How long running streams may go on after SIGTERM.
+    pub grace: Duration,
+}
+
+/// `server.proxy:`
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// Older balancers' endpoints on the proxy listener too.
+    pub status_endpoints: bool,
+    /// Allowed CORS origins.
+    pub cors: Cors,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `server.proxy.cors.origins`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// No CORS headers at all.
+    Off,
+    /// `["*"]`
+    Any,
+    /// Exact origins.
+    List(Vec<String>),
+}
+
+/// One listening address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub address: Address,
+    /// TLS files; `None` = plain text (HTTP/1.1 and cleartext HTTP/2).
+    pub tls: Option<Tls>,
+}
+
+/// TCP or unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `127.0.0.1:8080`, `[::]:8080`
+    Tcp(SocketAddr),
+    /// `unix:PATH`
+    Unix(PathBuf),
+}
+
+/// PEM files of a TLS listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// `server.admin:`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where.
+    pub listen: Listen,
+    /// The admin bearer token; `None` = one is made at the first run.
+    pub token: Option<Secret>,
+    /// Extra `Host` values accepted.
+    pub hosts: Vec<String>,
+    /// Non-loopback without TLS is accepted.
+    pub plaintext: bool,
+}
+
+/// `server.metrics:`
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Where.
+    pub listen: Listen,
+    /// Bearer token asked of the scraper; `None` = open.
+    pub token: Option<Secret>,
+}
+
+/// `server.limits:`
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bodies up to this size (bytes) are held in memory and can be replayed.
+    pub buffer: usize,
+    /// Largest body at all (bytes), `>= buffer`.
+    pub body: usize,
+    /// Largest request head (bytes).
+    pub headers: usize,
+    /// Time for a whole request head.
+    pub header_timeout: Duration,
+    /// Time between two pieces of a request body.
+    pub body_timeout: Duration,
+    /// Idle time of a client connection between requests.
+    pub keepalive: Duration,
+    /// Client connections at once.
+    pub connections: usize,
+    /// Client connections at once from one address; 0 = no limit.
+    pub connections_per_ip: usize,
+    /// Requests at once.
+    pub in_flight: usize,
+    /// Bytes per second a client must read; 0 = no limit.
+    pub min_send_rate: usize,
+}
+
+/// `log:`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Most talkative level written.
+    pub level: log::LevelFilter,
+    /// Line format of the application log.
+    pub format: LogFormat,
+    /// Where access lines go.
+    pub access: AccessLog,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// `log.access`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Standard output.
+    Stdout,
+    /// None.
+    Off,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// `clients:`
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Requests without a token are served.
+    pub anonymous: bool,
+    /// Configured tokens.
+    pub tokens: Vec<ClientToken>,
+}
+
+/// One entry of `clients.tokens`.
+#[derive(Debug, Clone)]
+pub struct ClientToken {
+    /// Shown in logs.
+    pub name: String,
+    /// The token itself.
+    pub token: Secret,
+    /// The client is told which key served it.
+    pub reveal_key: bool,
+}
+
+/// One keys file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysFile {
+    /// Where.
+    pub path: PathBuf,
+    /// Pool of formats that name none.
+    pub pool: Option<String>,
+}
+
+/// One entry of `pools:`.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// `[a-z0-9][a-z0-9-]*`
+    pub name: String,
+    /// A disabled pool is routed to nobody.
+    pub enabled: bool,
+    /// The provider's pack.
+    pub provider: &'static Pack,
+    /// Upstream base URLs, at least one.
+    pub targets: Vec<Target>,
+    /// Path prefixes, each starting with `/` and not ending with one.
+    pub paths: Vec<String>,
+    /// Which routes are open.
+    pub routes: Routes,
+    /// Round robin starts at this key.
+    pub start_index: usize,
+    /// Bounds on attempts.
+    pub retry: Retry,
+    /// What a failure costs.
+    pub blacklist: Blacklist,
+    /// Per-attempt and per-request deadlines.
+    pub timeouts: Timeouts,
+    /// Headers added upstream.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
+    pub per_key_metrics: PerKeyMetrics,
+}
+
+/// One upstream base URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// `https`
+    pub tls: bool,
+    /// Host name or IP literal without brackets.
+    pub host: String,
+    /// Port, the scheme's default filled in.
+    pub port: u16,
+    /// Path that takes the place of the client's `/v1`; never ends with `/`; `/v1` when the URL had none.
+    pub path: String,
+    /// Share of requests, at least 1.
+    pub weight: usize,
+}
+
+impl Target {
+    /// The value of the `Host` header: the port only where it is not the scheme's default.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+/// `routes:` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routes {
+    /// The inference routes of contract §2.
+    Inference,
+    /// Globs over the path behind the pool's prefix, without `/v1` (`["*"]` = everything).
+    Globs(Vec<String>),
+}
+
+/// `retry:` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts whose failure is not certainly a key's fault, the first included; at least 1.
+    pub attempts: u32,
+    /// Attempts in all, certain key verdicts included; `>= attempts`.
+    pub key_attempts: u32,
+    /// No attempt starts later than this after the request's start.
+    pub deadline: Duration,
+}
+
+/// `blacklist:` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blacklist {
+    /// Consecutive uncertain failures before a key rests; at least 1.
+    pub threshold: u32,
+    /// Rest where the provider states no time.
+    pub cooldown: Duration,
+    /// Cap of escalation (never of a time the provider stated).
+    pub max_cooldown: Duration,
+    /// Whom a 5xx blames.
+    pub on_5xx: On5xx,
+    /// A rule may disable a key; `false` rests it instead.
+    pub permanent: bool,
+}
+
+/// `blacklist.on_5xx`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On5xx {
+    /// Fault attribution decides.
+    Attribute,
+    /// The key.
+    Key,
+    /// Nobody.
+    Never,
+}
+
+/// `timeouts:` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP and TLS handshakes together.
+    pub connect: Duration,
+    /// From the request's last byte to the answer's head.
+    pub first_byte: Duration,
+    /// How long a stream is held for its first event.
+    pub hold: Duration,
+    /// Between two pieces of an answer's body.
+    pub idle: Duration,
+    /// The whole attempt.
+    pub total: Duration,
+}
+
+/// `metrics.per_key` of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerKeyMetrics {
+    /// On up to 1,000 keys.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// One key of a keys file, validated.
+#[derive(Debug, Clone)]
+pub struct KeySpec {
+    /// The key's text: visible ASCII, no spaces.
+    pub key: Secret,
+    /// Unique in the pool; a fingerprint where the file names none.
+    pub name: String,
+    /// Keys of one account share quota.
+    pub account: Option<String>,
+    /// Share of requests, at least 1.
+    pub weight: u32,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Headers added upstream for this key.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Switched off in the file.
+    pub disabled: bool,
+}
+
+/// The keys of every pool, in the order of `Config::pools`.
+pub type Keys = Vec<Vec<KeySpec>>;

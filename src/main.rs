@@ -1,0 +1,3 @@
+//! The `keyweir` binary.
+
+fn main() {}
