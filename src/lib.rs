@@ -3,5 +3,7 @@
 //! The rooms, top to bottom; nothing imports anything above itself:
 
 pub mod config;
+pub mod pool;
+pub mod upstream;
 pub mod mock;
 pub mod verdict;
