@@ -2,8 +2,11 @@
 //!
 //! The rooms, top to bottom; nothing imports anything above itself:
 
-pub mod config;
-pub mod pool;
+pub mod proxy;
 pub mod upstream;
-pub mod mock;
+pub mod keypool;
+pub mod pool;
 pub mod verdict;
+pub mod telemetry;
+pub mod mock;
+pub mod config;
