@@ -4,4 +4,5 @@
 
 pub mod config;
 pub mod mock;
+pub mod telemetry;
 pub mod verdict;
