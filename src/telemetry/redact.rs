@@ -29,7 +29,10 @@ static SHAPES: Lazy<[(Regex, String); 4]> = Lazy::new(|| {
         ),
         // Keys by their makers' prefixes, and any run too long to be a word.
         (
-            pattern(r"\b(?:(?:sk|pk|rk|ak|ms|gsk|hf|xai|nvapi|ghp|tvly)[-_][\w.*-]{3,}|AIza[\w-]{10,}|[\w.-]{40,})"),
+            pattern(concat!(
+                r"\b(?:(?:sk|pk|rk|ak|ms|gsk|hf|xai|nvapi|ghp|tvly)[-_][A-Za-z0-9_.*-]{3,}",
+                r"|AIza[A-Za-z0-9_-]{10,}|[A-Za-z0-9_.-]{40,})"
+            )),
             BLANK.to_owned(),
         ),
     ]

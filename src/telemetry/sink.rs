@@ -102,8 +102,14 @@ impl Sink {
 
     /// Waits until everything appended before has been written or dropped; false if that took longer than the deadline.
     pub(super) fn flush(&self) -> bool {
+        self.flush_and(|_| {})
+    }
+
+    /// The order goes out together with the flush: a thread that stops must not leave a flush behind.
+    fn flush_and(&self, order: impl FnOnce(&mut Control)) -> bool {
         let deadline = Instant::now() + FLUSH_DEADLINE;
         let mut control = self.shared.control.lock();
+        order(&mut control);
         control.flushes_asked += 1;
         let mine = control.flushes_asked;
         self.shared.wake.notify_one();
@@ -123,8 +129,7 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.shared.ask(|control| control.stop = true);
-        self.flush();
+        self.flush_and(|control| control.stop = true);
     }
 }
 
