@@ -14,4 +14,4 @@ mod service;
 
 pub use metrics::metrics_router;
 pub use router::{AdminState, Reload, router};
-pub use service::{AdminApp, Peer, ServiceError, service};
+pub use service::{AdminApp, Peer, ServiceError, service, tls_settings};

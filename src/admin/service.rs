@@ -3,7 +3,6 @@
 //! The router runs in hyper on Pingora's own connection, not in a server of axum's: so TLS, unix sockets, shutdown and
 //! the hand-over of listening sockets to a new process work as they do for the proxy, and there is one set of runtimes.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,10 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use pingora::services::listening::Service;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::model::{Address, Listen, Tls};
 
@@ -34,7 +37,7 @@ const SOCKET_MODE: u32 = 0o660;
 /// Why a listener cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// A PEM file of `tls:` cannot be read.
+    /// A PEM file of `tls:` is missing or holds something else.
     #[error("{service}: cannot read the TLS file {path}: {error}")]
     TlsFile {
         /// The service's name.
@@ -42,7 +45,19 @@ pub enum ServiceError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        error: io::Error,
+        error: pem::Error,
+    },
+    /// The PEM files do not go together.
+    #[error("{service}: TLS cannot be set up with {cert} and {key}: {error}")]
+    Tls {
+        /// The service's name.
+        service: String,
+        /// The certificate chain.
+        cert: PathBuf,
+        /// The private key.
+        key: PathBuf,
+        /// Why not.
+        error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Pingora takes paths as text.
     #[error("{service}: the path {path} is not UTF-8: rename it")]
@@ -51,14 +66,6 @@ pub enum ServiceError {
         service: String,
         /// The path.
         path: PathBuf,
-    },
-    /// Pingora refuses the TLS settings.
-    #[error("{service}: TLS cannot be set up: {error}")]
-    Tls {
-        /// The service's name.
-        service: String,
-        /// Why not.
-        error: Box<pingora::Error>,
     },
 }
 
@@ -92,17 +99,29 @@ pub fn service(name: &str, listen: &Listen, router: Router) -> Result<Service<Ad
     Ok(service)
 }
 
-fn tls_settings(name: &str, tls: &Tls) -> Result<TlsSettings, ServiceError> {
-    // Pingora panics over a missing file, and only once the server starts.
-    for path in [&tls.cert, &tls.key] {
-        std::fs::File::open(path).map_err(|error| ServiceError::TlsFile {
-            service: name.to_owned(),
-            path: path.clone(),
-            error,
-        })?;
-    }
-    TlsSettings::intermediate(utf8(name, &tls.cert)?, utf8(name, &tls.key)?)
-        .map_err(|error| ServiceError::Tls { service: name.to_owned(), error })
+/// Pingora's settings for a TLS listener of the service called `name`.
+///
+/// Pingora reads the files only when the server starts, and panics over what it cannot use; so they are tried here.
+///
+/// # Errors
+///
+/// See [`ServiceError`].
+pub fn tls_settings(name: &str, tls: &Tls) -> Result<TlsSettings, ServiceError> {
+    let unreadable = |path: &Path, error| ServiceError::TlsFile { service: name.to_owned(), path: path.into(), error };
+    let certs: Vec<_> = CertificateDer::pem_file_iter(&tls.cert)
+        .and_then(Iterator::collect)
+        .and_then(|certs: Vec<_>| if certs.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(certs) })
+        .map_err(|error| unreadable(&tls.cert, error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, error))?;
+    let unusable = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let (service, cert, key) = (name.to_owned(), tls.cert.clone(), tls.key.clone());
+        ServiceError::Tls { service, cert, key, error }
+    };
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certs, key))
+        .map_err(|error| unusable(error.into()))?;
+    TlsSettings::intermediate(utf8(name, &tls.cert)?, utf8(name, &tls.key)?).map_err(|error| unusable(error))
 }
 
 fn utf8<'a>(service: &str, path: &'a Path) -> Result<&'a str, ServiceError> {

@@ -183,9 +183,9 @@ fn some_milliseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) 
 /// `TIME STATUS METHOD PATH DURATIONms name=value …`
 fn write_text(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
     write!(out, "{} {} ", Stamp(entry.time), entry.status)?;
-    word(out, &name(entry.method).to_string())?;
+    word(out, &name(entry.method).text())?;
     out.push(b' ');
-    word(out, &Capped { bytes: entry.path, max: PATH_MAX }.to_string())?;
+    word(out, &Capped { bytes: entry.path, max: PATH_MAX }.text())?;
     write!(out, " {}ms outcome={}", in_milliseconds(entry.duration), entry.outcome.as_str())?;
     if let Some(first_byte) = entry.first_byte {
         write!(out, " first_byte={}ms", in_milliseconds(first_byte))?;
@@ -202,7 +202,7 @@ fn write_text(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
     for (label, text) in texts {
         if let Some(text) = text {
             write!(out, " {label}=")?;
-            word(out, &name(text).to_string())?;
+            word(out, &name(text).text())?;
         }
     }
     entry.client.map_or(Ok(()), |client| write!(out, " client={client}"))

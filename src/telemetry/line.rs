@@ -3,6 +3,7 @@
 //! JSON strings are escaped by serde_json; on top of that [`LineSafe`] escapes what JSON allows raw but line readers
 //! and terminals act upon: DEL, the C1 controls, the Unicode line separators and the bidirectional overrides.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::time::SystemTime;
@@ -78,12 +79,19 @@ impl fmt::Display for Capped<'_> {
     }
 }
 
+impl<'a> Capped<'a> {
+    /// The text shown; borrowed in the usual case that nothing needs changing.
+    pub(super) fn text(&self) -> Cow<'a, str> {
+        match std::str::from_utf8(self.bytes) {
+            Ok(text) if text.len() <= self.max => Cow::Borrowed(text),
+            _ => Cow::Owned(self.to_string()),
+        }
+    }
+}
+
 impl Serialize for Capped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.bytes) {
-            Ok(text) if text.len() <= self.max => serializer.serialize_str(text),
-            _ => serializer.collect_str(self),
-        }
+        serializer.serialize_str(&self.text())
     }
 }
 

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use axum::routing::get;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::services::Service as _;
@@ -86,10 +84,23 @@ async fn a_unix_socket_is_for_owner_and_group() {
     timeout(HANG, serving).await.unwrap().unwrap();
 }
 
-#[test]
-fn a_missing_certificate_is_an_error_before_the_start() {
-    let tls = Tls { cert: PathBuf::from("/nonexistent/cert.pem"), key: PathBuf::from("/nonexistent/key.pem") };
+/// The message a listener with these PEM files is refused with.
+fn tls_refusal(cert: &Path, key: &Path) -> String {
+    let tls = Tls { cert: cert.to_owned(), key: key.to_owned() };
     let listen = Listen { address: Address::Tcp("127.0.0.1:0".parse().unwrap()), tls: Some(tls) };
-    let error = service("admin", &listen, Router::new()).err().unwrap();
-    assert!(error.to_string().starts_with("admin: cannot read the TLS file /nonexistent/cert.pem: "), "{error}");
+    service("admin", &listen, Router::new()).err().unwrap().to_string()
+}
+
+#[test]
+fn unusable_tls_files_are_errors_before_the_start() {
+    let missing = Path::new("/nonexistent/cert.pem");
+    let error = tls_refusal(missing, missing);
+    assert!(error.starts_with("admin: cannot read the TLS file /nonexistent/cert.pem: "), "{error}");
+
+    let no_pem = std::env::temp_dir().join(format!("keyweir-no-pem-{}", std::process::id()));
+    std::fs::write(&no_pem, "CANARY, not a certificate").unwrap();
+    let error = tls_refusal(&no_pem, &no_pem);
+    std::fs::remove_file(&no_pem).unwrap();
+    assert!(error.starts_with(&format!("admin: cannot read the TLS file {}: ", no_pem.display())), "{error}");
+    assert!(!error.contains("CANARY"), "{error}");
 }
