@@ -3,6 +3,7 @@
 //! The rooms:
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod keypool;
 pub mod mock;

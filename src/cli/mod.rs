@@ -1,0 +1,3 @@
+//! The commands: one file each. Here, and nowhere else, errors are `anyhow`'s.
+
+pub mod mock;
