@@ -90,6 +90,12 @@ impl Node {
         }
     }
 
+    /// The names of a mapping's fields.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        let entries = if let Kind::Map(entries) = &self.kind { entries.as_slice() } else { &[] };
+        entries.iter().map(|(name, _)| name)
+    }
+
     fn cost(&self) -> usize {
         1 + match &self.kind {
             Kind::Scalar(text, _) => text.len(),
