@@ -11,6 +11,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::keys::KeyId;
+use super::raw::keys::FileFormat;
 use super::secret::Secret;
 use crate::verdict::pack::Pack;
 
@@ -204,6 +206,8 @@ pub struct KeysFile {
     pub path: PathBuf,
     /// Pool of formats that name none.
     pub pool: Option<String>,
+    /// How it is written.
+    pub format: FileFormat,
 }
 
 /// One entry of `pools:`.
@@ -336,6 +340,8 @@ pub enum PerKeyMetrics {
 /// One key of a keys file, validated.
 #[derive(Debug, Clone)]
 pub struct KeySpec {
+    /// Stable over restarts and files: made of pool and key.
+    pub id: KeyId,
     /// The key's text: visible ASCII, no spaces.
     pub key: Secret,
     /// Unique in the pool; a fingerprint where the file names none.

@@ -1,0 +1,265 @@
+//! Keys files: what keys there are.
+//!
+//! Invariant: no message repeats a character of a key; a bad entry is named by file, line and place and never stops the
+//! others from being named too.
+
+mod text;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::Path;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::document;
+use super::expand::Environment;
+use super::model::{KeySpec, Keys, KeysFile};
+use super::problem::{At, Problem, Problems, Report, is_plain_word};
+use super::raw::keys::{Entry, FileFormat, Key, KeysFile as RawKeys};
+use super::raw::Named;
+use super::secret::Secret;
+use super::suggest;
+use super::tree::Position;
+use super::unbuilt;
+use super::validate::{self, Context};
+
+/// Largest keys file read.
+const MAX_FILE: u64 = 256 * 1024 * 1024;
+/// Most line numbers in one message.
+const MAX_LINES: usize = 20;
+/// Domain of key ids. Not a secret: it only keeps ids from being comparable with other programs' digests of keys.
+const ID_DOMAIN: &[u8] = b"keyweir key id 1";
+
+/// What a key is known by: an HMAC of (pool, key), which stays the same over restarts, renames and files.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// The id of a key in a pool.
+    pub fn of(pool: &str, key: &str) -> Self {
+        let mut id = [0; 16];
+        // An HMAC takes a key of any length, so this never fails.
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(ID_DOMAIN) {
+            mac.update(pool.as_bytes());
+            mac.update(&[0]);
+            mac.update(key.as_bytes());
+            for (byte, digest) in id.iter_mut().zip(mac.finalize().into_bytes()) {
+                *byte = digest;
+            }
+        }
+        Self(id)
+    }
+
+    /// The id as bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads every keys file. `pools` are the known pools in their order; `default` owns the keys of files that name none.
+pub(crate) fn load(
+    files: &[KeysFile],
+    pools: &[String],
+    default: Option<usize>,
+    env: &dyn Environment,
+) -> Result<(Keys, Vec<Problem>), Problems> {
+    let mut lots: Vec<Lot> = pools.iter().map(|pool| Lot::new(pool)).collect();
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for file in files {
+        let report = Report::for_keys(file.path.display().to_string(), pools.to_vec());
+        read_file(file, &report, &mut lots, pools, default, env);
+        let (more_errors, more_warnings) = report.finish();
+        errors.extend(more_errors);
+        warnings.extend(more_warnings);
+    }
+    if errors.is_empty() {
+        Ok((lots.into_iter().map(Lot::into_keys).collect(), warnings))
+    } else {
+        Err(Problems(errors))
+    }
+}
+
+fn read_file(
+    file: &KeysFile,
+    report: &Report,
+    lots: &mut [Lot],
+    pools: &[String],
+    default: Option<usize>,
+    env: &dyn Environment,
+) {
+    if !file.path.exists() {
+        report.warn(Position::START, "file", "does not exist; there are no keys from it");
+        return;
+    }
+    let Some(content) = document::read_text(&file.path, MAX_FILE, report) else { return };
+    let format = if file.format == FileFormat::Auto { text::format(&content) } else { file.format };
+    match format {
+        FileFormat::Auto | FileFormat::Yaml => {
+            let folder = file.path.parent().unwrap_or(Path::new(""));
+            read_yaml(&content, report, lots, &Context { folder, env });
+        }
+        FileFormat::Text => {
+            let named = |name: &String| pools.iter().position(|pool| pool == name);
+            let owner = file.pool.as_ref().map_or(default, named);
+            match owner.and_then(|index| lots.get_mut(index)) {
+                Some(lot) => text::read(&content, report, lot),
+                // An unknown pool was complained about where it is written.
+                None if file.pool.is_some() => {}
+                None => report.error(
+                    Position::START,
+                    "file",
+                    "names no pool; write keys_file: [{path: …, pool: …}], or POOL: and the keys below it as a list",
+                ),
+            }
+        }
+        FileFormat::Env | FileFormat::ModelscopeBalancer | FileFormat::ModelscopeBalance => report.error(
+            Position::START,
+            "file",
+            "this format is not built yet; write POOL: and the keys below it as a list, or one key per line",
+        ),
+    }
+    lots.iter_mut().for_each(|lot| lot.say_duplicates(report));
+}
+
+fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context<'_>) {
+    let (root, raw) = document::read::<RawKeys>(content, report, context.env);
+    let at = At::root(report, &root);
+    unbuilt::check_keys(&root, &at);
+    for name in root.names() {
+        if !lots.iter().any(|lot| lot.pool == name.text) {
+            let known = lots.iter().map(|lot| lot.pool.as_str());
+            let written = if is_plain_word(&name.text) { &name.text } else { "" };
+            at.unknown(&name.text, name.position).error(format!("no such pool; {}", suggest::among(written, known)));
+        }
+    }
+    let Some(Named(pools)) = raw else { return };
+    for (name, entries) in pools {
+        let at = at.field(&name);
+        let Some(lot) = lots.iter_mut().find(|lot| lot.pool == name) else { continue };
+        for (index, entry) in entries.into_iter().enumerate() {
+            let at = at.index(index);
+            match entry {
+                Entry::Short(key) => lot.add(key.0, None, &at, &at),
+                Entry::Long(key) => {
+                    let key_at = at.field("key");
+                    let headers = validate::headers::headers(&key.headers, &at.field("headers"), context);
+                    if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
+                        lot.add(text, Some((key, headers)), &at, &key_at);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The keys of one pool while its files are read.
+struct Lot {
+    pool: String,
+    keys: Vec<KeySpec>,
+    places: HashMap<KeyId, usize>,
+    names: HashSet<String>,
+    /// Where the current file repeats a key.
+    duplicates: Vec<Position>,
+}
+
+impl Lot {
+    fn new(pool: &str) -> Self {
+        let (keys, duplicates) = (Vec::new(), Vec::new());
+        Self { pool: pool.to_owned(), keys, places: HashMap::new(), names: HashSet::new(), duplicates }
+    }
+
+    fn add(&mut self, text: String, details: Option<(Key, Headers)>, at: &At<'_>, key_at: &At<'_>) {
+        if let Some(message) = refusal(&text) {
+            return key_at.error(message);
+        }
+        let id = KeyId::of(&self.pool, &text);
+        let disabled = details.as_ref().is_some_and(|(key, _)| key.disabled);
+        if let Some(place) = self.places.get(&id) {
+            // `disabled: true` wins wherever it is written.
+            self.keys.get_mut(*place).into_iter().for_each(|key| key.disabled |= disabled);
+            return self.duplicates.push(at.position());
+        }
+        let name = details.as_ref().and_then(|(key, _)| key.name.clone());
+        if let Some(name) = &name {
+            self.check_name(name, &text, &at.field("name"));
+        }
+        self.places.insert(id, self.keys.len());
+        self.keys.push(spec(id, text, name, details));
+    }
+
+    fn check_name(&mut self, name: &str, key: &str, at: &At<'_>) {
+        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+            at.error("a name has 1 to 64 characters and no control characters");
+        } else if name.contains(key) {
+            at.error("the name contains the key, and names are shown; write another");
+        } else if !self.names.insert(name.to_owned()) {
+            at.error("another key of this pool has this name; names are unique");
+        }
+    }
+
+    fn say_duplicates(&mut self, report: &Report) {
+        let Some(first) = self.duplicates.first().copied() else { return };
+        let count = self.duplicates.len();
+        let lines: Vec<String> = self.duplicates.iter().take(MAX_LINES).map(|at| at.line.to_string()).collect();
+        let (lines, more) = (lines.join(", "), if count > MAX_LINES { ", …" } else { "" });
+        let (duplicates, word) = (if count == 1 { "duplicate" } else { "duplicates" }, if count == 1 { "line" } else { "lines" });
+        report.warn(first, &self.pool, format!("{count} {duplicates} dropped ({word} {lines}{more})"));
+        self.duplicates.clear();
+    }
+
+    /// The keys, each with a name.
+    fn into_keys(mut self) -> Vec<KeySpec> {
+        for key in self.keys.iter_mut().filter(|key| key.name.is_empty()) {
+            // Eight digits are pleasant to read but collide among 100,000 keys; a longer piece then tells them apart.
+            let id = key.id.to_string();
+            let name = [8, 16, 32].iter().map(|length| format!("key-{}", id.get(..*length).unwrap_or(&id)));
+            key.name = name.into_iter().find(|name| self.names.insert(name.clone())).unwrap_or(id);
+        }
+        self.keys
+    }
+}
+
+type Headers = Vec<(http::HeaderName, http::HeaderValue)>;
+
+fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Key, Headers)>) -> KeySpec {
+    let (key, name) = (Secret::new(text), name.unwrap_or_default());
+    match details {
+        Some((raw, headers)) => KeySpec {
+            id,
+            key,
+            name,
+            account: raw.account,
+            weight: raw.weight,
+            priority: raw.priority,
+            headers,
+            disabled: raw.disabled,
+        },
+        None => KeySpec { id, key, name, account: None, weight: 1, priority: 0, headers: Vec::new(), disabled: false },
+    }
+}
+
+/// Why the text cannot be a key, said without repeating it.
+fn refusal(key: &str) -> Option<&'static str> {
+    let bad = key.chars().find(|c| !c.is_ascii_graphic());
+    match bad {
+        None if key.is_empty() => Some("is empty; write the key or remove the entry"),
+        None => None,
+        Some(' ') => Some("contains a space; a key is visible ASCII characters without spaces"),
+        Some('\n' | '\r') => Some("contains a line break; a key is visible ASCII characters without spaces"),
+        Some(c) if c.is_control() => Some("contains a control character; a key is visible ASCII characters without spaces"),
+        Some(_) => Some("contains a character that is not ASCII; a key is visible ASCII characters without spaces"),
+    }
+}

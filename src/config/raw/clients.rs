@@ -1,0 +1,88 @@
+//! `clients:`, `notify:` and `otlp:`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+use super::value::Headers;
+
+/// Who may use the keys.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clients {
+    /// Whoever reaches the port uses the keys, without a token.
+    pub anonymous: bool,
+    /// Allow `anonymous` on an address other than loopback.
+    pub insecure: bool,
+    /// The clients' tokens. Without any, and without `anonymous`, the first run makes one.
+    pub tokens: Vec<Token>,
+}
+
+/// One client's token and what it may do.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Shown in logs and metrics; unique.
+    pub name: String,
+    /// The token itself.
+    pub token: Secret,
+    /// Pools it may use; `[]` = all.
+    #[serde(default)]
+    pub pools: Vec<String>,
+    /// Models it may use (globs); `[]` = all.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Requests per minute.
+    pub rpm: Option<u64>,
+    /// Tokens (of text) per minute.
+    pub tpm: Option<u64>,
+    /// Requests per day.
+    pub rpd: Option<u64>,
+    /// Requests at once.
+    pub concurrency: Option<u32>,
+    /// Day (`2027-01-01`) from which it is refused.
+    pub expires: Option<String>,
+    /// How much it may spend.
+    pub budget: Option<serde_json::Value>,
+    /// Tell this client in `keyweir-key` which key served it.
+    #[serde(default)]
+    pub reveal_key: bool,
+}
+
+/// One receiver of notifications.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// Which service.
+    #[serde(rename = "type")]
+    pub kind: NotifyKind,
+    /// Its address, which usually holds a secret.
+    pub url: Secret,
+    /// Which events; `[]` = all.
+    #[serde(default)]
+    pub events: Vec<String>,
+}
+
+/// Services that take notifications.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]
+pub enum NotifyKind {
+    Webhook,
+    Slack,
+    Feishu,
+    DingTalk,
+    WeCom,
+    Telegram,
+}
+
+/// Export by OpenTelemetry.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// The collector's address.
+    pub endpoint: String,
+    /// Headers sent to it.
+    #[serde(default)]
+    pub headers: Headers,
+}

@@ -1,0 +1,137 @@
+//! Fields that are understood but not served yet.
+//!
+//! One line per field; whoever builds the feature deletes its line. A field that restricts or routes is refused, for a
+//! limit that is silently not kept is worse than none; the others only warn.
+
+use super::problem::At;
+use super::tree::{Kind, Node};
+use super::units::Time;
+
+/// What happens when the field is set to anything but its default.
+#[derive(Clone, Copy)]
+enum Effect {
+    Refuse,
+    Warn,
+}
+
+use Effect::{Refuse, Warn};
+
+/// Path (`*` = every entry), default values (nothing, `[]` and `{}` always count as default), effect.
+type Row = (&'static str, &'static [&'static str], Effect);
+
+const CONFIG: &[Row] = &[
+    ("server.proxy.status_endpoints", &["false"], Refuse),
+    ("server.admin.users", &[], Refuse),
+    ("server.limits.connections_per_ip", &["0"], Refuse),
+    ("server.limits.min_send_rate", &["0"], Warn),
+    ("store.url", &["sqlite://keyweir.db"], Warn),
+    ("store.request_log", &["errors"], Warn),
+    ("store.request_body", &["false"], Warn),
+    ("store.retention", &["7d"], Warn),
+    ("store.max_size", &["1GiB"], Warn),
+    ("store.master_key", &[], Warn),
+    ("shared_state", &[], Refuse),
+    ("keys_file.*.format", &["auto", "yaml", "text"], Refuse),
+    ("clients.tokens.*.pools", &[], Refuse),
+    ("clients.tokens.*.models", &[], Refuse),
+    ("clients.tokens.*.rpm", &[], Refuse),
+    ("clients.tokens.*.tpm", &[], Refuse),
+    ("clients.tokens.*.rpd", &[], Refuse),
+    ("clients.tokens.*.concurrency", &[], Refuse),
+    ("clients.tokens.*.expires", &[], Refuse),
+    ("clients.tokens.*.budget", &[], Refuse),
+    ("notify", &[], Warn),
+    ("otlp", &[], Warn),
+    ("pools.*.targets.*.health.every", &["30s"], Warn),
+    ("pools.*.targets.*.health.path", &[], Warn),
+    ("pools.*.priority", &["0"], Warn),
+    ("pools.*.fallback", &[], Refuse),
+    ("pools.*.select.strategy", &["round_robin"], Refuse),
+    ("pools.*.wait.max", &["0s"], Refuse),
+    ("pools.*.wait.queue", &["1000"], Warn),
+    ("pools.*.timeouts.keepalive_comment", &["0s"], Warn),
+    ("pools.*.egress", &[], Refuse),
+    ("pools.*.egress_check.every", &["1h"], Warn),
+    ("pools.*.egress_check.url", &[], Warn),
+    ("pools.*.egress_check.timeout", &["10s"], Warn),
+    ("pools.*.egress_check.max_failures", &["3"], Warn),
+    ("pools.*.egress_check.on_failure", &["rebind"], Warn),
+    ("pools.*.models.deny", &[], Refuse),
+    ("pools.*.models.alias", &[], Refuse),
+    ("pools.*.models.test", &[], Refuse),
+    ("pools.*.models.list_key", &[], Refuse),
+    ("pools.*.probe.every", &["30m"], Warn),
+    ("pools.*.probe.concurrency", &["4"], Warn),
+    ("pools.*.reactivate", &["off"], Warn),
+    ("pools.*.balance.every", &["5m"], Warn),
+    ("pools.*.balance.minimum", &["0", "0.0"], Warn),
+    ("pools.*.prices", &[], Warn),
+    ("pools.*.budget", &[], Refuse),
+    ("pools.*.rules.mode", &["enforce"], Refuse),
+    ("pools.*.rules.list", &[], Refuse),
+];
+
+const KEYS: &[Row] = &[
+    ("*.*.account", &[], Warn),
+    ("*.*.weight", &["1"], Warn),
+    ("*.*.limits", &[], Refuse),
+    ("*.*.models", &[], Refuse),
+    ("*.*.egress", &[], Refuse),
+];
+
+/// Complains about what `keyweir.yaml` asks for in vain.
+pub(crate) fn check_config(root: &Node, at: &At<'_>) {
+    check(CONFIG, root, at);
+}
+
+/// Complains about what a keys file asks for in vain.
+pub(crate) fn check_keys(root: &Node, at: &At<'_>) {
+    check(KEYS, root, at);
+}
+
+fn check(rows: &[Row], root: &Node, at: &At<'_>) {
+    for (path, defaults, effect) in rows {
+        visit(root, at, path, &mut |node, at| {
+            if is_default(node, defaults) {
+                return;
+            }
+            match effect {
+                Effect::Refuse => at.error("not built yet; remove it"),
+                Effect::Warn => at.warn("has no effect yet"),
+            }
+        });
+    }
+}
+
+fn visit(node: &Node, at: &At<'_>, path: &str, found: &mut dyn FnMut(&Node, &At<'_>)) {
+    let (head, tail) = path.split_once('.').unwrap_or((path, ""));
+    let mut step = |child: &Node, here: &At<'_>| match tail {
+        "" => found(child, here),
+        _ => visit(child, here, tail, &mut *found),
+    };
+    match &node.kind {
+        Kind::Map(entries) => {
+            for (name, child) in entries.iter().filter(|(name, _)| head == "*" || head == name.text) {
+                step(child, &at.named(&name.text, child.position));
+            }
+        }
+        Kind::List(items) if head == "*" => {
+            for child in items {
+                step(child, &at.entry(child.slot, child.position));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_default(node: &Node, defaults: &[&str]) -> bool {
+    match &node.kind {
+        _ if node.is_unset() => true,
+        Kind::Scalar(text, _) => defaults.iter().any(|default| {
+            text == default || Time::parse(text).is_ok_and(|time| Time::parse(default) == Ok(time))
+        }),
+        Kind::List(items) => items.is_empty(),
+        Kind::Map(entries) => entries.iter().all(|(_, value)| is_default(value, defaults)),
+        Kind::Damaged => true,
+    }
+}

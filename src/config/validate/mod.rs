@@ -1,0 +1,99 @@
+//! From what is written (`raw`) to what holds (`model`).
+//!
+//! The files here mirror the raw ones. Every function complains where it must and goes on, so that one run names every
+//! mistake; what it returns counts only if nobody complained.
+
+mod clients;
+pub(crate) mod headers;
+mod pool;
+pub(crate) mod secret;
+mod server;
+mod target;
+
+use std::path::{Path, PathBuf};
+
+use super::expand::Environment;
+use super::model::{Config, KeysFile};
+use super::problem::At;
+use super::raw;
+use super::raw::keys::{File, FileFormat, Files};
+use super::suggest;
+
+/// What values may refer to.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    /// The configuration file's folder: relative paths start here.
+    pub(crate) folder: &'a Path,
+    pub(crate) env: &'a dyn Environment,
+}
+
+impl Context<'_> {
+    pub(crate) fn path(&self, text: &str) -> PathBuf {
+        self.folder.join(text)
+    }
+}
+
+/// The effective configuration; `None` = somebody complained.
+pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>) -> Option<Config> {
+    let admin_token = server::admin_token(&raw.server.admin, &at.field("server").field("admin"), context);
+    let clients = clients::clients(&raw.clients, &at.field("clients"), context, admin_token.as_ref());
+    let server = server::server(&raw.server, &at.field("server"), context, admin_token);
+    clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
+    let log = server::log(&raw.log, &at.field("log"), context);
+    let pools = pool::pools(&raw.pools, &at.field("pools"), context);
+    let default_pool = default_pool(raw, at);
+    keys_owners(raw, &at.field("keys_file"));
+    let keys_files = keys_files(raw, context);
+    Some(Config { server: server?, log, clients, keys_files, default_pool, pools: pools? })
+}
+
+/// The keys files, whatever else may be wrong.
+pub(crate) fn keys_files(raw: &raw::Config, context: &Context<'_>) -> Vec<KeysFile> {
+    match &raw.keys_file {
+        Files::One(path) => vec![KeysFile { path: context.path(path), pool: None, format: FileFormat::Auto }],
+        Files::Many(files) => {
+            let read = |file: &File| KeysFile {
+                path: context.path(&file.path),
+                pool: file.pool.clone(),
+                format: file.format,
+            };
+            files.iter().map(read).collect()
+        }
+    }
+}
+
+fn keys_owners(raw: &raw::Config, at: &At<'_>) {
+    let Files::Many(files) = &raw.keys_file else { return };
+    for (index, file) in files.iter().enumerate() {
+        if let Some(pool) = &file.pool {
+            known_pool(pool, raw, &at.index(index).field("pool"));
+        }
+    }
+}
+
+/// The pool of unprefixed paths, if there is one.
+pub(crate) fn default_index(raw: &raw::Config) -> Option<usize> {
+    match (&raw.default_pool, raw.pools.0.as_slice()) {
+        (Some(name), pools) => pools.iter().position(|(pool, _)| pool == name),
+        (None, [_]) => Some(0),
+        (None, _) => None,
+    }
+}
+
+fn default_pool(raw: &raw::Config, at: &At<'_>) -> Option<usize> {
+    let here = at.field("default_pool");
+    match &raw.default_pool {
+        Some(name) => known_pool(name, raw, &here),
+        None if raw.pools.0.len() > 1 => {
+            here.warn("not set while there are several pools: unprefixed paths such as /v1/models are 404");
+        }
+        None => {}
+    }
+    default_index(raw)
+}
+
+fn known_pool(name: &str, raw: &raw::Config, at: &At<'_>) {
+    if !raw.pools.0.iter().any(|(pool, _)| pool == name) {
+        at.error(format!("no such pool; {}", suggest::among(name, raw.pools.0.iter().map(|(pool, _)| pool.as_str()))));
+    }
+}
