@@ -9,6 +9,7 @@ pub mod keypool;
 pub mod mock;
 pub mod pool;
 pub mod proxy;
+pub mod server;
 pub mod telemetry;
 pub mod upstream;
 pub mod verdict;

@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use key::{Key, KeyState, Mark, Reason, Standing};
+pub use key::{Key, KeyState, Mark, RESULTS, Reason, Standing};
 pub use lease::Lease;
 use selection::Cursor;
 

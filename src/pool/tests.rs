@@ -3,12 +3,8 @@
 use super::*;
 use crate::config::keys::KeyId;
 
-const RULES: Rules = Rules {
-    threshold: 1,
-    cooldown: Duration::from_secs(60),
-    max_cooldown: Duration::from_secs(600),
-    permanent: true,
-};
+const RULES: Rules =
+    Rules { threshold: 1, cooldown: Duration::from_secs(60), max_cooldown: Duration::from_secs(600), permanent: true };
 const T0: Millis = Millis(1_000_000);
 
 fn pool_with(priorities: &[u32], rules: Rules, start: usize) -> Arc<Pool> {

@@ -19,7 +19,11 @@ pub(super) const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-k
 ///
 /// # Errors
 /// [`Answer::Unauthorized`] for no token or a wrong one.
-pub(super) fn authenticate(edge: &Edge, headers: &HeaderMap, query: Option<&str>) -> Result<Option<Arc<Client>>, Answer> {
+pub(super) fn authenticate(
+    edge: &Edge,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Option<Arc<Client>>, Answer> {
     let known = offered_tokens(headers, query).find_map(|token| edge.clients.get(&TokenDigest::of(token)));
     match known {
         Some(client) => Ok(Some(client.clone())),

@@ -53,7 +53,12 @@ enum Head {
 }
 
 /// Serves one connection until it closes, is refused or the server shuts down.
-pub async fn serve(proxy: Arc<Proxy>, mut stream: Stream, mut shutdown: ShutdownWatch, limits: HeadLimits) -> Option<Stream> {
+pub async fn serve(
+    proxy: Arc<Proxy>,
+    mut stream: Stream,
+    mut shutdown: ShutdownWatch,
+    limits: HeadLimits,
+) -> Option<Stream> {
     let mut persistent: Option<HttpPersistentSettings> = None;
     let mut is_first = true;
     loop {
@@ -148,7 +153,7 @@ async fn refuse(stream: &mut Stream, answer: &Answer) {
     let farewell = async {
         stream.write_all(text.as_bytes()).await?;
         stream.flush().await?;
-        stream.shutdown().await;
+        AsyncWriteExt::shutdown(stream).await?;
         // Reading on for a moment keeps the kernel from resetting the connection under the answer.
         let mut rest = [0_u8; 4096];
         while stream.read(&mut rest).await? > 0 {}

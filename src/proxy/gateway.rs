@@ -64,7 +64,9 @@ impl Gateway {
         context.request_id = given_request_id(request).unwrap_or_else(new_request_id);
         context.client_ip = client_ip(peer, &request.headers, &edge.trusted_proxies);
 
-        if cors::is_preflight(request) && let Some(origin) = cors::allowed_origin(&edge.cors, &request.headers) {
+        if cors::is_preflight(request)
+            && let Some(origin) = cors::allowed_origin(&edge.cors, &request.headers)
+        {
             let head = cors::preflight(request, origin).map_err(Failure::Gone)?;
             return respond(session, head, Bytes::new()).await;
         }
@@ -239,13 +241,7 @@ impl ProxyHttp for Gateway {
         Ok(None)
     }
 
-    fn fail_to_connect(
-        &self,
-        _: &mut Session,
-        _: &HttpPeer,
-        context: &mut Context,
-        error: Box<Error>,
-    ) -> Box<Error> {
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
         let again = judge::failure(context, &error) == Next::Retry;
         retry(error, again)
     }

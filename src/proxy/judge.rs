@@ -84,7 +84,9 @@ fn settle(context: &mut Context, verdict: Verdict) -> Next {
         return Next::Explain;
     }
     apply(context, index, verdict);
-    if verdict.result == AttemptResult::Ok && let Some((suspect, its_verdict)) = context.attempts.suspect.take() {
+    if verdict.result == AttemptResult::Ok
+        && let Some((suspect, its_verdict)) = context.attempts.suspect.take()
+    {
         apply(context, suspect, its_verdict);
     }
     if !verdict.retry {

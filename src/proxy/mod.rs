@@ -4,8 +4,8 @@
 //! order: `authenticate`, `route`, `admit`, `read_body`, `pick`, `send`, `judge`, `relay`, `record`. What belongs to one
 //! request lives in [`context`]; what belongs to the configuration in [`edge`].
 
-mod admit;
-mod answer;
+pub mod admit;
+pub mod answer;
 mod authenticate;
 mod client_ip;
 mod context;

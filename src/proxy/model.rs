@@ -113,7 +113,16 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_model_is_none() {
-        for text in ["", "{", "[]", r#"{"model":1}"#, r#"{"model":"a\nb"}"#, r#"{"x":"model"}"#, r#"{"a":"unclosed"#, "{\"a\":\"\\"] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"model":1}"#,
+            r#"{"model":"a\nb"}"#,
+            r#"{"x":"model"}"#,
+            r#"{"a":"unclosed"#,
+            "{\"a\":\"\\",
+        ] {
             assert_eq!(find(text), None, "{text}");
         }
         assert_eq!(find(&format!(r#"{{"model":"{}"}}"#, "m".repeat(300))), None);

@@ -65,7 +65,8 @@ async fn collect(
     if session.is_body_done() && first.len() <= limits.buffer {
         return Ok(Body::Buffered(first));
     }
-    let mut body = BytesMut::with_capacity(length.unwrap_or_default().clamp(first.len(), FIRST_ALLOCATION.max(first.len())));
+    let mut body =
+        BytesMut::with_capacity(length.unwrap_or_default().clamp(first.len(), FIRST_ALLOCATION.max(first.len())));
     body.extend_from_slice(&first);
     drop(first);
     while body.len() <= limits.buffer {

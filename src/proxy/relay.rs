@@ -27,7 +27,9 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
         head.insert_header("keyweir-pool", pool.entry.config.name.as_str())?;
     }
     let key = context.attempts.lease.as_ref().and_then(|lease| lease.key());
-    if let Some(key) = key && context.client.as_ref().is_some_and(|client| client.reveal_key) {
+    if let Some(key) = key
+        && context.client.as_ref().is_some_and(|client| client.reveal_key)
+    {
         head.insert_header("keyweir-key", &*key.name)?;
     }
     let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");

@@ -25,7 +25,16 @@ pub(super) struct PathTable {
 
 /// First segments that stand for an unprefixed OpenAI path.
 const INFERENCE: [&str; 11] = [
-    "chat", "completions", "responses", "messages", "embeddings", "models", "images", "audio", "moderations", "rerank",
+    "chat",
+    "completions",
+    "responses",
+    "messages",
+    "embeddings",
+    "models",
+    "images",
+    "audio",
+    "moderations",
+    "rerank",
     "tasks",
 ];
 
@@ -187,7 +196,9 @@ mod tests {
     fn only_listed_routes_are_served() {
         let route = |rest: &str| Route { pool: 0, rest: rest.into(), is_rooted: rest.starts_with("/openai/") };
         let inference = RouteFilter::Inference;
-        for rest in ["/chat/completions", "/models", "/models/x", "/openai/deployments/gpt/embeddings", "/openai/v1/responses"] {
+        for rest in
+            ["/chat/completions", "/models", "/models/x", "/openai/deployments/gpt/embeddings", "/openai/v1/responses"]
+        {
             assert!(inference.admits(&route(rest)), "{rest}");
         }
         for rest in ["/files", "/fine_tuning/jobs", "", "//files", "/openai/deployments/gpt", "/openai/files"] {

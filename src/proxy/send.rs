@@ -84,8 +84,19 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 fn is_private(name: &HeaderName) -> bool {
     // Known names compare as small numbers; only unknown ones are compared as text.
     const KNOWN: [HeaderName; 13] = [
-        AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, FORWARDED, VIA, CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-        EXPECT, CONTENT_LENGTH, HOST,
+        AUTHORIZATION,
+        PROXY_AUTHORIZATION,
+        COOKIE,
+        FORWARDED,
+        VIA,
+        CONNECTION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        EXPECT,
+        CONTENT_LENGTH,
+        HOST,
     ];
     if KNOWN.contains(name) {
         return true;

@@ -108,8 +108,7 @@ fn judge_data(data: Bytes) -> Gate {
 }
 
 /// Events that open a stream and carry nothing yet (Anthropic's Messages, OpenAI's Responses).
-const OPENING: &[&str] =
-    &["ping", "message_start", "response.created", "response.in_progress", "response.queued"];
+const OPENING: &[&str] = &["ping", "message_start", "response.created", "response.in_progress", "response.queued"];
 
 /// A choice that shows content, reasoning, a tool call or a finish reason.
 fn has_content(choice: &Value) -> bool {
@@ -120,9 +119,10 @@ fn has_content(choice: &Value) -> bool {
         _ => true,
     };
     let in_delta = |part: &str| {
-        choice.get(part).and_then(Value::as_object).is_some_and(|delta| {
-            delta.iter().any(|(name, value)| name != "role" && holds_something(value))
-        })
+        choice
+            .get(part)
+            .and_then(Value::as_object)
+            .is_some_and(|delta| delta.iter().any(|(name, value)| name != "role" && holds_something(value)))
     };
     in_delta("delta")
         || in_delta("message")
@@ -134,7 +134,8 @@ fn has_content(choice: &Value) -> bool {
 mod tests {
     use super::*;
 
-    const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
+    const ROLE: &str =
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
     const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
 
     fn gate(text: &str) -> Gate {

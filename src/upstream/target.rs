@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use pingora::lb::selection::{BackendIter, BackendSelection, RoundRobin};
 use pingora::lb::Backend;
+use pingora::lb::selection::{BackendIter, BackendSelection, RoundRobin};
 use pingora::prelude::*;
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -94,8 +94,11 @@ pub struct Targets {
 impl Targets {
     /// Prepares the targets of a pool.
     pub fn new(pool: &config::Pool) -> Result<Self, TargetError> {
-        let list: Vec<_> =
-            pool.targets.iter().map(|t| Target::new(t, pool.timeouts.connect).map(Arc::new)).collect::<Result<_, _>>()?;
+        let list: Vec<_> = pool
+            .targets
+            .iter()
+            .map(|t| Target::new(t, pool.timeouts.connect).map(Arc::new))
+            .collect::<Result<_, _>>()?;
         let balancer = if list.len() > 1 {
             let backends = pool.targets.iter().enumerate().map(|(index, target)| backend(index, target.weight));
             Some(Arc::new(RoundRobin::build(&backends.collect::<Result<BTreeSet<_>, _>>()?)))

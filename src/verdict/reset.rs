@@ -42,7 +42,9 @@ mod tests {
 
     #[test]
     fn nonsense_states_nothing() {
-        for value in ["", "soon", "-5", "0", "NaN", "1e300", "Sun, 06 Nov 1994 08:40:37 GMT", "Sun, 99 Nov 1994 25:00:00 GMT"] {
+        for value in
+            ["", "soon", "-5", "0", "NaN", "1e300", "Sun, 06 Nov 1994 08:40:37 GMT", "Sun, 99 Nov 1994 25:00:00 GMT"]
+        {
             assert_eq!(rest(&[("retry-after", value)]), None, "{value:?}");
         }
     }
