@@ -2,6 +2,7 @@
 //!
 //! The rooms, top to bottom; nothing imports anything above itself:
 
+pub mod cli;
 pub mod config;
 pub mod mock;
 pub mod verdict;

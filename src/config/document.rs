@@ -57,11 +57,8 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     }
     let at = At::top(report, root.position);
     expand::expand(&mut root, &at, env);
-    let value = if root.is_unset() {
-        Some(Value::Mapping(Mapping::new()))
-    } else {
-        Shape::of::<T>().check(&mut root, &at)
-    };
+    let value =
+        if root.is_unset() { Some(Value::Mapping(Mapping::new())) } else { Shape::of::<T>().check(&mut root, &at) };
     report.seal();
     if document.fault.is_some() {
         return (root, None);

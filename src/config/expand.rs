@@ -110,7 +110,9 @@ fn look_up(reference: &str, env: &dyn Environment) -> Result<String, String> {
     match (env.variable(name).filter(|value| !value.is_empty()), default) {
         (Some(value), _) => Ok(value),
         (None, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err(format!("the environment variable {name} is not set; set it or write ${{{name}:-default}}")),
+        (None, None) => {
+            Err(format!("the environment variable {name} is not set; set it or write ${{{name}:-default}}"))
+        }
     }
 }
 

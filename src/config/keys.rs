@@ -16,8 +16,8 @@ use super::document;
 use super::expand::Environment;
 use super::model::{KeySpec, Keys, KeysFile};
 use super::problem::{At, Problem, Problems, Report, is_plain_word};
-use super::raw::keys::{Entry, FileFormat, Key, KeysFile as RawKeys};
 use super::raw::Named;
+use super::raw::keys::{Entry, FileFormat, Key, KeysFile as RawKeys};
 use super::secret::Secret;
 use super::suggest;
 use super::tree::Position;
@@ -215,7 +215,8 @@ impl Lot {
         let count = self.duplicates.len();
         let lines: Vec<String> = self.duplicates.iter().take(MAX_LINES).map(|at| at.line.to_string()).collect();
         let (lines, more) = (lines.join(", "), if count > MAX_LINES { ", …" } else { "" });
-        let (duplicates, word) = (if count == 1 { "duplicate" } else { "duplicates" }, if count == 1 { "line" } else { "lines" });
+        let (duplicates, word) =
+            (if count == 1 { "duplicate" } else { "duplicates" }, if count == 1 { "line" } else { "lines" });
         report.warn(first, &self.pool, format!("{count} {duplicates} dropped ({word} {lines}{more})"));
         self.duplicates.clear();
     }
@@ -259,7 +260,9 @@ fn refusal(key: &str) -> Option<&'static str> {
         None => None,
         Some(' ') => Some("contains a space; a key is visible ASCII characters without spaces"),
         Some('\n' | '\r') => Some("contains a line break; a key is visible ASCII characters without spaces"),
-        Some(c) if c.is_control() => Some("contains a control character; a key is visible ASCII characters without spaces"),
+        Some(c) if c.is_control() => {
+            Some("contains a control character; a key is visible ASCII characters without spaces")
+        }
         Some(_) => Some("contains a character that is not ASCII; a key is visible ASCII characters without spaces"),
     }
 }

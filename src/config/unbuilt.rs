@@ -127,9 +127,9 @@ fn visit(node: &Node, at: &At<'_>, path: &str, found: &mut dyn FnMut(&Node, &At<
 fn is_default(node: &Node, defaults: &[&str]) -> bool {
     match &node.kind {
         _ if node.is_unset() => true,
-        Kind::Scalar(text, _) => defaults.iter().any(|default| {
-            text == default || Time::parse(text).is_ok_and(|time| Time::parse(default) == Ok(time))
-        }),
+        Kind::Scalar(text, _) => defaults
+            .iter()
+            .any(|default| text == default || Time::parse(text).is_ok_and(|time| Time::parse(default) == Ok(time))),
         Kind::List(items) => items.is_empty(),
         Kind::Map(entries) => entries.iter().all(|(_, value)| is_default(value, defaults)),
         Kind::Damaged => true,

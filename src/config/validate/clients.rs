@@ -40,9 +40,8 @@ pub(crate) fn clients(raw: &raw::Clients, at: &At<'_>, context: &Context<'_>, ad
 pub(crate) fn anonymous(raw: &raw::Clients, at: &At<'_>, server: Option<&Server>) {
     let open = server.is_some_and(|server| server.proxy.listen.iter().any(|listen| !is_local(&listen.address)));
     if raw.anonymous && open && !raw.insecure {
-        at.field("anonymous").error(
-            "would let everyone who reaches the port use the keys; listen on 127.0.0.1, or add insecure: true",
-        );
+        at.field("anonymous")
+            .error("would let everyone who reaches the port use the keys; listen on 127.0.0.1, or add insecure: true");
     }
 }
 

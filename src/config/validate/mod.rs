@@ -52,11 +52,8 @@ pub(crate) fn keys_files(raw: &raw::Config, context: &Context<'_>) -> Vec<KeysFi
     match &raw.keys_file {
         Files::One(path) => vec![KeysFile { path: context.path(path), pool: None, format: FileFormat::Auto }],
         Files::Many(files) => {
-            let read = |file: &File| KeysFile {
-                path: context.path(&file.path),
-                pool: file.pool.clone(),
-                format: file.format,
-            };
+            let read =
+                |file: &File| KeysFile { path: context.path(&file.path), pool: file.pool.clone(), format: file.format };
             files.iter().map(read).collect()
         }
     }

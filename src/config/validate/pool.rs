@@ -13,8 +13,26 @@ use crate::verdict::pack::{self, Pack};
 
 /// First path segments with a meaning of their own on the listeners.
 const RESERVED: [&str; 20] = [
-    "v1", "v1beta", "hf", "chat", "models", "embeddings", "api", "livez", "readyz", "healthz", "info", "stats", "health",
-    "balance", "reload-keys", "blacklist", "reset-keys", "keys", "metrics", "mock",
+    "v1",
+    "v1beta",
+    "hf",
+    "chat",
+    "models",
+    "embeddings",
+    "api",
+    "livez",
+    "readyz",
+    "healthz",
+    "info",
+    "stats",
+    "health",
+    "balance",
+    "reload-keys",
+    "blacklist",
+    "reset-keys",
+    "keys",
+    "metrics",
+    "mock",
 ];
 
 /// All pools, with no path in two of them.

@@ -26,8 +26,9 @@ pub(crate) fn resolve(raw: &raw::Secret, at: &At<'_>, context: &Context<'_>) -> 
         (None, Some(name)) => match context.env.variable("CREDENTIALS_DIRECTORY") {
             Some(folder) => Path::new(&folder).join(name),
             None => {
-                at.field("credential")
-                    .error("$CREDENTIALS_DIRECTORY is not set; start by systemd with LoadCredential=, or use {file: PATH}");
+                at.field("credential").error(
+                    "$CREDENTIALS_DIRECTORY is not set; start by systemd with LoadCredential=, or use {file: PATH}",
+                );
                 return None;
             }
         },

@@ -42,7 +42,8 @@ pub(crate) fn server(
     let admin = bind(&raw.admin.listen, &admin_at.field("listen"));
     let metrics = bind(&raw.metrics.listen, &metrics_at.field("listen"));
     let admin = admin.map(|listen| self::admin(&raw.admin, listen, &admin_at, admin_token));
-    let metrics_token = raw.metrics.token.as_ref().and_then(|t| secret::optional_token(t, &metrics_at.field("token"), context));
+    let metrics_token =
+        raw.metrics.token.as_ref().and_then(|t| secret::optional_token(t, &metrics_at.field("token"), context));
     let proxy = Proxy {
         listen,
         status_endpoints: raw.proxy.status_endpoints,
