@@ -1,8 +1,15 @@
 //! keyweir: a Pingora edge proxy that gives every LLM request a healthy API key from a pool.
 //!
-//! The rooms, top to bottom; nothing imports anything above itself:
+//! The rooms:
 
+pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod keypool;
 pub mod mock;
+pub mod pool;
+pub mod proxy;
+pub mod server;
+pub mod telemetry;
+pub mod upstream;
 pub mod verdict;

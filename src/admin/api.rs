@@ -1,0 +1,100 @@
+//! `/api/v1`: pools and keys, to read.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::router::AdminState;
+use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
+
+/// Items per page unless asked otherwise, and at most.
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1000;
+
+pub(super) fn router() -> Router<Arc<AdminState>> {
+    Router::new()
+        .route("/pools", get(pools))
+        .route("/pools/{pool}/keys", get(keys))
+        .fallback(async || Problem::not_found("this version's API has nothing at this path"))
+}
+
+#[derive(Deserialize)]
+struct PageQuery {
+    limit: Option<usize>,
+    /// Position of the first item.
+    cursor: Option<usize>,
+    state: Option<String>,
+    q: Option<String>,
+}
+
+type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
+
+fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
+    query.map(|Query(query)| query).map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+/// One page of `items`, and where the next begins.
+fn page<T>(query: &PageQuery, items: &[T], show: impl Fn(&T) -> Value) -> Json<Value> {
+    let start = query.cursor.unwrap_or(0).min(items.len());
+    let end = (start + query.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX)).min(items.len());
+    let shown: Vec<_> = items.iter().take(end).skip(start).map(show).collect();
+    let next = (end < items.len()).then(|| end.to_string());
+    Json(json!({"items": shown, "total": items.len(), "next_cursor": next}))
+}
+
+async fn pools(State(state): State<Arc<AdminState>>, query: PageQueryResult) -> Result<Json<Value>, Problem> {
+    Ok(page(&parsed(query)?, &(state.snapshots)(), show_pool))
+}
+
+fn show_pool(pool: &PoolSnapshot) -> Value {
+    let states: Map<_, _> =
+        KeyState::ALL.into_iter().map(|state| (state.as_str().into(), pool.count(state).into())).collect();
+    json!({"name": pool.pool, "default": pool.is_default, "keys": states})
+}
+
+async fn keys(
+    State(state): State<Arc<AdminState>>,
+    Path(pool): Path<String>,
+    query: PageQueryResult,
+) -> Result<Json<Value>, Problem> {
+    let query = parsed(query)?;
+    let wanted = query.state.as_deref();
+    if let Some(word) = wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
+        return Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled")));
+    }
+    let mut pool = state.pool(Some(&pool))?;
+    pool.keys.retain(|key| {
+        let text = query.q.as_deref().unwrap_or_default();
+        wanted.is_none_or(|word| key.state.as_str() == word) && key.name.contains(text)
+    });
+    Ok(page(&query, &pool.keys, show_key))
+}
+
+fn show_key(key: &KeySnapshot) -> Value {
+    let attempts: Map<_, _> = AttemptResult::ALL
+        .into_iter()
+        .map(|result| (result.as_str().into(), key.attempts[result.index()].into()))
+        .collect();
+    json!({
+        "name": key.name,
+        "state": key.state,
+        "reason": key.reason,
+        "back_in": key.back_in.map(|left| left.as_secs_f64()),
+        "requests": key.requests,
+        "in_flight": key.in_flight,
+        "last_used": key.last_used.map(rfc3339),
+        "attempts": attempts,
+    })
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
+}

@@ -1,0 +1,77 @@
+//! What every admin request must pass: a `Host` this server goes by, and where asked, the admin token.
+//!
+//! The `Host` rule stops DNS rebinding: a page on the web can make a browser resolve its own name to 127.0.0.1, but it
+//! cannot make the browser send `Host: localhost`. Tokens are compared by digest, in constant time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::problem::Problem;
+use super::router::AdminState;
+use crate::config::TokenDigest;
+
+/// Nothing here is meant to be framed, sniffed, cached or to load anything.
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+/// Middleware: security headers on every answer.
+pub(super) async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Middleware: 421 unless the request names this server.
+pub(super) async fn check_host(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
+    if names_us(&request, &state.hosts) {
+        return next.run(request).await;
+    }
+    let detail = "this Host is not served here: use localhost or an IP address, or add the name to server.admin.hosts";
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail).into_response()
+}
+
+/// Middleware: 401 without the admin token.
+pub(super) async fn check_token(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
+    if carries(request.headers(), &state.token.load()) {
+        return next.run(request).await;
+    }
+    Problem::unauthorized("send the admin token: Authorization: Bearer <token>").into_response()
+}
+
+/// Whether `headers` bear the token with this digest.
+pub(super) fn carries(headers: &HeaderMap, expected: &TokenDigest) -> bool {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Some((scheme, token)) = value.as_bytes().split_at_checked("Bearer ".len()) else { return false };
+    scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty() && TokenDigest::of(token) == *expected
+}
+
+fn names_us(request: &Request, hosts: &[String]) -> bool {
+    let mut values = request.headers().get_all(header::HOST).iter();
+    let (Some(host), None) = (values.next(), values.next()) else { return false };
+    let Ok(host) = Authority::try_from(host.as_bytes()) else { return false };
+    is_ours(&host, hosts) && request.uri().authority().is_none_or(|target| is_ours(target, hosts))
+}
+
+fn is_ours(authority: &Authority, hosts: &[String]) -> bool {
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let listed = |entry: &String| entry.eq_ignore_ascii_case(host) || entry.eq_ignore_ascii_case(authority.as_str());
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() || hosts.iter().any(listed)
+}

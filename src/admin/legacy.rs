@@ -1,0 +1,178 @@
+//! The endpoints of the older balancers, in their shapes, so that their users' dashboards and scripts go on working.
+//!
+//! `/stats` answers like SiliconFlow API Load Balancer, with `?shape=modelscope-balance` like modelscope-balance; where
+//! the latter showed the beginning of a key, the key's name stands. The shapes themselves are plain functions of a
+//! snapshot, usable from another listener too.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::router::AdminState;
+use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
+
+/// `GET /stats` of SiliconFlow API Load Balancer.
+pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
+    let keys = numbered(pool).map(|(index, key)| {
+        json!({
+            "index": index,
+            "requestCount": key.requests,
+            "lastUsed": key.last_used.map(milliseconds),
+            "isActive": is_active(key),
+        })
+    });
+    json!({
+        "totalKeys": pool.keys.len(),
+        "activeKeys": pool.count(KeyState::Ready),
+        "keyStats": keys.collect::<Vec<_>>(),
+    })
+}
+
+/// `GET /stats` of modelscope-balance.
+pub fn modelscope_stats(pool: &PoolSnapshot) -> Value {
+    let keys = pool.keys.iter().map(|key| {
+        let stats = json!({
+            "healthy": is_active(key),
+            "last_used": key.last_used.map(seconds),
+            "requests": key.requests,
+        });
+        (key.name.clone(), stats)
+    });
+    Value::Object(keys.collect::<Map<_, _>>())
+}
+
+/// `GET /balance` of SiliconFlow API Load Balancer, for providers whose balance is not known.
+pub fn unknown_balance(pool: &PoolSnapshot) -> Value {
+    let keys = numbered(pool)
+        .map(|(index, key)| json!({"index": index, "balance": null, "lastChecked": null, "isActive": is_active(key)}));
+    json!({
+        "success": true,
+        "timestamp": now(),
+        "totalBalance": null,
+        "keyBalances": keys.collect::<Vec<_>>(),
+    })
+}
+
+/// `GET /blacklist`: the keys that are out of use now, and why.
+pub fn blacklisted(pool: &PoolSnapshot) -> Value {
+    let keys: Vec<_> = (pool.keys.iter().filter(|key| !is_active(key)))
+        .map(|key| {
+            json!({
+                "name": key.name,
+                "state": key.state,
+                "reason": key.reason,
+                "back_in": key.back_in.map(|left| left.as_secs_f64().ceil() as u64),
+            })
+        })
+        .collect();
+    json!({"pool": pool.pool, "total": keys.len(), "blacklist": keys})
+}
+
+/// Positions counted from 1, as the older balancers did.
+fn numbered(pool: &PoolSnapshot) -> impl Iterator<Item = (usize, &KeySnapshot)> {
+    (1..).zip(&pool.keys)
+}
+
+fn is_active(key: &KeySnapshot) -> bool {
+    key.state == KeyState::Ready
+}
+
+fn milliseconds(time: SystemTime) -> String {
+    format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
+}
+
+fn seconds(time: SystemTime) -> String {
+    format!("{:.0}", Timestamp::try_from(time).unwrap_or_default())
+}
+
+fn now() -> String {
+    milliseconds(SystemTime::now())
+}
+
+// === handlers ===
+
+#[derive(Deserialize)]
+pub(super) struct PoolQuery {
+    pool: Option<String>,
+    shape: Option<String>,
+}
+
+type PoolQueryResult = Result<Query<PoolQuery>, QueryRejection>;
+
+fn chosen(state: &AdminState, query: PoolQueryResult) -> Result<(PoolSnapshot, Option<String>), Problem> {
+    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    Ok((state.pool(query.pool.as_deref())?, query.shape))
+}
+
+pub(super) async fn stats(
+    State(state): State<Arc<AdminState>>,
+    query: PoolQueryResult,
+) -> Result<Json<Value>, Problem> {
+    let (pool, shape) = chosen(&state, query)?;
+    match shape.as_deref() {
+        None | Some("siliconflow") => Ok(Json(siliconflow_stats(&pool))),
+        Some("modelscope-balance") => Ok(Json(modelscope_stats(&pool))),
+        Some(other) => Err(Problem::bad_request(format!(
+            "there is no shape {other:?}: leave it out or ask for modelscope-balance"
+        ))),
+    }
+}
+
+pub(super) async fn balance(
+    State(state): State<Arc<AdminState>>,
+    query: PoolQueryResult,
+) -> Result<Json<Value>, Problem> {
+    chosen(&state, query).map(|(pool, _)| Json(unknown_balance(&pool)))
+}
+
+pub(super) async fn blacklist(
+    State(state): State<Arc<AdminState>>,
+    query: PoolQueryResult,
+) -> Result<Json<Value>, Problem> {
+    chosen(&state, query).map(|(pool, _)| Json(blacklisted(&pool)))
+}
+
+pub(super) async fn health(State(state): State<Arc<AdminState>>) -> (StatusCode, Json<Value>) {
+    let ready = state.readiness.is_ready();
+    let pools = (state.snapshots)();
+    let body = json!({
+        "status": if ready { "healthy" } else { "unhealthy" },
+        "timestamp": now(),
+        "totalKeys": pools.iter().map(|pool| pool.keys.len()).sum::<usize>(),
+        "activeKeys": pools.iter().map(|pool| pool.count(KeyState::Ready)).sum::<usize>(),
+    });
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Json<Value> {
+    Json(json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "pools": (state.snapshots)().len(),
+    }))
+}
+
+pub(super) async fn reload_keys(State(state): State<Arc<AdminState>>) -> Result<Json<Value>, Problem> {
+    let count = |state: &AdminState| (state.snapshots)().iter().map(|pool| pool.keys.len()).sum::<usize>();
+    let before = count(&state);
+    let reload = Arc::clone(&state.reload);
+    let summary = (tokio::task::spawn_blocking(move || reload()).await)
+        .unwrap_or_else(|_| Err("the reload broke off; the log says where".to_owned()))
+        .map_err(|reason| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", reason))?;
+    let after = count(&state);
+    Ok(Json(json!({
+        "timestamp": now(),
+        "success": true,
+        "message": format!("Successfully reloaded API keys. Previous: {before}, New: {after}"),
+        "keyCount": after,
+        "summary": summary,
+    })))
+}

@@ -1,0 +1,310 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use axum::body::{Body, to_bytes};
+use axum::response::Response;
+use http::{HeaderMap, Method, Request, header};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::telemetry::{AttemptResult, KeySnapshot, State};
+
+const TOKEN: &str = "admin-CANARY";
+
+fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
+    KeySnapshot {
+        name: name.into(),
+        state,
+        reason: (state != State::Ready).then_some("rate_limited"),
+        back_in: (state == State::Cooling).then_some(Duration::from_millis(29_200)),
+        requests,
+        last_used: (requests > 0).then_some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_751_711_400_007)),
+        attempts: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        in_flight: 0,
+    }
+}
+
+fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
+    PoolSnapshot { pool: name.into(), per_key: true, is_default, keys, transitions: vec![] }
+}
+
+fn pools() -> Vec<PoolSnapshot> {
+    let first = vec![key("alice", State::Ready, 15), key("bob", State::Cooling, 3), key("carol", State::Disabled, 0)];
+    vec![pool("modelscope", true, first), pool("siliconflow", false, vec![key("dave", State::Ready, 0)])]
+}
+
+fn state() -> AdminState {
+    let readiness = Readiness::default();
+    readiness.set_listeners_bound();
+    readiness.set_keys_loaded();
+    AdminState {
+        snapshots: Arc::new(pools),
+        readiness: Arc::new(readiness),
+        token: Arc::new(ArcSwap::from_pointee(TokenDigest::of(TOKEN.as_bytes()))),
+        hosts: vec!["keys.example.org".into()],
+        reload: Arc::new(|| Ok("nothing changed".into())),
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    fn content_type(&self) -> &str {
+        self.headers[header::CONTENT_TYPE].to_str().unwrap()
+    }
+}
+
+async fn answer(response: Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(!text.contains("CANARY"), "{text}");
+    Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+}
+
+fn request(method: Method, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "localhost:8081")
+}
+
+fn authorized(method: Method, path: &str) -> http::request::Builder {
+    request(method, path).header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
+}
+
+async fn send_to(state: AdminState, request: http::request::Builder) -> Answer {
+    answer(router(state).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await
+}
+
+async fn get(path: &str) -> Answer {
+    send_to(state(), authorized(Method::GET, path)).await
+}
+
+#[tokio::test]
+async fn probes_and_public_pages_are_open_and_the_rest_is_not() {
+    for path in ["/", "/livez", "/healthz", "/readyz", "/readyz?verbose", "/health", "/info"] {
+        assert_eq!(send_to(state(), request(Method::GET, path)).await.status, 200, "{path}");
+    }
+    let reload = (Method::POST, "/reload-keys");
+    let pages = ["/stats", "/balance", "/blacklist", "/api/v1/pools", "/api/v1/anything"];
+    for (method, path) in pages.map(|path| (Method::GET, path)).into_iter().chain([reload]) {
+        let reload: Reload = Arc::new(|| panic!("reloaded without a token"));
+        let refused = send_to(AdminState { reload, ..state() }, request(method, path)).await;
+        assert_eq!(refused.status, 401, "{path}");
+        assert_eq!(refused.content_type(), "application/problem+json");
+        assert_eq!(refused.headers[header::WWW_AUTHENTICATE], "Bearer realm=\"keyweir\"");
+        assert_eq!(refused.json()["status"], 401);
+    }
+}
+
+#[tokio::test]
+async fn only_the_whole_token_as_bearer_opens() {
+    let lower = format!("bearer {TOKEN}");
+    assert_eq!(send_to(state(), request(Method::GET, "/stats").header("authorization", lower)).await.status, 200);
+    for value in ["Bearer ", "Bearer", "Bearer admin-CANAR", "Basic admin-CANARY", "admin-CANARY", "Bearer\u{a0}x"] {
+        let refused = send_to(state(), request(Method::GET, "/stats").header("authorization", value)).await;
+        assert_eq!(refused.status, 401, "{value}");
+    }
+    let twice = authorized(Method::GET, "/stats").header("authorization", "Bearer x");
+    assert_eq!(send_to(state(), twice).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_new_token_takes_effect_at_once() {
+    let state = state();
+    let token = Arc::clone(&state.token);
+    token.store(Arc::new(TokenDigest::of(b"another")));
+    assert_eq!(send_to(state, authorized(Method::GET, "/stats")).await.status, 401);
+}
+
+#[tokio::test]
+async fn foreign_hosts_are_misdirected() {
+    let with = |host: &str| Request::builder().uri("/livez").header(header::HOST, host);
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8081", "[::1]:8081", "10.1.2.3", "Keys.example.org:443"] {
+        assert_eq!(send_to(state(), with(host)).await.status, 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "a b", "[::1", "keys.example.org.x"]
+    {
+        let refused = send_to(state(), with(host)).await;
+        assert_eq!(refused.status, 421, "{host}");
+        assert_eq!(refused.content_type(), "application/problem+json");
+    }
+    assert_eq!(send_to(state(), Request::builder().uri("/livez")).await.status, 421, "no Host");
+    assert_eq!(send_to(state(), with("localhost").header(header::HOST, "evil.example")).await.status, 421);
+    let absolute = Request::builder().uri("http://evil.example/livez").header(header::HOST, "localhost");
+    assert_eq!(send_to(state(), absolute).await.status, 421);
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    for path in ["/", "/stats", "/nothing", "/readyz"] {
+        let headers = get(path).await.headers;
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems() {
+    for path in ["/nothing", "/api/v1/nothing", "/api/v1/pools/nothing/keys", "/stats?pool=nothing"] {
+        let missing = get(path).await;
+        assert_eq!((missing.status, missing.content_type()), (404, "application/problem+json"), "{path}");
+        assert_eq!(missing.json()["code"], "not_found");
+    }
+    let refused = send_to(state(), authorized(Method::DELETE, "/stats")).await;
+    assert_eq!((refused.status, refused.content_type()), (405, "application/problem+json"));
+}
+
+#[tokio::test]
+async fn readyz_follows_the_readiness_and_lists_its_checks() {
+    let draining = state();
+    draining.readiness.set_draining();
+    let answer = send_to(draining, request(Method::GET, "/readyz?verbose")).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text.contains("[+]listeners ok\n") && answer.text.contains("[-]not-draining failed\n"));
+
+    let starting = AdminState { readiness: Arc::default(), ..state() };
+    assert_eq!(send_to(starting, request(Method::GET, "/readyz")).await.status, 503);
+    let starting = AdminState { readiness: Arc::default(), ..state() };
+    assert_eq!(send_to(starting, request(Method::GET, "/livez")).await.status, 200);
+}
+
+#[tokio::test]
+async fn readyz_requires_keys_only_when_asked() {
+    let keyless = || AdminState {
+        snapshots: Arc::new(|| vec![pool("modelscope", true, vec![key("bob", State::Cooling, 1)])]),
+        ..state()
+    };
+    assert_eq!(send_to(keyless(), request(Method::GET, "/readyz")).await.status, 200);
+    assert_eq!(send_to(keyless(), request(Method::GET, "/readyz?require=keys")).await.status, 503);
+    assert_eq!(get("/readyz?require=keys").await.status, 200);
+    assert_eq!(get("/readyz?require=luck").await.status, 400);
+}
+
+#[tokio::test]
+async fn stats_have_the_shape_of_the_siliconflow_balancer() {
+    let expected = json!({"totalKeys": 3, "activeKeys": 1, "keyStats": [
+        {"index": 1, "requestCount": 15, "lastUsed": "2025-07-05T10:30:00.007Z", "isActive": true},
+        {"index": 2, "requestCount": 3, "lastUsed": "2025-07-05T10:30:00.007Z", "isActive": false},
+        {"index": 3, "requestCount": 0, "lastUsed": null, "isActive": false},
+    ]});
+    assert_eq!(get("/stats").await.json(), expected);
+    assert_eq!(get("/stats?pool=siliconflow").await.json()["totalKeys"], 1);
+}
+
+#[tokio::test]
+async fn stats_have_the_shape_of_modelscope_balance_when_asked() {
+    let expected = json!({
+        "alice": {"healthy": true, "last_used": "2025-07-05T10:30:00Z", "requests": 15},
+        "bob": {"healthy": false, "last_used": "2025-07-05T10:30:00Z", "requests": 3},
+        "carol": {"healthy": false, "last_used": null, "requests": 0},
+    });
+    assert_eq!(get("/stats?shape=modelscope-balance").await.json(), expected);
+    assert_eq!(get("/stats?shape=round").await.status, 400);
+}
+
+#[tokio::test]
+async fn without_a_default_pool_one_must_be_named() {
+    let several =
+        AdminState { snapshots: Arc::new(|| vec![pool("a", false, vec![]), pool("b", false, vec![])]), ..state() };
+    let answer = send_to(several, authorized(Method::GET, "/stats")).await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.text.contains("?pool="));
+}
+
+#[tokio::test]
+async fn the_blacklist_says_why_and_how_long() {
+    let expected = json!({"pool": "modelscope", "total": 2, "blacklist": [
+        {"name": "bob", "state": "cooling", "reason": "rate_limited", "back_in": 30},
+        {"name": "carol", "state": "disabled", "reason": "rate_limited", "back_in": null},
+    ]});
+    assert_eq!(get("/blacklist").await.json(), expected);
+}
+
+#[tokio::test]
+async fn balances_are_null_while_unknown() {
+    let balance = get("/balance?refresh=true").await.json();
+    assert_eq!((&balance["success"], &balance["totalBalance"]), (&json!(true), &Value::Null));
+    let first = json!({"index": 1, "balance": null, "lastChecked": null, "isActive": true});
+    assert_eq!(balance["keyBalances"][0], first);
+}
+
+#[tokio::test]
+async fn health_and_info_tell_no_names() {
+    let health = get("/health").await.json();
+    assert_eq!(
+        (&health["status"], &health["totalKeys"], &health["activeKeys"]),
+        (&json!("healthy"), &json!(4), &json!(2))
+    );
+    let info = get("/info").await.json();
+    assert_eq!(info, json!({"name": "keyweir", "version": env!("CARGO_PKG_VERSION"), "pools": 2}));
+}
+
+#[tokio::test]
+async fn reload_keys_counts_before_and_after() {
+    let reloads = Arc::new(AtomicUsize::new(0));
+    let (seen, done) = (Arc::clone(&reloads), Arc::clone(&reloads));
+    let growing = AdminState {
+        snapshots: Arc::new(move || {
+            let keys = (0..4 + 4 * seen.load(Ordering::SeqCst)).map(|n| key(&n.to_string(), State::Ready, 0));
+            vec![pool("modelscope", true, keys.collect())]
+        }),
+        reload: Arc::new(move || {
+            done.fetch_add(1, Ordering::SeqCst);
+            Ok("4 keys added".into())
+        }),
+        ..state()
+    };
+    let answer = send_to(growing, authorized(Method::POST, "/reload-keys")).await.json();
+    assert_eq!(answer["message"], "Successfully reloaded API keys. Previous: 4, New: 8");
+    assert_eq!(
+        (&answer["success"], &answer["keyCount"], &answer["summary"]),
+        (&json!(true), &json!(8), &json!("4 keys added"))
+    );
+}
+
+#[tokio::test]
+async fn a_refused_reload_says_why() {
+    let refusing = AdminState { reload: Arc::new(|| Err("keys.yaml:3: not a key".into())), ..state() };
+    let answer = send_to(refusing, authorized(Method::POST, "/reload-keys")).await;
+    assert_eq!((answer.status, answer.content_type()), (422, "application/problem+json"));
+    assert_eq!(answer.json()["detail"], "keys.yaml:3: not a key");
+}
+
+#[tokio::test]
+async fn the_api_lists_pools_and_keys() {
+    let pools = get("/api/v1/pools").await.json();
+    let first = json!({"name": "modelscope", "default": true, "keys": {"ready": 1, "cooling": 1, "disabled": 1}});
+    assert_eq!((&pools["total"], &pools["items"][0]), (&json!(2), &first));
+
+    let keys = get("/api/v1/pools/modelscope/keys").await.json();
+    assert_eq!(keys["items"][1]["name"], "bob");
+    assert_eq!(keys["items"][1]["back_in"], 29.2);
+    assert_eq!(keys["items"][0]["attempts"][AttemptResult::Ok.as_str()], 15);
+}
+
+#[tokio::test]
+async fn key_lists_are_filtered_and_paged() {
+    let names = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let keys = "/api/v1/pools/modelscope/keys";
+    let first = get(&format!("{keys}?limit=2")).await.json();
+    assert_eq!((names(&first), &first["next_cursor"]), (vec!["alice".into(), "bob".into()], &json!("2")));
+    let second = get(&format!("{keys}?limit=2&cursor=2")).await.json();
+    assert_eq!((names(&second), &second["next_cursor"]), (vec!["carol".into()], &Value::Null));
+    assert_eq!(names(&get(&format!("{keys}?state=cooling")).await.json()), ["bob"]);
+    assert_eq!(names(&get(&format!("{keys}?q=aro")).await.json()), ["carol"]);
+    assert_eq!(get(&format!("{keys}?cursor=99999999")).await.json()["items"], json!([]));
+    for query in ["state=odd", "limit=-1", "cursor=x"] {
+        assert_eq!(get(&format!("{keys}?{query}")).await.status, 400, "{query}");
+    }
+}

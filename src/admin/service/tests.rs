@@ -1,0 +1,106 @@
+use axum::routing::get;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::services::Service as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::*;
+
+/// Longer than anything here takes.
+const HANG: Duration = Duration::from_secs(20);
+
+const REQUEST: &[u8] = b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn routes() -> Router {
+    Router::new().route("/peer", get(async |Extension(Peer(peer)): Extension<Peer>| format!("<{peer:?}>")))
+}
+
+/// Reads up to the end of the answer's body, which the handler above marks.
+async fn read_answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut text = String::new();
+    while !text.ends_with('>') {
+        let mut buffer = [0; 1024];
+        let count = timeout(HANG, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(count > 0, "closed after {text:?}");
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    text
+}
+
+async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) {
+    let mut rest = Vec::new();
+    timeout(HANG, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_until_shutdown_and_knows_its_peer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let local = client.local_addr().unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let (stop, shutdown) = watch::channel(false);
+    let app = Arc::new(AdminApp { router: routes() });
+    let serving = tokio::spawn(async move {
+        let mut stream: L4Stream = accepted.into();
+        let digest = pingora::protocols::SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&stream));
+        pingora::protocols::GetSocketDigest::set_socket_digest(&mut stream, digest);
+        app.process_new(Box::new(stream), &shutdown).await.is_none()
+    });
+    for _ in 0..2 {
+        client.write_all(REQUEST).await.unwrap();
+        let answer = read_answer(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with(&format!("<Some({local})>")), "{answer}");
+    }
+    stop.send(true).unwrap();
+    read_to_end(&mut client).await;
+    assert!(timeout(HANG, serving).await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_for_owner_and_group() {
+    let path = std::env::temp_dir().join(format!("keyweir-admin-{}.sock", std::process::id()));
+    let listen = Listen { address: Address::Unix(path.clone()), tls: None };
+    let mut service = service("admin", &listen, routes()).unwrap();
+    let (stop, shutdown) = watch::channel(false);
+    let serving = tokio::spawn(async move { service.start_service(None, shutdown, 1).await });
+    let connected = async {
+        loop {
+            match UnixStream::connect(&path).await {
+                Ok(client) => return client,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let mut client = timeout(HANG, connected).await.unwrap();
+    client.write_all(REQUEST).await.unwrap();
+    assert!(read_answer(&mut client).await.ends_with("<None>"));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    stop.send(true).unwrap();
+    read_to_end(&mut client).await;
+    timeout(HANG, serving).await.unwrap().unwrap();
+}
+
+/// The message a listener with these PEM files is refused with.
+fn tls_refusal(cert: &Path, key: &Path) -> String {
+    let tls = Tls { cert: cert.to_owned(), key: key.to_owned() };
+    let listen = Listen { address: Address::Tcp("127.0.0.1:0".parse().unwrap()), tls: Some(tls) };
+    service("admin", &listen, Router::new()).err().unwrap().to_string()
+}
+
+#[test]
+fn unusable_tls_files_are_errors_before_the_start() {
+    let missing = Path::new("/nonexistent/cert.pem");
+    let error = tls_refusal(missing, missing);
+    assert!(error.starts_with("admin: cannot read the TLS file /nonexistent/cert.pem: "), "{error}");
+
+    let no_pem = std::env::temp_dir().join(format!("keyweir-no-pem-{}", std::process::id()));
+    std::fs::write(&no_pem, "CANARY, not a certificate").unwrap();
+    let error = tls_refusal(&no_pem, &no_pem);
+    std::fs::remove_file(&no_pem).unwrap();
+    assert!(error.starts_with(&format!("admin: cannot read the TLS file {}: ", no_pem.display())), "{error}");
+    assert!(!error.contains("CANARY"), "{error}");
+}

@@ -1,0 +1,287 @@
+//! keyweir's own answers: the one place where what went wrong becomes HTTP.
+//!
+//! Each is `{"error":{"message","type":"keyweir_error","code","param":null,"request_id"}}`, the shape OpenAI's clients
+//! know (docs/errors.md).
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::prelude::*;
+use pingora::protocols::http::ServerSession;
+use serde_json::json;
+
+use crate::telemetry::Outcome;
+
+/// Waits above this are told to SDKs not to be worth an automatic retry.
+const RETRY_WORTHWHILE: Duration = Duration::from_secs(60);
+
+/// Why the client gets no answer from a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Ambiguous or malformed HTTP.
+    BadRequest(&'static str),
+    /// CONNECT or TRACE.
+    MethodNotAllowed,
+    /// No or wrong client token.
+    Unauthorized,
+    /// The pool's `routes` don't include this one.
+    RouteDenied,
+    /// No such pool or path.
+    UnknownPath,
+    /// Head or body too slow.
+    RequestTimeout,
+    /// Body over `limits.body` (bytes).
+    RequestTooLarge(usize),
+    /// Head over `limits.headers`.
+    HeadersTooLarge,
+    /// Every key that fits is resting; the first is back after this time.
+    AllKeysCooling(Duration),
+    /// No key is left that time alone brings back.
+    NoUsableKey,
+    /// Several keys refused in a row, ready ones remain.
+    AttemptsSpent,
+    /// In-flight or memory cap.
+    Overloaded,
+    /// Shutting down.
+    Draining,
+    /// No connection, or a broken one, after the attempts were spent.
+    UpstreamUnreachable,
+    /// No answer in time, after the attempts were spent.
+    UpstreamTimeout,
+    /// A fault of our own.
+    Internal,
+}
+
+/// What the provider said last, where a key or account was to blame.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provider {
+    /// Its status.
+    pub status: u16,
+    /// Its error code, if it gave one.
+    pub code: Option<String>,
+}
+
+impl Answer {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::MethodNotAllowed => 405,
+            Self::Unauthorized => 401,
+            Self::RouteDenied => 403,
+            Self::UnknownPath => 404,
+            Self::RequestTimeout => 408,
+            Self::RequestTooLarge(_) => 413,
+            Self::HeadersTooLarge => 431,
+            Self::AllKeysCooling(_) => 429,
+            Self::NoUsableKey | Self::AttemptsSpent | Self::Overloaded | Self::Draining => 503,
+            Self::UpstreamUnreachable => 502,
+            Self::UpstreamTimeout => 504,
+            Self::Internal => 500,
+        }
+    }
+
+    /// The `code` in the error object.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) | Self::MethodNotAllowed => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::RouteDenied => "route_denied",
+            Self::UnknownPath => "unknown_path",
+            Self::RequestTimeout => "request_timeout",
+            Self::RequestTooLarge(_) => "request_too_large",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::AllKeysCooling(_) => "all_keys_cooling",
+            Self::NoUsableKey => "no_usable_key",
+            Self::AttemptsSpent => "attempts_spent",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// As it is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::AllKeysCooling(_) | Self::NoUsableKey | Self::AttemptsSpent => Outcome::Exhausted,
+            Self::UpstreamUnreachable | Self::UpstreamTimeout | Self::Internal => Outcome::ProviderError,
+            _ => Outcome::Rejected,
+        }
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::BadRequest(why) => why,
+            Self::MethodNotAllowed => "This method is not served.",
+            Self::Unauthorized => "A valid client token is required, for example as \"Authorization: Bearer TOKEN\".",
+            Self::RouteDenied => "The pool does not serve this route; its `routes` setting lists what it serves.",
+            Self::UnknownPath => "No pool has this path.",
+            Self::RequestTimeout => "The request came too slowly.",
+            Self::RequestTooLarge(limit) => return format!("The body is larger than {limit} bytes.").into(),
+            Self::HeadersTooLarge => "The request's headers are too large.",
+            Self::AllKeysCooling(rest) => {
+                return format!("All keys of the pool are resting; the first is back in {} s.", seconds(*rest)).into();
+            }
+            Self::NoUsableKey => "No key of the pool can be used; time alone will bring none back.",
+            Self::AttemptsSpent => "Several keys in a row were refused by the provider. Others are ready: try again.",
+            Self::Overloaded => "Too many requests are under way. Try again.",
+            Self::Draining => "The server is shutting down. Try again.",
+            Self::UpstreamUnreachable => "The provider can't be reached or broke the connection off.",
+            Self::UpstreamTimeout => "The provider did not answer in time.",
+            Self::Internal => "An internal error occurred.",
+        })
+    }
+
+    /// Seconds for `Retry-After`, where a time is known.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::AllKeysCooling(rest) => Some(seconds(*rest)),
+            Self::Overloaded | Self::Draining => Some(1),
+            _ => None,
+        }
+    }
+
+    fn is_retry_pointless(&self) -> bool {
+        match self {
+            Self::AllKeysCooling(rest) => *rest > RETRY_WORTHWHILE,
+            Self::NoUsableKey => true,
+            _ => false,
+        }
+    }
+
+    /// The JSON text.
+    pub fn body(&self, request_id: &str, provider: Option<&Provider>) -> String {
+        let mut error = json!({
+            "message": self.message(),
+            "type": "keyweir_error",
+            "code": self.code(),
+            "param": null,
+            "request_id": request_id,
+        });
+        if let Self::AllKeysCooling(rest) = self {
+            error["retry_at"] = rfc3339(SystemTime::now() + *rest).into();
+        }
+        if let Some(provider) = provider {
+            error["provider_status"] = provider.status.into();
+            error["provider_code"] = provider.code.clone().into();
+        }
+        json!({ "error": error }).to_string()
+    }
+
+    /// The head that goes with a body of that length.
+    ///
+    /// # Errors
+    /// If the request id is no valid header value.
+    pub fn head(&self, request_id: &str, length: usize) -> Result<ResponseHeader> {
+        let mut head = ResponseHeader::build(self.status(), Some(8))?;
+        head.insert_header("content-type", "application/json")?;
+        head.insert_header("content-length", length)?;
+        head.insert_header("cache-control", "no-store")?;
+        head.insert_header("x-request-id", request_id)?;
+        if let Some(seconds) = self.retry_after() {
+            head.insert_header("retry-after", seconds)?;
+        }
+        if self.is_retry_pointless() {
+            head.insert_header("x-should-retry", "false")?;
+        }
+        if *self == Self::Unauthorized {
+            head.insert_header("www-authenticate", "Bearer")?;
+        }
+        if *self == Self::MethodNotAllowed {
+            head.insert_header("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+        }
+        Ok(head)
+    }
+}
+
+/// Whole seconds, rounded up and at least one: a client that waits so long is not early.
+fn seconds(rest: Duration) -> u64 {
+    (rest.as_secs() + u64::from(rest.subsec_nanos() > 0)).max(1)
+}
+
+fn rfc3339(time: SystemTime) -> Option<String> {
+    let moment = jiff::Timestamp::try_from(time).ok()?;
+    Some(moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Unread request bodies up to this size are read before or after a refusal, so that the client sees the answer instead
+/// of a connection reset.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_TIME: Duration = Duration::from_millis(500);
+
+/// Writes a complete answer to the client.
+///
+/// # Errors
+/// If the client is gone.
+pub async fn write(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Result<()> {
+    let is_small = content_length(session).is_some_and(|n| n <= LINGER_BYTES);
+    if is_small && !expects_continue(session) {
+        linger(session).await;
+    }
+    let no_body = session.req_header().method == http::Method::HEAD || body.is_empty();
+    session.write_response_header(Box::new(head)).await?;
+    if !no_body {
+        session.write_response_body(body, true).await?;
+    }
+    session.finish_body().await?;
+    if !is_small {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+async fn linger(session: &mut ServerSession) {
+    let rest = async {
+        let mut read = 0;
+        while read <= LINGER_BYTES {
+            match session.read_request_body().await {
+                Ok(Some(piece)) => read += piece.len(),
+                _ => return,
+            }
+        }
+    };
+    // However it ends, the answer is what counts.
+    let _elapsed = pingora::time::timeout(LINGER_TIME, rest).await;
+}
+
+fn content_length(session: &ServerSession) -> Option<usize> {
+    session.get_header("content-length")?.to_str().ok()?.parse().ok()
+}
+
+fn expects_continue(session: &ServerSession) -> bool {
+    session.get_header("expect").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_told_in_whole_seconds_never_early() {
+        let answer = Answer::AllKeysCooling(Duration::from_millis(29_001));
+        let head = answer.head("r", 0).unwrap();
+        assert_eq!(head.headers["retry-after"], "30");
+        assert!(!head.headers.contains_key("x-should-retry"));
+        let long = Answer::AllKeysCooling(Duration::from_secs(61)).head("r", 0).unwrap();
+        assert_eq!(long.headers["x-should-retry"], "false");
+    }
+
+    #[test]
+    fn the_body_has_the_shape_openai_clients_know() {
+        let provider = Provider { status: 429, code: Some("insufficient_quota".into()) };
+        let body = Answer::AllKeysCooling(Duration::from_secs(5)).body("req-1", Some(&provider));
+        let error: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let error = &error["error"];
+        assert_eq!(error["type"], "keyweir_error");
+        assert_eq!(error["code"], "all_keys_cooling");
+        assert_eq!(error["request_id"], "req-1");
+        assert_eq!(error["provider_status"], 429);
+        assert_eq!(error["provider_code"], "insufficient_quota");
+        assert!(error["retry_at"].as_str().unwrap().ends_with('Z'));
+        assert!(error["param"].is_null());
+    }
+}

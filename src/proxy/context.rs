@@ -1,0 +1,177 @@
+//! What one request knows of itself, from its head to its log line.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use once_cell::sync::Lazy;
+
+use super::admit::{BodyBudget, Slot};
+use super::answer::{Answer, Provider};
+use super::edge::{Client, Edge, EdgePool};
+use super::route::Route;
+use crate::pool::Lease;
+use crate::telemetry::metrics::InFlight;
+use crate::telemetry::{AttemptResult, Outcome};
+use crate::upstream::{Attempt, Target};
+use crate::verdict::Verdict;
+
+/// One request.
+pub struct Context {
+    pub(super) started: Instant,
+    pub(super) request_id: Arc<str>,
+    pub(super) client_ip: Option<IpAddr>,
+    /// The configuration this request lives under, also if a reload comes in between.
+    pub(super) edge: Option<Arc<Edge>>,
+    pub(super) client: Option<Arc<Client>>,
+    pub(super) route: Option<Route>,
+    pub(super) model: Option<String>,
+    pub(super) body: Body,
+    pub(super) guards: Guards,
+    pub(super) attempts: Attempts,
+    pub(super) answer: Option<Answer>,
+    pub(super) provider: Option<Provider>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) times: Times,
+    pub(super) bytes_out: u64,
+}
+
+/// The request's body.
+#[derive(Default)]
+pub(super) enum Body {
+    /// None, or not read yet.
+    #[default]
+    Empty,
+    /// Whole in memory: every attempt sends the same buffer.
+    Buffered(Bytes),
+    /// Too large to keep: Pingora streams it once. What was read before that was known goes first.
+    Streamed { read_ahead: Bytes, passed: u64 },
+    /// A WebSocket: bytes both ways.
+    Tunnel,
+}
+
+/// Whatever must be given back when the request ends, however it ends.
+#[derive(Default)]
+pub(super) struct Guards {
+    pub(super) slot: Option<Slot>,
+    pub(super) budget: Option<BodyBudget>,
+    pub(super) in_flight: Option<InFlight>,
+}
+
+/// What was tried so far.
+#[derive(Default)]
+pub(super) struct Attempts {
+    /// The key in use.
+    pub(super) lease: Option<Lease>,
+    /// The key of the next attempt, reserved before the last one is given up.
+    pub(super) next: Option<Lease>,
+    pub(super) target: Option<Arc<Target>>,
+    pub(super) current: Option<Arc<Attempt>>,
+    pub(super) tried: Vec<u32>,
+    /// Attempts made.
+    pub(super) count: u32,
+    /// Those whose failure was not certainly a key's fault.
+    pub(super) uncertain: u32,
+    pub(super) timeouts: u32,
+    /// The pooled connection was stale: the same key is sent again on a fresh one.
+    pub(super) stale: bool,
+    /// An uncertain refusal of one key, not yet acted upon (see `judge`).
+    pub(super) suspect: Option<(u32, Verdict)>,
+    /// The answer's head was passed on; nothing is retried any more.
+    pub(super) committed: bool,
+    /// The result of the attempt under way was counted.
+    pub(super) is_counted: bool,
+    /// The status passed on.
+    pub(super) status: u16,
+}
+
+/// Moments, for metrics and the access log.
+#[derive(Default)]
+pub(super) struct Times {
+    /// Spent reading the client's body.
+    pub(super) reading: Duration,
+    /// When the attempt under way was sent.
+    pub(super) sent: Option<Instant>,
+    /// Spent on the provider.
+    pub(super) upstream: Duration,
+    /// When the answer began.
+    pub(super) first_byte: Option<Instant>,
+}
+
+impl Context {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            request_id: Arc::from(""),
+            client_ip: None,
+            edge: None,
+            client: None,
+            route: None,
+            model: None,
+            body: Body::default(),
+            guards: Guards::default(),
+            attempts: Attempts::default(),
+            answer: None,
+            provider: None,
+            outcome: None,
+            times: Times::default(),
+            bytes_out: 0,
+        }
+    }
+
+    /// The pool the request was routed to.
+    pub(super) fn pool(&self) -> Option<&EdgePool> {
+        self.edge.as_ref()?.pools.get(self.route.as_ref()?.pool)
+    }
+
+    /// Replayable: its body is in memory, or it has none.
+    pub(super) fn is_replayable(&self) -> bool {
+        matches!(self.body, Body::Empty | Body::Buffered(_))
+    }
+
+    /// Counts the result of the attempt under way, once.
+    pub(super) fn count_result(&mut self, result: AttemptResult) {
+        if let Some(sent) = self.times.sent.take() {
+            self.times.upstream += sent.elapsed();
+        }
+        if std::mem::replace(&mut self.attempts.is_counted, true) {
+            return;
+        }
+        if let Some(key) = self.attempts.lease.as_ref().and_then(Lease::key) {
+            key.state.count(result.index());
+        }
+    }
+}
+
+/// An id for a request that came without one: unique in and across processes, 32 hexadecimal digits.
+pub(super) fn new_request_id() -> Arc<str> {
+    static SEED: Lazy<[u64; 2]> = Lazy::new(|| {
+        let mut bytes = [0_u8; 16];
+        // Without randomness ids are only unique in this process, which is no reason to fail.
+        let _unseeded = getrandom::fill(&mut bytes);
+        let value = u128::from_ne_bytes(bytes);
+        [(value >> 64) as u64, value as u64]
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut text = [0_u8; 32];
+    let value = (u128::from(SEED[0]) << 64) | u128::from(SEED[1] ^ count);
+    for (i, digit) in text.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(value >> (124 - 4 * i)) as usize & 15];
+    }
+    std::str::from_utf8(&text).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_request_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 32));
+    }
+}

@@ -1,0 +1,198 @@
+//! The front: what a client connection meets before Pingora's parser.
+//!
+//! It reads each HTTP/1 head whole, under a deadline and a size limit, judges it strictly (`head`), answers what it
+//! refuses, and hands what it accepts on as a prefix. Cleartext HTTP/2 is told by its preface. Pingora's own reader has
+//! no deadline for a head and answers only 400.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use memchr::memmem;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use pingora::time::timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::answer::Answer;
+use super::context::new_request_id;
+use super::gateway::Gateway;
+use super::head;
+use crate::telemetry::PoolMetrics;
+use crate::upstream::Connector;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Room for most heads; grows up to the limit.
+const FIRST_READ: usize = 2048;
+
+/// The proxy as Pingora runs it.
+pub type Proxy = HttpProxy<Gateway, Connector>;
+
+/// Bounds of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// Bytes.
+    pub size: usize,
+    /// For the whole head, from its first byte.
+    pub time: Duration,
+    /// Between two requests of a connection.
+    pub keepalive: Duration,
+}
+
+enum Head {
+    Closed,
+    Http1(BytesMut),
+    Http2(BytesMut),
+    Refused(Answer),
+}
+
+/// Serves one connection until it closes, is refused or the server shuts down.
+pub async fn serve(
+    proxy: Arc<Proxy>,
+    mut stream: Stream,
+    mut shutdown: ShutdownWatch,
+    limits: HeadLimits,
+) -> Option<Stream> {
+    let mut persistent: Option<HttpPersistentSettings> = None;
+    let mut is_first = true;
+    loop {
+        let head = tokio::select! {
+            head = read_head(&mut stream, limits, is_first) => head,
+            _ = shutdown.changed() => Head::Closed,
+        };
+        is_first = false;
+        match head {
+            Head::Closed => return None,
+            Head::Refused(answer) => {
+                refuse(&mut stream, &answer).await;
+                return None;
+            }
+            Head::Http2(read) => {
+                let mut l4 = stream.into_any().downcast::<L4Stream>().ok()?;
+                l4.rewind(&read);
+                return Arc::new(Cleartext2::new(proxy)).process_new(l4, &shutdown).await;
+            }
+            Head::Http1(read) => {
+                let mut session = ServerSession::new_http1(stream);
+                match persistent.take() {
+                    Some(settings) => settings.apply_to_session(&mut session),
+                    None => session.set_keepalive(Some(limits.keepalive.as_secs().max(1))),
+                }
+                session.set_pipelined_prefix(read);
+                (stream, persistent) = proxy.process_new_http(session, &shutdown).await?.consume();
+            }
+        }
+    }
+}
+
+async fn read_head(stream: &mut Stream, limits: HeadLimits, is_first: bool) -> Head {
+    let mut read = BytesMut::with_capacity(FIRST_READ);
+    match timeout(limits.keepalive, stream.read_buf(&mut read)).await {
+        Ok(Ok(n)) if n > 0 => {}
+        _ => return Head::Closed,
+    }
+    let until = Instant::now() + limits.time;
+    let mut searched = 0;
+    loop {
+        if is_first && read.starts_with(b"PRI ") {
+            if read.starts_with(PREFACE) {
+                return Head::Http2(read);
+            }
+            if !PREFACE.starts_with(&read) {
+                return Head::Refused(Answer::BadRequest("The HTTP/2 preface is malformed."));
+            }
+        } else if let Some(decided) = judge(&mut read, &mut searched, limits.size) {
+            return decided;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match timeout(left, stream.read_buf(&mut read)).await {
+            Err(_) => return Head::Refused(Answer::RequestTimeout),
+            Ok(Ok(n)) if n > 0 => {}
+            Ok(_) => return Head::Closed,
+        }
+    }
+}
+
+/// Decides as soon as the head is complete, too large or hopeless.
+fn judge(read: &mut BytesMut, searched: &mut usize, limit: usize) -> Option<Head> {
+    let from = searched.saturating_sub(3);
+    let end = memmem::find(read.get(from..)?, b"\r\n\r\n").map(|at| from + at + 4);
+    *searched = read.len();
+    match end {
+        Some(end) if end > limit => Some(Head::Refused(Answer::HeadersTooLarge)),
+        Some(end) => Some(match head::check(read.get(..end)?) {
+            Ok(()) => Head::Http1(std::mem::take(read)),
+            Err(answer) => Head::Refused(answer),
+        }),
+        None if read.len() > limit => Some(Head::Refused(Answer::HeadersTooLarge)),
+        // A head of bare line feeds never completes: no need to wait for the deadline.
+        None if memmem::find(read.get(from..)?, b"\n\n").is_some() => {
+            Some(Head::Refused(Answer::BadRequest("Lines must end with CRLF.")))
+        }
+        None => None,
+    }
+}
+
+/// Answers without a session, then closes.
+async fn refuse(stream: &mut Stream, answer: &Answer) {
+    let request_id = new_request_id();
+    let body = answer.body(&request_id, None);
+    let text = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}",
+        http::StatusCode::from_u16(answer.status()).unwrap_or_default(),
+        body.len(),
+    );
+    let metrics = PoolMetrics::for_pool("");
+    metrics.request_finished(answer.status(), answer.outcome(), Duration::ZERO, None, None);
+    let farewell = async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.flush().await?;
+        AsyncWriteExt::shutdown(stream).await?;
+        // Reading on for a moment keeps the kernel from resetting the connection under the answer.
+        let mut rest = [0_u8; 4096];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // The client may be gone or stubborn; either way the connection ends here.
+    let _elapsed = timeout(Duration::from_millis(200), farewell).await;
+}
+
+/// The proxy behind a connection that opened with the HTTP/2 preface.
+struct Cleartext2 {
+    proxy: Arc<Proxy>,
+    options: HttpServerOptions,
+}
+
+impl Cleartext2 {
+    fn new(proxy: Arc<Proxy>) -> Self {
+        let mut options = proxy.server_options().cloned().unwrap_or_default();
+        options.force_custom = false;
+        options.h2c = true;
+        Self { proxy, options }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Cleartext2 {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.proxy.process_new_http(session, shutdown).await
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options()
+    }
+}

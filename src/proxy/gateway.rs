@@ -1,0 +1,311 @@
+//! The `ProxyHttp` implementation: Pingora's phases, each a call into its file.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::*;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use super::admit::Admission;
+use super::answer::{self, Answer};
+use super::authenticate::authenticate;
+use super::client_ip::client_ip;
+use super::context::{Body, Context, new_request_id};
+use super::edge::Edge;
+use super::judge::{self, Next};
+use super::read_body::{Failure, read_body};
+use super::{cors, local, model, pick, relay, send};
+use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
+
+/// How long a discarded request body may keep a connection from being reused.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// Longest client-given request id that is taken over.
+const REQUEST_ID_MAX: usize = 128;
+
+/// What all requests share.
+pub struct Gateway {
+    edge: Arc<ArcSwap<Edge>>,
+    admission: Arc<Admission>,
+    readiness: Arc<Readiness>,
+    pub(super) access_log: Arc<AccessLog>,
+    pub(super) unrouted: Arc<PoolMetrics>,
+}
+
+impl Gateway {
+    /// A gateway that reads its configuration from `edge`, whatever that holds at the time.
+    pub fn new(
+        edge: Arc<ArcSwap<Edge>>,
+        admission: Arc<Admission>,
+        readiness: Arc<Readiness>,
+        access_log: Arc<AccessLog>,
+    ) -> Self {
+        Self { edge, admission, readiness, access_log, unrouted: PoolMetrics::for_pool("") }
+    }
+
+    /// Everything that is decided before a key is needed. `Ok(true)`: answered already.
+    async fn receive(&self, session: &mut ServerSession, context: &mut Context) -> Result<bool, Failure> {
+        let edge = self.edge.load_full();
+        context.edge = Some(edge.clone());
+        let limits = &edge.limits;
+        session.set_read_timeout(Some(limits.body_timeout));
+        session.set_write_timeout(Some(limits.body_timeout));
+        session.set_total_drain_timeout(Some(DRAIN_TIME));
+        if session.req_header().version == http::Version::HTTP_10 {
+            session.set_keepalive(None);
+        }
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+        let request = session.req_header();
+        context.request_id = given_request_id(request).unwrap_or_else(new_request_id);
+        context.client_ip = client_ip(peer, &request.headers, &edge.trusted_proxies);
+
+        if cors::is_preflight(request)
+            && let Some(origin) = cors::allowed_origin(&edge.cors, &request.headers)
+        {
+            let head = cors::preflight(request, origin).map_err(Failure::Gone)?;
+            return respond(session, head, Bytes::new()).await;
+        }
+        if let Some(page) = local::respond(request, &self.readiness) {
+            let (head, body) = page.map_err(Failure::Gone)?;
+            return respond(session, head, body).await;
+        }
+        if self.readiness.is_draining() {
+            return Err(Answer::Draining.into());
+        }
+        context.client = authenticate(&edge, &request.headers, request.uri.query())?;
+        let route = edge.paths.find(request.uri.path())?;
+        let pool = edge.pools.get(route.pool).ok_or(Answer::UnknownPath)?;
+        let is_served = pool.routes.admits(&route);
+        context.guards.in_flight = Some(pool.entry.metrics.request_started());
+        context.route = Some(route);
+        if !is_served {
+            return Err(Answer::RouteDenied.into());
+        }
+        context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
+        if is_websocket(request) {
+            context.body = Body::Tunnel;
+            return Ok(false);
+        }
+        let reading = Instant::now();
+        let mut budget = self.admission.budget();
+        context.body = read_body(session, limits, &mut budget).await?;
+        context.guards.budget = Some(budget);
+        context.times.reading = reading.elapsed();
+        if let Body::Buffered(body) = &context.body {
+            context.model = model::model(body);
+        }
+        Ok(false)
+    }
+
+    /// Answers in our own words.
+    async fn answer(&self, session: &mut ServerSession, context: &mut Context, answer: Answer) -> Result<()> {
+        let request_id = if context.request_id.is_empty() { new_request_id() } else { context.request_id.clone() };
+        let body = answer.body(&request_id, context.provider.as_ref());
+        let mut head = answer.head(&request_id, body.len())?;
+        if context.attempts.count > 0 {
+            head.insert_header("keyweir-attempts", context.attempts.count)?;
+        }
+        if let Some(pool) = context.pool() {
+            head.insert_header("keyweir-pool", pool.entry.config.name.as_str())?;
+        }
+        let headers = &session.req_header().headers;
+        if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, headers)) {
+            cors::allow(&mut head, origin)?;
+        }
+        context.bytes_out = body.len() as u64;
+        context.answer = Some(answer);
+        answer::write(session, head, body.into()).await
+    }
+}
+
+async fn respond(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Result<bool, Failure> {
+    answer::write(session, head, body).await.map_err(Failure::Gone)?;
+    Ok(true)
+}
+
+/// The client's own request id, if it is short visible text.
+fn given_request_id(request: &RequestHeader) -> Option<Arc<str>> {
+    let id = request.headers.get("x-request-id")?.to_str().ok()?;
+    (!id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic())).then(|| id.into())
+}
+
+fn is_websocket(request: &RequestHeader) -> bool {
+    request.version == http::Version::HTTP_11
+        && request.headers.get(http::header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn retry(mut error: Box<Error>, again: bool) -> Box<Error> {
+    error.set_retry(again);
+    error
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new()
+    }
+
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(relay::NoChunksForHttp10));
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        match self.receive(session, context).await {
+            Ok(answered) => Ok(answered),
+            Err(Failure::Refuse(refusal)) => {
+                self.answer(session, context, refusal).await?;
+                Ok(true)
+            }
+            Err(Failure::Gone(error)) => Err(error.into_down()),
+        }
+    }
+
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        match pick::first(context) {
+            Ok(()) => Ok(true),
+            Err(refusal) => {
+                self.answer(session, context, refusal).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        pick::begin(context)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        send::prepare(request, context)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        piece: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        let limit = context.edge.as_ref().map_or(0, |edge| edge.limits.body);
+        send::stream_body(context, piece, limit)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        head: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        let status = HTTPStatus(head.status.as_u16());
+        match judge::answer(context, head) {
+            Next::PassOn => Ok(()),
+            Next::Retry => Err(retry(Error::explain(status, "another key is tried").into_up(), true)),
+            Next::Explain => Err(retry(Error::explain(status, "answered in our own words").into_up(), false)),
+        }
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        relay::head(head, session.req_header(), context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        context.bytes_out += body.as_ref().map_or(0, |piece| piece.len() as u64);
+        Ok(None)
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
+        let again = judge::failure(context, &error) == Next::Retry;
+        retry(error, again)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        _: &mut Session,
+        error: Box<Error>,
+        context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        let is_decided = context.attempts.next.is_some() || context.answer.is_some();
+        if is_decided {
+            let again = context.attempts.next.is_some();
+            return retry(error, again);
+        }
+        if *error.esource() == ErrorSource::Downstream {
+            context.count_result(AttemptResult::Cancelled);
+            return retry(error, false);
+        }
+        if context.attempts.committed {
+            context.count_result(AttemptResult::Broken);
+            context.outcome = Some(Outcome::Broken);
+            return retry(error, false);
+        }
+        let is_stale = reused && matches!(error.retry, RetryType::ReusedOnly);
+        if is_stale && context.is_replayable() {
+            context.attempts.stale = true;
+            return retry(error, true);
+        }
+        let again = judge::failure(context, &error) == Next::Retry;
+        retry(error, again)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let is_gone = *error.esource() == ErrorSource::Downstream && context.answer.is_none();
+        if is_gone || session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let answer = context.answer.take().unwrap_or(Answer::Internal);
+        let error_code = answer.status();
+        session.set_keepalive(None);
+        if self.answer(session, context, answer).await.is_err() {
+            context.outcome = Some(Outcome::Cancelled);
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        self.record(session, error, context);
+    }
+
+    // Pingora's own lines hold the full path, which may hold a token.
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, context: &Context) -> String {
+        format!("request {}", context.request_id)
+    }
+}

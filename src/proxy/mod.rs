@@ -1,0 +1,28 @@
+//! The data path: Pingora's `ProxyHttp` phases, one file each.
+//!
+//! `front` and `head` read a request's head strictly; [`gateway`] is the thin `ProxyHttp` implementation that calls, in
+//! order: `authenticate`, `route`, `admit`, `read_body`, `pick`, `send`, `judge`, `relay`, `record`. What belongs to one
+//! request lives in [`context`]; what belongs to the configuration in [`edge`].
+
+pub mod admit;
+pub mod answer;
+mod authenticate;
+mod client_ip;
+mod context;
+mod cors;
+pub mod edge;
+pub mod front;
+pub mod gateway;
+mod head;
+mod judge;
+mod local;
+mod model;
+mod pick;
+mod read_body;
+mod record;
+mod relay;
+mod route;
+mod send;
+
+pub use edge::Edge;
+pub use gateway::Gateway;

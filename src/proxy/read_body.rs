@@ -1,0 +1,119 @@
+//! The client's body: whole in memory up to `limits.buffer`, so that every attempt can send it again.
+//!
+//! Larger ones, up to `limits.body`, go through Pingora's native path once and are not retried. Memory is taken from a
+//! global budget as the bytes arrive.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Version;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use pingora::prelude::*;
+use pingora::protocols::http::ServerSession;
+use pingora::time::timeout;
+
+use super::admit::BodyBudget;
+use super::answer::Answer;
+use super::context::Body;
+use crate::config::Limits;
+
+/// A length that is only announced reserves no more than this.
+const FIRST_ALLOCATION: usize = 256 * 1024;
+
+/// Why there is no body.
+pub(super) enum Failure {
+    /// The client is to be told.
+    Refuse(Answer),
+    /// The client is gone.
+    Gone(Box<Error>),
+}
+
+impl From<Answer> for Failure {
+    fn from(answer: Answer) -> Self {
+        Self::Refuse(answer)
+    }
+}
+
+/// Reads the body, or as much of it as shows that it is too large to keep.
+pub(super) async fn read_body(
+    session: &mut ServerSession,
+    limits: &Limits,
+    budget: &mut BodyBudget,
+) -> Result<Body, Failure> {
+    let length = declared_length(session);
+    if length.is_some_and(|length| length > limits.body) {
+        return Err(Answer::RequestTooLarge(limits.body).into());
+    }
+    if length.is_some_and(|length| length > limits.buffer) {
+        return Ok(Body::Streamed { read_ahead: Bytes::new(), passed: 0 });
+    }
+    if session.is_body_done() {
+        return Ok(Body::Empty);
+    }
+    answer_expectation(session).await?;
+    collect(session, limits, length, budget).await
+}
+
+async fn collect(
+    session: &mut ServerSession,
+    limits: &Limits,
+    length: Option<usize>,
+    budget: &mut BodyBudget,
+) -> Result<Body, Failure> {
+    let Some(first) = read_piece(session, limits.body_timeout).await? else { return Ok(Body::Empty) };
+    budget.grow(first.len())?;
+    if session.is_body_done() && first.len() <= limits.buffer {
+        return Ok(Body::Buffered(first));
+    }
+    let mut body =
+        BytesMut::with_capacity(length.unwrap_or_default().clamp(first.len(), FIRST_ALLOCATION.max(first.len())));
+    body.extend_from_slice(&first);
+    drop(first);
+    while body.len() <= limits.buffer {
+        let Some(piece) = read_piece(session, limits.body_timeout).await? else {
+            return Ok(Body::Buffered(body.freeze()));
+        };
+        budget.grow(piece.len())?;
+        if body.capacity() - body.len() < piece.len() {
+            // The announced length has proved serious: one step to its full size spares the copies of many.
+            body.reserve(length.unwrap_or_default().saturating_sub(body.len()).max(piece.len()));
+        }
+        body.extend_from_slice(&piece);
+    }
+    if body.len() > limits.body {
+        return Err(Answer::RequestTooLarge(limits.body).into());
+    }
+    if session.is_body_done() {
+        return Ok(Body::Buffered(body.freeze()));
+    }
+    Ok(Body::Streamed { read_ahead: body.freeze(), passed: 0 })
+}
+
+/// One piece, in time also on HTTP/2, where Pingora has no deadline of its own.
+async fn read_piece(session: &mut ServerSession, limit: Duration) -> Result<Option<Bytes>, Failure> {
+    match timeout(limit, session.read_request_body()).await {
+        Err(_) => Err(Answer::RequestTimeout.into()),
+        Ok(Ok(piece)) => Ok(piece),
+        Ok(Err(error)) => Err(match error.etype() {
+            ReadTimedout => Answer::RequestTimeout.into(),
+            ReadError | ConnectionClosed | H2Error => Failure::Gone(error),
+            _ => Answer::BadRequest("The body's framing is broken.").into(),
+        }),
+    }
+}
+
+/// Tells a client that waits for it to go on. Pingora would close the connection after an answer that precedes the body.
+async fn answer_expectation(session: &mut ServerSession) -> Result<(), Failure> {
+    let request = session.req_header();
+    if request.version != Version::HTTP_11 || !request.headers.contains_key(EXPECT) {
+        return Ok(());
+    }
+    session.set_close_on_response_before_downstream_finish(false);
+    let written = session.write_continue_response().await;
+    session.set_close_on_response_before_downstream_finish(true);
+    written.map_err(Failure::Gone)
+}
+
+fn declared_length(session: &ServerSession) -> Option<usize> {
+    session.get_header(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,75 @@
+//! The end of a request: metrics and the access log line, from what the context gathered.
+
+use std::time::SystemTime;
+
+use pingora::prelude::*;
+use pingora::protocols::http::ServerSession;
+
+use super::context::Context;
+use super::gateway::Gateway;
+use crate::telemetry::{AttemptResult, Entry, Outcome};
+
+impl Gateway {
+    /// Counts and logs one request, however it ended.
+    pub(super) fn record(&self, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let outcome = outcome(context, status, error);
+        close_attempt(context, outcome);
+        let duration = context.started.elapsed();
+        let first_byte = context.times.first_byte.map(|at| at - context.started);
+        let overhead = duration.saturating_sub(context.times.reading).saturating_sub(context.times.upstream);
+        let pool = context.pool();
+        let metrics = pool.map_or(&self.unrouted, |pool| &pool.entry.metrics);
+        let overhead = (context.attempts.count > 0).then_some(overhead);
+        metrics.request_finished(status, outcome, duration, first_byte, overhead);
+
+        let request = session.req_header();
+        let target = context.attempts.target.as_ref();
+        self.access_log.write(&Entry {
+            time: SystemTime::now(),
+            request_id: &context.request_id,
+            client: context.client_ip,
+            token: context.client.as_ref().map(|client| client.name.as_str()),
+            method: request.method.as_str(),
+            path: request.uri.path().as_bytes(),
+            pool: pool.map(|pool| pool.entry.config.name.as_str()),
+            key: context.attempts.lease.as_ref().and_then(|lease| lease.key()).map(|key| &*key.name),
+            model: context.model.as_deref(),
+            status,
+            outcome,
+            attempts: context.attempts.count,
+            bytes_in: session.body_bytes_read() as u64,
+            bytes_out: context.bytes_out,
+            duration,
+            first_byte,
+            upstream: target.map(|target| &*target.authority),
+        });
+    }
+}
+
+fn outcome(context: &Context, status: u16, error: Option<&Error>) -> Outcome {
+    let is_downstream = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+    match (&context.answer, context.outcome) {
+        (_, Some(known)) => known,
+        (Some(answer), None) => answer.outcome(),
+        (None, None) if is_downstream => Outcome::Cancelled,
+        (None, None) if error.is_some() && context.attempts.committed => Outcome::Broken,
+        (None, None) => match status {
+            0 => Outcome::Cancelled,
+            100..400 => Outcome::Ok,
+            400..500 => Outcome::ClientError,
+            _ => Outcome::ProviderError,
+        },
+    }
+}
+
+/// Counts an attempt that was under way when the request ended.
+fn close_attempt(context: &mut Context, outcome: Outcome) {
+    if context.attempts.lease.is_some() {
+        context.count_result(match outcome {
+            Outcome::Cancelled => AttemptResult::Cancelled,
+            Outcome::Broken => AttemptResult::Broken,
+            _ => AttemptResult::Ok,
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! What goes back to the client: the provider's answer, without what is between keyweir and the provider.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use http::header::{ALT_SVC, CONTENT_TYPE, HeaderName, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderValue, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
+use pingora::prelude::*;
+
+use super::context::Context;
+use super::cors;
+
+/// Edits the answer's head and marks the request as committed: nothing is retried any more.
+///
+/// # Errors
+/// If a header can't be built.
+pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: &mut Context) -> Result<()> {
+    context.times.first_byte.get_or_insert_with(Instant::now);
+    context.attempts.committed = true;
+    context.attempts.status = head.status.as_u16();
+    strip(head)?;
+    head.insert_header("x-request-id", &*context.request_id)?;
+    head.insert_header("keyweir-attempts", context.attempts.count)?;
+    if let Some(pool) = context.pool() {
+        head.insert_header("keyweir-pool", pool.entry.config.name.as_str())?;
+    }
+    let key = context.attempts.lease.as_ref().and_then(|lease| lease.key());
+    if let Some(key) = key
+        && context.client.as_ref().is_some_and(|client| client.reveal_key)
+    {
+        head.insert_header("keyweir-key", &*key.name)?;
+    }
+    let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    if head.headers.get(CONTENT_TYPE).is_some_and(is_stream) {
+        head.insert_header("x-accel-buffering", "no")?;
+    }
+    if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, &request.headers)) {
+        cors::allow(head, origin)?;
+    }
+    Ok(())
+}
+
+fn strip(head: &mut ResponseHeader) -> Result<()> {
+    if let Some(id) = head.remove_header("x-request-id") {
+        head.insert_header("x-upstream-request-id", id)?;
+    }
+    let dropped: Vec<HeaderName> = head.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
+    for name in &dropped {
+        head.remove_header(name);
+    }
+    Ok(())
+}
+
+/// Of the provider's account, or of its connection.
+fn is_dropped(name: &HeaderName) -> bool {
+    if *name == SET_COOKIE || *name == ALT_SVC {
+        return true;
+    }
+    let name = name.as_str();
+    matches!(name, "keep-alive" | "proxy-connection" | "openai-organization" | "openai-project")
+        || name.starts_with("x-ratelimit-")
+        || name.starts_with("keyweir-")
+}
+
+/// HTTP/1.0 clients don't know chunks. Pingora adds `Transfer-Encoding` after every other filter, so it is taken out
+/// here, and the body ends with the connection instead.
+pub(super) struct NoChunksForHttp10;
+
+impl HttpModuleBuilder for NoChunksForHttp10 {
+    fn init(&self) -> Module {
+        Box::new(Http10 { is_client_http10: false })
+    }
+}
+
+struct Http10 {
+    is_client_http10: bool,
+}
+
+#[async_trait]
+impl HttpModule for Http10 {
+    async fn request_header_filter(&mut self, request: &mut RequestHeader) -> Result<()> {
+        self.is_client_http10 = request.version == Version::HTTP_10;
+        Ok(())
+    }
+
+    async fn response_header_filter(&mut self, head: &mut ResponseHeader, _: bool) -> Result<()> {
+        if self.is_client_http10 {
+            head.remove_header(&TRANSFER_ENCODING);
+        }
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+}

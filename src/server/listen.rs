@@ -1,0 +1,111 @@
+//! Listening addresses: free or not, with or without TLS, and when they answer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::ServerError;
+use crate::admin;
+use crate::config::{Address, Config, Listen};
+use crate::telemetry::Readiness;
+
+/// Read buffers of a client connection. Plain connections are cheap to refill; a TLS record is up to 16 KiB.
+const PLAIN_BUFFER: usize = 4 * 1024;
+const TLS_BUFFER: usize = 16 * 1024;
+/// Small writes are gathered up to one Ethernet packet.
+const WRITE_BUFFER: usize = 1460;
+
+/// Makes sure that every address can be listened on. Pingora would retry for half a minute and then go on without it.
+pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
+    for (setting, listen) in all(config) {
+        let fail = |source| ServerError::Listen { setting, address: describe(&listen.address), source };
+        match &listen.address {
+            Address::Tcp(address) => drop(std::net::TcpListener::bind(address).map_err(fail)?),
+            // A socket file that answers belongs to a running process; one that does not is left over.
+            Address::Unix(path) if UnixStream::connect(path).is_ok() => {
+                return Err(fail(std::io::ErrorKind::AddrInUse.into()));
+            }
+            Address::Unix(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn all(config: &Config) -> impl Iterator<Item = (&'static str, &Listen)> {
+    let server = &config.server;
+    let proxy = server.proxy.listen.iter().map(|listen| ("server.proxy.listen", listen));
+    proxy.chain([("server.admin.listen", &server.admin.listen), ("server.metrics.listen", &server.metrics.listen)])
+}
+
+fn describe(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// A listener of the proxy: HTTP/1 and, told by ALPN or preface, HTTP/2.
+pub(super) fn proxy_listener(listen: &Listen) -> Result<ListenerConfig, ServerError> {
+    let endpoint = match &listen.address {
+        Address::Tcp(address) => ListenerConfig::tcp(address.to_string()),
+        Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
+    };
+    let Some(tls) = &listen.tls else {
+        return Ok(endpoint.l4_buffer(L4BufferSettings::new(PLAIN_BUFFER, WRITE_BUFFER)));
+    };
+    let mut settings = admin::tls_settings("server.proxy.listen", tls)?;
+    settings.enable_h2();
+    Ok(endpoint.tls(settings).l4_buffer(L4BufferSettings::new(TLS_BUFFER, WRITE_BUFFER)))
+}
+
+/// Announces readiness once every address accepts connections: to `/readyz`, the log and systemd.
+pub(super) struct Announce {
+    addresses: Vec<Address>,
+    readiness: Arc<Readiness>,
+}
+
+impl Announce {
+    pub(super) fn new(config: &Config, readiness: Arc<Readiness>) -> Self {
+        Self { addresses: all(config).map(|(_, listen)| listen.address.clone()).collect(), readiness }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Announce {
+    async fn start(&self, _: ShutdownWatch) {
+        for address in &self.addresses {
+            while !accepts(address).await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        self.readiness.set_listeners_bound();
+        let listening = self.addresses.iter().map(describe).collect::<Vec<_>>().join(" ");
+        log::info!(listening; "keyweir is ready.");
+        // Without systemd there is nobody to tell.
+        let _untold = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+}
+
+async fn accepts(address: &Address) -> bool {
+    match address {
+        Address::Tcp(address) => tokio::net::TcpStream::connect(reachable(*address)).await.is_ok(),
+        Address::Unix(path) => tokio::net::UnixStream::connect(path).await.is_ok(),
+    }
+}
+
+/// The address this machine reaches a listener by.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

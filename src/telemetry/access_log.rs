@@ -1,0 +1,212 @@
+//! One line per request, off the request's path.
+//!
+//! [`AccessLog::write`] formats into memory and returns; see `sink` for what happens then and for what is given up when
+//! the destination cannot keep up. The query string has no field here, because keys travel in it; texts a client chose
+//! are escaped and capped.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use super::line::{Capped, Stamp, json, word};
+use super::metrics::Outcome;
+use super::sink::{Output, Pace, Sink};
+use crate::config::model::{self, LogFormat};
+
+/// Longest path written, in bytes.
+const PATH_MAX: usize = 512;
+/// Longest model and request id written, in bytes.
+const NAME_MAX: usize = 128;
+
+/// What is said of one finished request.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// When it ended.
+    pub time: SystemTime,
+    /// Given by the client or made.
+    pub request_id: &'a str,
+    /// The client's address; `None` on unix sockets.
+    pub client: Option<IpAddr>,
+    /// The client token's name.
+    pub token: Option<&'a str>,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The path as it was sent, WITHOUT the query.
+    pub path: &'a [u8],
+    /// The pool it was routed to.
+    pub pool: Option<&'a str>,
+    /// The name of the key used last.
+    pub key: Option<&'a str>,
+    /// The model asked for.
+    pub model: Option<&'a str>,
+    /// The status sent to the client; 0 = none was.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Attempts made upstream.
+    pub attempts: u32,
+    /// Body bytes from the client.
+    pub bytes_in: u64,
+    /// Body bytes to the client.
+    pub bytes_out: u64,
+    /// From the first byte of the head to the end.
+    pub duration: Duration,
+    /// From the same moment to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// Authority of the target used last.
+    pub upstream: Option<&'a str>,
+}
+
+/// The access log.
+pub struct AccessLog {
+    sink: Option<Sink>,
+    format: LogFormat,
+}
+
+impl AccessLog {
+    /// Opens the destination and starts the writer thread.
+    ///
+    /// # Errors
+    ///
+    /// The file or standard output cannot be opened, or no thread can be started.
+    pub fn open(destination: &model::AccessLog, format: LogFormat) -> io::Result<Self> {
+        let output = match destination {
+            model::AccessLog::Off => return Ok(Self { sink: None, format }),
+            // A descriptor of its own: `Stdout` would copy every line through its buffer once more.
+            model::AccessLog::Stdout => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+                Output::stream("standard output", Box::new(std::fs::File::from(stdout)))
+            }
+            model::AccessLog::File(path) => Output::file(path.clone())?,
+        };
+        let shards = 2 * thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { sink: Some(Sink::start("access-log", Pace::Batched, shards, output)?), format })
+    }
+
+    /// Writes one line, or drops and counts it where there is no room.
+    pub fn write(&self, entry: &Entry<'_>) {
+        let Some(sink) = &self.sink else { return };
+        sink.line(|out| match self.format {
+            LogFormat::Json => JsonLine::from(entry).serialize(&mut json(out)).map_err(io::Error::from),
+            LogFormat::Text => write_text(out, entry),
+        });
+    }
+
+    /// Waits until the lines so far are written; false where the destination is stuck.
+    pub fn flush(&self) -> bool {
+        self.sink.as_ref().is_none_or(Sink::flush)
+    }
+
+    /// Opens the file anew, after a rotation.
+    pub fn reopen(&self) {
+        if let Some(sink) = &self.sink {
+            sink.reopen();
+        }
+    }
+}
+
+/// The JSON form of an [`Entry`]; fields that do not apply are left out.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    time: Stamp,
+    request_id: Capped<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    method: Capped<'a>,
+    path: Capped<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<Capped<'a>>,
+    status: u16,
+    outcome: &'static str,
+    attempts: u32,
+    bytes_in: u64,
+    bytes_out: u64,
+    #[serde(serialize_with = "milliseconds")]
+    duration_ms: Duration,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_milliseconds")]
+    first_byte_ms: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+}
+
+impl<'a> From<&Entry<'a>> for JsonLine<'a> {
+    fn from(entry: &Entry<'a>) -> Self {
+        Self {
+            time: Stamp(entry.time),
+            request_id: name(entry.request_id),
+            client: entry.client,
+            token: entry.token,
+            method: name(entry.method),
+            path: Capped { bytes: entry.path, max: PATH_MAX },
+            pool: entry.pool,
+            key: entry.key,
+            model: entry.model.map(name),
+            status: entry.status,
+            outcome: entry.outcome.as_str(),
+            attempts: entry.attempts,
+            bytes_in: entry.bytes_in,
+            bytes_out: entry.bytes_out,
+            duration_ms: entry.duration,
+            first_byte_ms: entry.first_byte,
+            upstream: entry.upstream,
+        }
+    }
+}
+
+fn name(text: &str) -> Capped<'_> {
+    Capped { bytes: text.as_bytes(), max: NAME_MAX }
+}
+
+/// Milliseconds with the microseconds as decimals.
+fn in_milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(in_milliseconds(*duration))
+}
+
+fn some_milliseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(in_milliseconds).serialize(serializer)
+}
+
+/// `TIME STATUS METHOD PATH DURATIONms name=value …`
+fn write_text(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
+    write!(out, "{} {} ", Stamp(entry.time), entry.status)?;
+    word(out, &name(entry.method).text())?;
+    out.push(b' ');
+    word(out, &Capped { bytes: entry.path, max: PATH_MAX }.text())?;
+    write!(out, " {}ms outcome={}", in_milliseconds(entry.duration), entry.outcome.as_str())?;
+    if let Some(first_byte) = entry.first_byte {
+        write!(out, " first_byte={}ms", in_milliseconds(first_byte))?;
+    }
+    write!(out, " attempts={} in={} out={}", entry.attempts, entry.bytes_in, entry.bytes_out)?;
+    let texts = [
+        ("pool", entry.pool),
+        ("key", entry.key),
+        ("model", entry.model),
+        ("upstream", entry.upstream),
+        ("token", entry.token),
+        ("id", Some(entry.request_id)),
+    ];
+    for (label, text) in texts {
+        if let Some(text) = text {
+            write!(out, " {label}=")?;
+            word(out, &name(text).text())?;
+        }
+    }
+    entry.client.map_or(Ok(()), |client| write!(out, " client={client}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Every metric, declared once, in the registry that `pingora_prometheus` serves too.
+//!
+//! The request path never looks a label up: a [`PoolMetrics`] is resolved when a pool is built and hands out counters
+//! from arrays. What belongs to single keys is not counted here at all but read from the pools' own counters when
+//! somebody scrapes ([`register_keys`]).
+//!
+//! Labels are bounded: pools and keys come from the configuration, the rest from enums; nothing a client types becomes a
+//! label.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use once_cell::sync::Lazy;
+use parking_lot::Mutex;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    TextEncoder,
+};
+
+use super::snapshot::AttemptResult;
+
+mod keys;
+
+pub use keys::register as register_keys;
+
+/// One registry in the whole process: two versions of the crate would each have their own, and this would not compile.
+const _: fn(prometheus::Registry) -> pingora_prometheus::prometheus::Registry = |registry| registry;
+
+/// The version of Pingora in `keyweir_build_info`.
+const PINGORA_VERSION: &str = "0.9.1";
+
+type Name = (&'static str, &'static str);
+
+const REQUESTS: Name = ("keyweir_requests_total", "Requests by pool, status sent to the client, and outcome.");
+const DURATION: Name = ("keyweir_request_duration_seconds", "Time from a request's first byte to its end.");
+const FIRST_BYTE: Name = ("keyweir_time_to_first_byte_seconds", "Time from a request's first byte to its answer's.");
+const OVERHEAD: Name =
+    ("keyweir_overhead_seconds", "Part of a request's time not spent waiting for provider or client.");
+const IN_FLIGHT: Name = ("keyweir_in_flight_requests", "Requests under way.");
+const ATTEMPTS: Name = ("keyweir_upstream_attempts_total", "Finished attempts by key and result.");
+const RETRIES: Name = ("keyweir_retries_total", "Attempts repeated, by the result that made it necessary.");
+const KEYS: Name = ("keyweir_keys", "Keys by state.");
+const KEY_STATE: Name = ("keyweir_key_state", "1 for the state a key is in, 0 for the others.");
+const KEY_TRANSITIONS: Name = ("keyweir_key_transitions_total", "Times keys entered a state, by reason.");
+const RELOAD_SUCCESSFUL: Name =
+    ("keyweir_config_last_reload_successful", "1 if the last reload was taken over, else 0.");
+const RELOAD_TIME: Name =
+    ("keyweir_config_last_reload_success_timestamp_seconds", "Unix time of the last reload taken over.");
+const LOG_DROPPED: Name = ("keyweir_log_dropped_total", "Log lines dropped: destination too slow or failing.");
+const BUILD_INFO: Name = ("keyweir_build_info", "1, labelled with the versions of keyweir and Pingora.");
+
+/// Name and help of every metric of this program (`process_*` comes from the prometheus crate).
+pub const NAMES: &[(&str, &str)] = &[
+    REQUESTS,
+    DURATION,
+    FIRST_BYTE,
+    OVERHEAD,
+    IN_FLIGHT,
+    ATTEMPTS,
+    RETRIES,
+    KEYS,
+    KEY_STATE,
+    KEY_TRANSITIONS,
+    RELOAD_SUCCESSFUL,
+    RELOAD_TIME,
+    LOG_DROPPED,
+    BUILD_INFO,
+];
+
+/// Seconds; a long generation may take its half hour.
+const DURATION_BUCKETS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1800.0];
+/// Seconds.
+const FIRST_BYTE_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0];
+/// Seconds: 25 µs to 50 ms.
+const OVERHEAD_BUCKETS: &[f64] = &[0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05];
+
+/// How a request ended, as its client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Served.
+    Ok,
+    /// The provider refused the request itself.
+    ClientError,
+    /// The provider failed and its answer was passed on, or it could not be reached.
+    ProviderError,
+    /// No key could serve it.
+    Exhausted,
+    /// Refused here, before any attempt.
+    Rejected,
+    /// The client left.
+    Cancelled,
+    /// The answer broke off after it had begun.
+    Broken,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Ok,
+        Outcome::ClientError,
+        Outcome::ProviderError,
+        Outcome::Exhausted,
+        Outcome::Rejected,
+        Outcome::Cancelled,
+        Outcome::Broken,
+    ];
+
+    /// The word used in labels and log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::ClientError => "client_error",
+            Outcome::ProviderError => "provider_error",
+            Outcome::Exhausted => "exhausted",
+            Outcome::Rejected => "rejected",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Broken => "broken",
+        }
+    }
+}
+
+/// Statuses 100–599 and one slot for everything else.
+const CODES: usize = 501;
+
+type OutcomeCounters = [OnceLock<IntCounter>; Outcome::ALL.len()];
+
+/// One pool's request metrics, resolved.
+pub struct PoolMetrics {
+    pool: String,
+    /// By status, then outcome; made when first seen, because most combinations never are.
+    requests: Box<[OnceLock<Box<OutcomeCounters>>]>,
+    retries: [OnceLock<IntCounter>; AttemptResult::COUNT],
+    duration: Histogram,
+    first_byte: Histogram,
+    overhead: Histogram,
+    in_flight: IntGauge,
+}
+
+impl PoolMetrics {
+    /// The metrics of the pool called `name`, the same ones for as long as the process lives. Requests that reached no
+    /// pool are counted under the empty name.
+    pub fn for_pool(name: &str) -> Arc<PoolMetrics> {
+        static POOLS: Lazy<Mutex<HashMap<String, Arc<PoolMetrics>>>> = Lazy::new(Mutex::default);
+        Arc::clone(POOLS.lock().entry(name.to_owned()).or_insert_with(|| Arc::new(PoolMetrics::new(name))))
+    }
+
+    fn new(name: &str) -> Self {
+        let metrics = Self {
+            pool: name.to_owned(),
+            requests: (0..CODES).map(|_| OnceLock::new()).collect(),
+            retries: Default::default(),
+            duration: FAMILIES.duration.with_label_values(&[name]),
+            first_byte: FAMILIES.first_byte.with_label_values(&[name]),
+            overhead: FAMILIES.overhead.with_label_values(&[name]),
+            in_flight: FAMILIES.in_flight.with_label_values(&[name]),
+        };
+        // Shown as 0 before the first request: rates and alerts need a series to start from.
+        metrics.requests_counter(200, Outcome::Ok);
+        metrics
+    }
+
+    /// Counts a request as under way until the guard is dropped.
+    pub fn request_started(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a finished request. A `code` that is no HTTP status (0: nothing was sent) appears as `none`. `overhead` is
+    /// the part of `duration` spent on neither the provider nor the client.
+    pub fn request_finished(
+        &self,
+        code: u16,
+        outcome: Outcome,
+        duration: Duration,
+        first_byte: Option<Duration>,
+        overhead: Option<Duration>,
+    ) {
+        self.requests_counter(code, outcome).inc();
+        self.duration.observe(duration.as_secs_f64());
+        if let Some(first_byte) = first_byte {
+            self.first_byte.observe(first_byte.as_secs_f64());
+        }
+        if let Some(overhead) = overhead {
+            self.overhead.observe(overhead.as_secs_f64());
+        }
+    }
+
+    /// Counts one more attempt, made because the last one ended in `reason`.
+    pub fn retry(&self, reason: AttemptResult) {
+        self.retries[reason.index()]
+            .get_or_init(|| FAMILIES.retries.with_label_values(&[self.pool.as_str(), reason.as_str()]))
+            .inc();
+    }
+
+    fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
+        let known = (100..600).contains(&code);
+        let slot = if known { usize::from(code) - 99 } else { 0 };
+        self.requests[slot].get_or_init(Box::default)[outcome as usize].get_or_init(|| {
+            let code = if known { code.to_string() } else { "none".to_owned() };
+            FAMILIES.requests.with_label_values(&[self.pool.as_str(), &code, outcome.as_str()])
+        })
+    }
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Notes how a reload, or the first load, ended.
+pub fn config_reloaded(successful: bool) {
+    FAMILIES.reload_successful.set(successful.into());
+    if successful {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        FAMILIES.reload_time.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Counts log lines that were given up.
+pub(super) fn log_dropped(lines: u64) {
+    FAMILIES.log_dropped.inc_by(lines);
+}
+
+#[cfg(test)]
+pub(super) fn log_dropped_so_far() -> u64 {
+    FAMILIES.log_dropped.get()
+}
+
+/// The `Content-Type` of [`encode`]'s text.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Everything in Prometheus' text format.
+pub fn encode() -> Vec<u8> {
+    Lazy::force(&FAMILIES);
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&prometheus::gather(), &mut text) {
+        log::error!("metrics are incomplete: {error}");
+    }
+    text
+}
+
+static FAMILIES: Lazy<Families> = Lazy::new(Families::register);
+
+struct Families {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    first_byte: HistogramVec,
+    overhead: HistogramVec,
+    in_flight: IntGaugeVec,
+    retries: IntCounterVec,
+    reload_successful: IntGauge,
+    reload_time: IntGauge,
+    log_dropped: IntCounter,
+}
+
+impl Families {
+    fn register() -> Self {
+        let build_info = registered(IntGaugeVec::new(opts(BUILD_INFO), &["version", "pingora"]));
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), PINGORA_VERSION]).set(1);
+        Self {
+            requests: registered(IntCounterVec::new(opts(REQUESTS), &["pool", "code", "outcome"])),
+            duration: histograms(DURATION, DURATION_BUCKETS),
+            first_byte: histograms(FIRST_BYTE, FIRST_BYTE_BUCKETS),
+            overhead: histograms(OVERHEAD, OVERHEAD_BUCKETS),
+            in_flight: registered(IntGaugeVec::new(opts(IN_FLIGHT), &["pool"])),
+            retries: registered(IntCounterVec::new(opts(RETRIES), &["pool", "reason"])),
+            reload_successful: registered(IntGauge::with_opts(opts(RELOAD_SUCCESSFUL))),
+            reload_time: registered(IntGauge::with_opts(opts(RELOAD_TIME))),
+            log_dropped: registered(IntCounter::with_opts(opts(LOG_DROPPED))),
+        }
+    }
+}
+
+fn opts((name, help): Name) -> Opts {
+    Opts::new(name, help)
+}
+
+fn histograms((name, help): Name, buckets: &[f64]) -> HistogramVec {
+    registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &["pool"]))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants of this file, and every test run registers them"
+)]
+fn registered<M: Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
+    metric.and_then(|metric| prometheus::register(Box::new(metric.clone())).map(|()| metric)).expect("a metric")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Key metrics, read from the pools when somebody scrapes.
+//!
+//! The pools count for themselves anyway; copying those counts into gauges on every request would cost the hot path
+//! something and tell nobody anything sooner.
+
+use once_cell::sync::Lazy;
+use parking_lot::RwLock;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use super::{ATTEMPTS, KEY_STATE, KEY_TRANSITIONS, KEYS, opts, registered};
+use crate::telemetry::snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State};
+
+static SNAPSHOTS: RwLock<Option<Snapshots>> = RwLock::new(None);
+
+/// Exports what `snapshots` gives at every scrape, in place of what was given here before.
+pub fn register(snapshots: Snapshots) {
+    static COLLECTOR: Lazy<KeyCollector> = Lazy::new(|| registered(KeyFamilies::new().map(KeyCollector::new)));
+    *SNAPSHOTS.write() = Some(snapshots);
+    Lazy::force(&COLLECTOR);
+}
+
+/// Describes the families; their samples are made anew at every scrape, so that removed keys disappear.
+#[derive(Clone)]
+struct KeyCollector {
+    descriptions: Vec<Desc>,
+}
+
+impl KeyCollector {
+    fn new(families: KeyFamilies) -> Self {
+        Self { descriptions: families.parts().iter().flat_map(|part| part.desc()).cloned().collect() }
+    }
+}
+
+impl Collector for KeyCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let snapshots = SNAPSHOTS.read().clone();
+        let (Some(snapshots), Ok(families)) = (snapshots, KeyFamilies::new()) else { return Vec::new() };
+        for pool in snapshots() {
+            families.fill(&pool);
+        }
+        families.parts().iter().flat_map(|part| part.collect()).collect()
+    }
+}
+
+struct KeyFamilies {
+    attempts: IntCounterVec,
+    keys: IntGaugeVec,
+    state: IntGaugeVec,
+    transitions: IntCounterVec,
+}
+
+impl KeyFamilies {
+    fn new() -> prometheus::Result<Self> {
+        Ok(Self {
+            attempts: IntCounterVec::new(opts(ATTEMPTS), &["pool", "key", "result"])?,
+            keys: IntGaugeVec::new(opts(KEYS), &["pool", "state"])?,
+            state: IntGaugeVec::new(opts(KEY_STATE), &["pool", "key", "state"])?,
+            transitions: IntCounterVec::new(opts(KEY_TRANSITIONS), &["pool", "to", "reason"])?,
+        })
+    }
+
+    fn parts(&self) -> [&dyn Collector; 4] {
+        [&self.attempts, &self.keys, &self.state, &self.transitions]
+    }
+
+    fn fill(&self, pool: &PoolSnapshot) {
+        let name = pool.pool.as_str();
+        for state in State::ALL {
+            let count = i64::try_from(pool.count(state)).unwrap_or(i64::MAX);
+            self.keys.with_label_values(&[name, state.as_str()]).set(count);
+        }
+        for (state, reason, times) in &pool.transitions {
+            self.transitions.with_label_values(&[name, state.as_str(), reason]).inc_by(*times);
+        }
+        for key in &pool.keys {
+            self.add_attempts(pool, key);
+            if pool.per_key {
+                for state in State::ALL {
+                    let is_in = i64::from(key.state == state);
+                    self.state.with_label_values(&[name, key.name.as_str(), state.as_str()]).set(is_in);
+                }
+            }
+        }
+    }
+
+    /// Results a key never had get no series, but for `ok`: with a thousand keys they would be most of the page.
+    fn add_attempts(&self, pool: &PoolSnapshot, key: &KeySnapshot) {
+        let label = if pool.per_key { key.name.as_str() } else { "" };
+        for result in AttemptResult::ALL {
+            let times = key.attempts[result.index()];
+            if times > 0 || result == AttemptResult::Ok {
+                self.attempts.with_label_values(&[pool.pool.as_str(), label, result.as_str()]).inc_by(times);
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the program tells its operators: metrics, the access log, the application log, readiness.
+//!
+//! This room knows numbers and words, not where they come from: the pools hand over plain [`snapshot`]s, the proxy
+//! fills in an [`access_log::Entry`] and touches handles it resolved beforehand. Nothing here may hold up a request:
+//! whatever cannot be written in time is dropped and counted in `keyweir_log_dropped_total`.
+
+pub mod access_log;
+mod line;
+pub mod logger;
+pub mod metrics;
+pub mod readiness;
+pub mod redact;
+mod sink;
+pub mod snapshot;
+
+pub use access_log::{AccessLog, Entry};
+pub use metrics::{Outcome, PoolMetrics};
+pub use readiness::Readiness;
+pub use snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State};

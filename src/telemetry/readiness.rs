@@ -1,0 +1,101 @@
+//! Whether this process should be given requests.
+//!
+//! Readiness never depends on a provider: a provider's outage must not take every instance out of rotation at once. It
+//! is false while starting and while draining; both listeners that answer `/readyz` share this one report.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The flags the server sets as it comes up and goes down.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    listeners: AtomicBool,
+    keys: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// The answer to `/readyz`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// 200 or 503.
+    pub status: u16,
+    /// Text for people and probes.
+    pub body: String,
+}
+
+impl Readiness {
+    /// Every listener is bound.
+    pub fn set_listeners_bound(&self) {
+        self.listeners.store(true, Ordering::Release);
+    }
+
+    /// The keys files were read.
+    pub fn set_keys_loaded(&self) {
+        self.keys.store(true, Ordering::Release);
+    }
+
+    /// Shutdown began.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether shutdown began.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether requests should come here.
+    pub fn is_ready(&self) -> bool {
+        self.listeners.load(Ordering::Acquire) && self.keys.load(Ordering::Acquire) && !self.is_draining()
+    }
+
+    /// Answers `/readyz`. `usable_keys` is given where the asker requires keys; `verbose` lists every check.
+    pub fn report(&self, usable_keys: Option<usize>, verbose: bool) -> Report {
+        let mut checks = vec![
+            ("listeners", self.listeners.load(Ordering::Acquire)),
+            ("keys-loaded", self.keys.load(Ordering::Acquire)),
+            ("not-draining", !self.is_draining()),
+        ];
+        checks.extend(usable_keys.map(|count| ("usable-keys", count > 0)));
+        let ready = checks.iter().all(|(_, passed)| *passed);
+        let mut body = String::new();
+        for (name, passed) in checks {
+            if verbose || !passed {
+                body.push_str(if passed { "[+]" } else { "[-]" });
+                body.push_str(name);
+                body.push_str(if passed { " ok\n" } else { " failed\n" });
+            }
+        }
+        body.push_str(if ready { "ready\n" } else { "not ready\n" });
+        Report { status: if ready { 200 } else { 503 }, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_ready_only_between_start_and_drain() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.report(None, false).status, 503);
+        readiness.set_listeners_bound();
+        assert!(!readiness.is_ready(), "keys are still missing");
+        readiness.set_keys_loaded();
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.report(None, false), Report { status: 200, body: "ready\n".into() });
+        readiness.set_draining();
+        let report = readiness.report(None, false);
+        assert_eq!(report, Report { status: 503, body: "[-]not-draining failed\nnot ready\n".into() });
+    }
+
+    #[test]
+    fn usable_keys_count_only_where_required() {
+        let readiness = Readiness::default();
+        readiness.set_listeners_bound();
+        readiness.set_keys_loaded();
+        assert_eq!(readiness.report(Some(0), false).status, 503);
+        assert_eq!(readiness.report(Some(1), false).status, 200);
+        let verbose = readiness.report(Some(1), true).body;
+        assert_eq!(verbose, "[+]listeners ok\n[+]keys-loaded ok\n[+]not-draining ok\n[+]usable-keys ok\nready\n");
+    }
+}

@@ -1,0 +1,163 @@
+//! A pool as its operators see it: plain data, taken when somebody asks.
+//!
+//! Metrics, the admin API and the older balancers' endpoints all read these and nothing else, so the pool's own types
+//! stay free to change. No field carries a character of a key; a key is known by its name.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+/// Takes a snapshot of every pool, in the order of the configuration.
+pub type Snapshots = Arc<dyn Fn() -> Vec<PoolSnapshot> + Send + Sync>;
+
+/// One pool.
+#[derive(Debug, Clone)]
+pub struct PoolSnapshot {
+    /// The pool's name.
+    pub pool: String,
+    /// Whether metrics name single keys.
+    pub per_key: bool,
+    /// Whether this pool owns unprefixed paths.
+    pub is_default: bool,
+    /// In the order of the keys file.
+    pub keys: Vec<KeySnapshot>,
+    /// How often keys entered a state since the start: state, reason, times.
+    pub transitions: Vec<(State, &'static str, u64)>,
+}
+
+impl PoolSnapshot {
+    /// How many keys are in `state`.
+    pub fn count(&self, state: State) -> usize {
+        self.keys.iter().filter(|key| key.state == state).count()
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone)]
+pub struct KeySnapshot {
+    /// Unique in the pool.
+    pub name: String,
+    /// What it is doing.
+    pub state: State,
+    /// Why it is not ready.
+    pub reason: Option<&'static str>,
+    /// Until it is ready again; `None` where time alone does not bring it back.
+    pub back_in: Option<Duration>,
+    /// Requests it was used for.
+    pub requests: u64,
+    /// When it was used last.
+    pub last_used: Option<SystemTime>,
+    /// Finished attempts by [`AttemptResult::index`].
+    pub attempts: [u64; AttemptResult::COUNT],
+    /// Attempts under way.
+    pub in_flight: u32,
+}
+
+/// What a key is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Can be picked.
+    Ready,
+    /// Resting until a time.
+    Cooling,
+    /// Out of use until somebody or a probe says otherwise.
+    Disabled,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 3] = [State::Ready, State::Cooling, State::Disabled];
+
+    /// The word used in labels and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Ready => "ready",
+            State::Cooling => "cooling",
+            State::Disabled => "disabled",
+        }
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How one attempt on one key ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AttemptResult {
+    /// The provider served it.
+    Ok,
+    /// The key or its account is at a limit.
+    RateLimited,
+    /// The provider does not know the key.
+    Unauthorized,
+    /// The key may not do this.
+    Forbidden,
+    /// The request itself was refused.
+    ClientError,
+    /// The provider failed.
+    ServerError,
+    /// Nothing came in time.
+    Timeout,
+    /// No connection.
+    Unreachable,
+    /// The answer stopped in the middle.
+    Broken,
+    /// The client left first.
+    Cancelled,
+}
+
+impl AttemptResult {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Every result, in the order of [`AttemptResult::index`].
+    pub const ALL: [AttemptResult; 10] = [
+        AttemptResult::Ok,
+        AttemptResult::RateLimited,
+        AttemptResult::Unauthorized,
+        AttemptResult::Forbidden,
+        AttemptResult::ClientError,
+        AttemptResult::ServerError,
+        AttemptResult::Timeout,
+        AttemptResult::Unreachable,
+        AttemptResult::Broken,
+        AttemptResult::Cancelled,
+    ];
+
+    /// Its place in arrays of counts.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word used in labels and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptResult::Ok => "ok",
+            AttemptResult::RateLimited => "rate_limited",
+            AttemptResult::Unauthorized => "unauthorized",
+            AttemptResult::Forbidden => "forbidden",
+            AttemptResult::ClientError => "client_error",
+            AttemptResult::ServerError => "server_error",
+            AttemptResult::Timeout => "timeout",
+            AttemptResult::Unreachable => "unreachable",
+            AttemptResult::Broken => "broken",
+            AttemptResult::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_result_sits_at_its_own_index() {
+        for (index, result) in AttemptResult::ALL.into_iter().enumerate() {
+            assert_eq!(result.index(), index, "{}", result.as_str());
+        }
+    }
+}

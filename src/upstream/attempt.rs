@@ -1,0 +1,51 @@
+//! What one attempt carries into the upstream session, and what the session learns about a failure.
+//!
+//! Pingora gives the session nothing but the request head, so the attempt travels in that head's extensions.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pingora::http::RequestHeader;
+
+/// One try of one request with one key.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The whole body; the same buffer for every attempt.
+    pub body: Bytes,
+    /// From the request's last byte to the answer's head.
+    pub first_byte: Duration,
+    /// How long a stream is held for its first event.
+    pub hold: Duration,
+    /// Between two pieces of the answer's body.
+    pub idle: Duration,
+    /// When the attempt must have ended.
+    pub deadline: Instant,
+    /// Shown to a client whose stream breaks.
+    pub request_id: Arc<str>,
+    /// Written by the session, at most once, before the answer's head is handed over.
+    pub evidence: OnceLock<Evidence>,
+}
+
+/// What an answer that is not a success looked like.
+#[derive(Debug)]
+pub enum Evidence {
+    /// An error status; the first bytes of its body, as far as they came.
+    Status(Bytes),
+    /// A 200 stream whose first event is an error: that event's data.
+    StreamError(Bytes),
+    /// A 200 stream that ended without a content event.
+    EmptyStream,
+}
+
+impl Attempt {
+    /// Attaches the attempt to the request that goes upstream.
+    pub fn attach(self: Arc<Self>, request: &mut RequestHeader) {
+        request.extensions_mut().insert(self);
+    }
+
+    /// The attempt a request head carries.
+    pub(super) fn of(request: &RequestHeader) -> Option<Arc<Self>> {
+        request.extensions.get::<Arc<Self>>().cloned()
+    }
+}

@@ -1,0 +1,130 @@
+//! Upstream connections between two requests.
+//!
+//! Pingora's own pool spawns a task per idle connection and compares addresses at reuse; that costs more system calls
+//! than the request itself. Here an idle connection just lies in a shard and is tested by one poll when it is taken:
+//! pending means alive, anything readable means closed or stray bytes. A sweep every few seconds drops what has died or
+//! outlived its time, so that closed connections hold no file descriptors.
+//!
+//! Invariant: a connection is in the pool only between a complete request with its complete answer and the next request.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pingora::protocols::Stream;
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Idle connections kept per shard and target; more are closed.
+const PER_TARGET: usize = 256;
+const SHARDS: usize = 64;
+
+struct Idle {
+    stream: Stream,
+    since: Instant,
+}
+
+type Shard = Mutex<HashMap<u64, Vec<Idle>>>;
+
+/// All idle upstream connections, in one shard per worker thread: without work stealing a stream stays in its runtime.
+pub(super) struct IdlePool {
+    shards: Box<[Shard]>,
+}
+
+impl IdlePool {
+    pub(super) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+
+    /// The most recently used live connection of that group.
+    pub(super) fn take(&self, group: u64) -> Option<Stream> {
+        let mut shard = self.shard().lock();
+        let idle = shard.get_mut(&group)?;
+        while let Some(mut candidate) = idle.pop() {
+            if is_alive(&mut candidate.stream) {
+                return Some(candidate.stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request of its group.
+    pub(super) fn put(&self, group: u64, stream: Stream) {
+        let mut shard = self.shard().lock();
+        let idle = shard.entry(group).or_default();
+        if idle.len() < PER_TARGET {
+            idle.push(Idle { stream, since: Instant::now() });
+        }
+    }
+
+    /// Closes what has died or been idle longer than `timeout`.
+    pub(super) fn sweep(&self, timeout: Duration) {
+        for shard in &self.shards {
+            let mut dead = Vec::new();
+            shard.lock().retain(|_, idle| {
+                dead.extend(idle.extract_if(.., |i| i.since.elapsed() > timeout || !is_alive(&mut i.stream)));
+                !idle.is_empty()
+            });
+            // The sockets close here, outside the lock.
+            drop(dead);
+        }
+    }
+
+    fn shard(&self) -> &Shard {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        &self.shards[MINE.with(|mine| *mine) % SHARDS]
+    }
+}
+
+/// Nothing to read: neither an end nor stray bytes.
+fn is_alive(stream: &mut Stream) -> bool {
+    let mut byte = [0_u8; 1];
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Stream, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(64);
+        (Box::new(ours), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_live_connection_is_reused_and_a_closed_one_is_not() {
+        let pool = IdlePool::new();
+        let (alive, _peer) = pair();
+        let (dead, closed_peer) = pair();
+        pool.put(1, alive);
+        pool.put(1, dead);
+        drop(closed_peer);
+        assert!(pool.take(1).is_some());
+        assert!(pool.take(1).is_none());
+    }
+
+    #[tokio::test]
+    async fn stray_bytes_disqualify_a_connection() {
+        let pool = IdlePool::new();
+        let (ours, mut peer) = pair();
+        tokio::io::AsyncWriteExt::write_all(&mut peer, b"x").await.unwrap();
+        pool.put(1, ours);
+        assert!(pool.take(1).is_none());
+    }
+
+    #[tokio::test]
+    async fn groups_do_not_mix_and_the_sweep_forgets_old_ones() {
+        let pool = IdlePool::new();
+        let (ours, _peer) = pair();
+        pool.put(1, ours);
+        assert!(pool.take(2).is_none());
+        pool.sweep(Duration::ZERO);
+        assert!(pool.take(1).is_none());
+    }
+}

@@ -1,0 +1,19 @@
+//! The way to the providers: targets, dialling, connections kept alive, and one exchange over such a connection.
+//!
+//! keyweir gives Pingora a connector of its own (docs/adr/0001): the `ProxyHttp` phases stay, yet the exchange with the
+//! upstream is ours. That is what lets a body of any size be replayed, an error's text be read before deciding to retry,
+//! a connection outlive a 429, and a stream be held until its first event.
+
+pub mod attempt;
+mod coalesce;
+pub mod connector;
+mod dial;
+pub mod first_event;
+mod idle;
+mod session;
+mod tail;
+pub mod target;
+
+pub use attempt::{Attempt, Evidence};
+pub use connector::Connector;
+pub use target::{Target, Targets};

@@ -1,0 +1,418 @@
+//! One exchange with an upstream over HTTP/1.1, as Pingora's custom upstream session.
+//!
+//! Invariants:
+//! * The connection is reusable only if the request left completely *and* the answer came completely. Pingora's own
+//!   session checks the answer alone; after an early 429 a half-sent body would lie in front of the next request.
+//! * Before the head is handed over, everything the verdict needs was read: a failing answer's first bytes, a stream's
+//!   first event. Until then nothing reached the client and another key can be tried.
+//! * A stream that breaks after that never looks finished: the client gets an error event, then an abort.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::Stream as FuturesStream;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::*;
+use pingora::protocols::http::custom::client::Session as CustomSession;
+use pingora::protocols::http::custom::{BodyWrite, CustomMessageWrite};
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::protocols::{Digest, Stream, UniqueIDType, l4::socket::SocketAddr};
+use pingora::time::{sleep, timeout};
+
+use super::attempt::{Attempt, Evidence};
+use super::coalesce::{Coalesce, Outbox};
+use super::first_event::{FirstEvent, Gate};
+use super::tail::Tail;
+
+/// As much of a failing answer's body is read for the verdict.
+const EVIDENCE_BYTES: usize = 8 * 1024;
+/// A failing answer whose body dawdles is judged by what came in this time.
+const EVIDENCE_TIME: Duration = Duration::from_secs(2);
+/// A refused answer's rest is read at most so far and so long to save its connection.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_millis(20);
+/// Interim answers accepted before the final one.
+const MAX_INTERIM: usize = 16;
+/// HTTP/2 discards queued data once a stream fails: the error event gets this long to leave.
+const LAST_EVENT_LINGER: Duration = Duration::from_millis(50);
+
+/// The upstream side of one attempt.
+pub struct UpstreamSession {
+    http: HttpSession,
+    outbox: Arc<Mutex<Outbox>>,
+    attempt: Option<Arc<Attempt>>,
+    response: Option<Box<ResponseHeader>>,
+    /// Read before the head was handed over, still to be passed on.
+    held: VecDeque<Bytes>,
+    /// The answer came completely.
+    complete: bool,
+    /// What ends the answer instead, once `held` is passed on.
+    broken: Option<Box<Error>>,
+    /// The client was told that its stream broke.
+    announced: bool,
+    /// Watches a stream that only the connection's end delimits.
+    tail: Option<Tail>,
+    is_event_stream: bool,
+}
+
+impl UpstreamSession {
+    pub(super) fn new(stream: Stream) -> Self {
+        let (coalesce, outbox) = Coalesce::new(stream);
+        Self {
+            http: HttpSession::new(Box::new(coalesce)),
+            outbox,
+            attempt: None,
+            response: None,
+            held: VecDeque::new(),
+            complete: false,
+            broken: None,
+            announced: false,
+            tail: None,
+            is_event_stream: false,
+        }
+    }
+
+    pub(super) fn is_reusable(&self) -> bool {
+        self.response.is_some() && self.complete && self.outbox.lock().is_complete()
+    }
+
+    /// A refused answer whose rest may be worth reading: its connection can serve another key.
+    pub(super) fn is_drainable(&self) -> bool {
+        let refused = self.response.as_ref().is_some_and(|r| r.status.as_u16() >= 400);
+        refused && !self.complete && self.broken.is_none() && self.outbox.lock().is_complete()
+    }
+
+    /// Reads a refused answer to its end, within bounds, and gives the connection back.
+    pub(super) async fn drain(mut self) -> Option<Stream> {
+        let rest = async {
+            let mut read = 0;
+            while read <= DRAIN_BYTES {
+                match self.http.read_body_bytes().await {
+                    Ok(Some(piece)) => read += piece.len(),
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+            false
+        };
+        match timeout(DRAIN_TIME, rest).await {
+            Ok(true) => self.into_stream().await,
+            _ => None,
+        }
+    }
+
+    /// The bare connection, if HTTP says it may serve again.
+    pub(super) async fn into_stream(self) -> Option<Stream> {
+        let stream = self.http.reuse().await?;
+        let coalesce = stream.into_any().downcast::<Coalesce>().ok()?;
+        Some(coalesce.into_inner())
+    }
+
+    fn attempt(&self) -> Result<Arc<Attempt>> {
+        self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
+    }
+
+    /// Waits for the final head. The clock starts when the upstream took the last byte it took.
+    async fn read_head(&mut self, attempt: &Attempt) -> Result<()> {
+        let started = Instant::now();
+        for _ in 0..MAX_INTERIM {
+            loop {
+                let since = self.outbox.lock().last_progress().unwrap_or(started);
+                let until = (since + attempt.first_byte).min(attempt.deadline);
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Error::e_explain(ReadTimedout, "no answer in time");
+                }
+                if let Ok(read) = timeout(left, self.http.read_response()).await {
+                    read?;
+                    break;
+                }
+            }
+            match self.http.get_status().map(|s| s.as_u16()) {
+                Some(101) => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
+                Some(100..200) => {}
+                _ => return Ok(()),
+            }
+        }
+        Error::e_explain(InvalidHTTPHeader, "too many interim answers")
+    }
+
+    /// The next piece of the body as it comes from the wire.
+    async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
+        match timeout(limit, self.http.read_body_bytes()).await {
+            Ok(read) => {
+                let piece = read?;
+                self.complete |= piece.is_none();
+                Ok(piece)
+            }
+            Err(_) => Error::e_explain(ReadTimedout, "the answer's body stalled"),
+        }
+    }
+
+    /// The next piece after the head was handed over. An end that proves nothing is an error.
+    async fn read_on(&mut self, attempt: &Attempt) -> Result<Option<Bytes>> {
+        let is_finished = |tail: &Option<Tail>| tail.as_ref().is_none_or(Tail::is_finished);
+        if !self.complete {
+            let limit = attempt.idle.min(attempt.deadline.saturating_duration_since(Instant::now()));
+            if let Some(piece) = self.read_piece(limit).await? {
+                if let Some(tail) = &mut self.tail {
+                    tail.push(&piece);
+                }
+                return Ok(Some(piece));
+            }
+        }
+        if is_finished(&self.tail) {
+            return Ok(None);
+        }
+        self.complete = false;
+        Error::e_explain(ConnectionClosed, "the stream ended without its last event")
+    }
+
+    /// Reads a failing answer's first bytes for the verdict.
+    async fn collect_evidence(&mut self, attempt: &Attempt) {
+        let until = Instant::now() + EVIDENCE_TIME;
+        let mut prefix = BytesMut::new();
+        while prefix.len() < EVIDENCE_BYTES {
+            let left = until.saturating_duration_since(Instant::now());
+            match timeout(left, self.http.read_body_bytes()).await {
+                Ok(Ok(Some(piece))) => prefix.extend_from_slice(&piece),
+                Ok(Ok(None)) => {
+                    self.complete = true;
+                    break;
+                }
+                Ok(Err(error)) => {
+                    self.broken = Some(error);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let prefix = prefix.freeze();
+        self.held.push_back(prefix.clone());
+        self.conclude(attempt, Evidence::Status(prefix));
+    }
+
+    /// Holds a 200 event stream until its first event that counts.
+    async fn await_first_event(&mut self, attempt: &Attempt) {
+        let until = (Instant::now() + attempt.hold).min(attempt.deadline);
+        let mut events = FirstEvent::default();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let gate = match self.read_piece(left).await {
+                Ok(Some(piece)) => {
+                    let gate = events.feed(&piece);
+                    self.hold(piece);
+                    gate
+                }
+                Ok(None) => match events.finish() {
+                    Gate::Hold => return self.conclude(attempt, Evidence::EmptyStream),
+                    decided => decided,
+                },
+                // Held long enough: what came is released and the rest follows as it comes.
+                Err(error) if error.etype() == &ReadTimedout => return,
+                Err(error) => {
+                    self.broken = Some(error);
+                    return self.conclude(attempt, Evidence::EmptyStream);
+                }
+            };
+            match gate {
+                Gate::Hold => {}
+                Gate::Open => return,
+                Gate::Error(data) => return self.conclude(attempt, Evidence::StreamError(data)),
+            }
+        }
+    }
+
+    fn hold(&mut self, piece: Bytes) {
+        if let Some(tail) = &mut self.tail {
+            tail.push(&piece);
+        }
+        self.held.push_back(piece);
+    }
+
+    fn conclude(&self, attempt: &Attempt, evidence: Evidence) {
+        // Each attempt has one session, so the slot is empty.
+        let _first = attempt.evidence.set(evidence);
+    }
+}
+
+#[async_trait]
+impl CustomSession for UpstreamSession {
+    /// Only queues the request: it leaves with the first read of the answer.
+    async fn write_request_header(&mut self, request: Box<RequestHeader>, _: bool) -> Result<()> {
+        self.attempt = Attempt::of(&request);
+        self.outbox.lock().set_body(self.attempt()?.body.clone());
+        self.http.write_request_header(request).await?;
+        Ok(())
+    }
+
+    async fn read_response_header(&mut self) -> Result<()> {
+        let attempt = self.attempt()?;
+        self.read_head(&attempt).await?;
+        self.http.respect_keepalive();
+        let response = self.http.resp_header().or_err(InternalError, "a head was just read")?.clone();
+        let status = response.status.as_u16();
+        let content_type = response.headers.get(http::header::CONTENT_TYPE);
+        self.is_event_stream = content_type.is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
+        if self.is_event_stream && !has_framing(&response) {
+            self.tail = Some(Tail::default());
+        }
+        self.response = Some(Box::new(response));
+        if status >= 400 {
+            self.collect_evidence(&attempt).await;
+        } else if status == 200 && self.is_event_stream {
+            self.await_first_event(&attempt).await;
+        }
+        Ok(())
+    }
+
+    async fn read_response_body(&mut self) -> Result<Option<Bytes>> {
+        if let Some(piece) = self.held.pop_front() {
+            return Ok(Some(piece));
+        }
+        let attempt = self.attempt()?;
+        if self.broken.is_none() {
+            match self.read_on(&attempt).await {
+                Ok(piece) => return Ok(piece),
+                Err(error) => self.broken = Some(error),
+            }
+        }
+        if self.is_event_stream && !self.announced {
+            self.announced = true;
+            return Ok(Some(last_event(&attempt)));
+        }
+        if self.announced {
+            sleep(LAST_EVENT_LINGER).await;
+        }
+        Err(self.broken.take().unwrap_or_else(|| Error::explain(ConnectionClosed, "the answer broke off")))
+    }
+
+    async fn check_response_end_or_error(&mut self, _: bool) -> Result<bool> {
+        if !self.held.is_empty() || self.broken.is_some() || self.tail.is_some() {
+            return Ok(false);
+        }
+        self.complete |= self.response.is_some() && self.http.is_body_done();
+        Ok(self.complete)
+    }
+
+    fn response_finished(&self) -> bool {
+        self.complete && self.held.is_empty()
+    }
+
+    fn response_header(&self) -> Option<&ResponseHeader> {
+        self.response.as_deref()
+    }
+
+    fn take_request_body_writer(&mut self) -> Option<Box<dyn BodyWrite>> {
+        Some(Box::new(NoBody))
+    }
+
+    async fn shutdown(&mut self, _: u32, _: &str) {
+        self.http.shutdown().await;
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(self.http.digest())
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Some(self.http.digest_mut())
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.http.server_addr()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.http.client_addr()
+    }
+
+    fn fd(&self) -> UniqueIDType {
+        self.http.stream().id()
+    }
+
+    // What this protocol does not have.
+
+    async fn write_request_body(&mut self, _: Bytes, _: bool) -> Result<()> {
+        Ok(())
+    }
+
+    async fn finish_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_read_timeout(&mut self, _: Option<Duration>) {}
+
+    fn set_write_timeout(&mut self, _: Option<Duration>) {}
+
+    fn was_upgraded(&self) -> bool {
+        false
+    }
+
+    async fn read_trailers(&mut self) -> Result<Option<HeaderMap>> {
+        Ok(None)
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn FuturesStream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+        Some(Box::new(futures::stream::empty()))
+    }
+
+    async fn drain_custom_messages(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        Some(Box::new(()))
+    }
+}
+
+/// What the client is told in a stream that can't go on.
+fn last_event(attempt: &Attempt) -> Bytes {
+    let body = serde_json::json!({"error": {
+        "message": "The provider broke the stream off.",
+        "type": "keyweir_error",
+        "code": "upstream_unreachable",
+        "param": null,
+        "request_id": &*attempt.request_id,
+    }});
+    // The empty line first: the provider may have stopped in the middle of an event.
+    Bytes::from(format!("\n\ndata: {body}\n\n"))
+}
+
+/// The answer says itself where it ends.
+fn has_framing(response: &ResponseHeader) -> bool {
+    let headers = &response.headers;
+    headers.contains_key(http::header::CONTENT_LENGTH) || headers.contains_key(http::header::TRANSFER_ENCODING)
+}
+
+/// Pingora's side of the request body: it was queued with the head, so nothing is left to write.
+struct NoBody;
+
+#[async_trait]
+impl BodyWrite for NoBody {
+    async fn write_all_buf(&mut self, data: &mut Bytes) -> Result<()> {
+        data.clear();
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn cleanup(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn upgrade_body_writer(&mut self) {}
+}
