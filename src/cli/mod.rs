@@ -1,3 +1,226 @@
-//! The commands: one file each. Here, and nowhere else, errors are `anyhow`'s.
+//! The command line: one file per command. Here, and nowhere else, errors are `anyhow`'s.
+//!
+//! Data goes to stdout, talk to stderr. Exit status 0 = fine, 1 = the thing asked about is wrong, 2 = wrong usage.
 
-pub mod mock;
+mod check;
+mod completions;
+mod demo;
+mod healthcheck;
+mod init;
+mod man;
+mod mock;
+mod run;
+mod schema;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// What `--version` says.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("KEYWEIR_GIT_SHA").unwrap_or("unknown");
+    format!("{} (commit {commit}, Pingora 0.9.1)", env!("CARGO_PKG_VERSION"))
+});
+
+/// A Pingora edge proxy that gives every LLM request a healthy API key from a pool.
+#[derive(Debug, Parser)]
+#[command(name = "keyweir", version = VERSION.as_str(), args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: proxy, admin and metrics in one process (the default command)
+    Run(RunArgs),
+    /// Write keyweir.yaml and keys.yaml with fresh tokens
+    Init(InitArgs),
+    /// Validate the configuration and the keys file, naming every mistake
+    Check(CheckArgs),
+    /// Try it without configuration, keys or provider
+    Demo(DemoArgs),
+    /// Serve the mock provider alone
+    Mock(MockArgs),
+    /// Print the JSON Schema of keyweir.yaml
+    Schema(SchemaArgs),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+    /// Ask a running server whether it is ready (for container images)
+    Healthcheck(HealthcheckArgs),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArg {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "keyweir.yaml")]
+    pub(crate) config: PathBuf,
+}
+
+/// `keyweir run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigArg,
+    /// Only check the files, like `keyweir check`
+    #[arg(short, long)]
+    pub(crate) test: bool,
+}
+
+/// `keyweir check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigArg,
+    /// Print the effective configuration: defaults filled in, secrets redacted
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// How mistakes and warnings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// `keyweir init`
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The provider of the first pool
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// A keys file to take over (keys.yaml, or one key per line)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Files of an older balancer to take over
+    #[arg(long, value_name = "OLD")]
+    pub(crate) from: Option<PathBuf>,
+    /// Where to write
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+/// `keyweir demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Address of the proxy listener, e.g. 127.0.0.1:8080
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// First of the ports used: proxy, admin, metrics; taken ones are skipped
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port_base: Option<u16>,
+}
+
+/// `keyweir mock`
+#[derive(Debug, Args)]
+pub(crate) struct MockArgs {
+    /// Address to listen on, e.g. 127.0.0.1:9000
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// `keyweir schema`
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Print the reference for docs/configuration.md instead
+    #[arg(long, hide = true)]
+    pub(crate) markdown: bool,
+}
+
+/// `keyweir healthcheck`
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigArg,
+}
+
+/// Parses the arguments, runs the command, reports what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let printed = e.print().is_ok();
+            return if e.use_stderr() || !printed { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            // With stderr gone there is nobody left to tell.
+            writeln!(io::stderr(), "keyweir: {e:#}").map_or(ExitCode::FAILURE, |()| ExitCode::FAILURE)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(RunArgs { file, test: true }) => {
+            check::execute(&CheckArgs { file, print: false, format: Format::Text })
+        }
+        Command::Run(args) => done(run::execute(args)),
+        Command::Init(args) => init::execute(&args),
+        Command::Check(args) => check::execute(&args),
+        Command::Demo(args) => done(demo::execute(args)),
+        Command::Mock(args) => done(mock::execute(args.listen)),
+        Command::Schema(args) => done(schema::execute(&args)),
+        Command::Completions { shell } => done(completions::execute(shell)),
+        Command::Man => done(man::execute()),
+        Command::Healthcheck(args) => done(healthcheck::execute(args)),
+    }
+}
+
+fn done(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// `keyweir schema | head` is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The command line's definition, for completions and the man page.
+fn definition() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_command() {
+        let cli = parse("keyweir -c a.yaml -t");
+        assert!(cli.command.is_none() && cli.run.test);
+        assert_eq!(cli.run.file.config, PathBuf::from("a.yaml"));
+        assert!(matches!(parse("keyweir run -c a.yaml").command, Some(Command::Run(RunArgs { test: false, .. }))));
+    }
+}

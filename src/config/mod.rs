@@ -11,6 +11,7 @@ pub mod model;
 mod print;
 mod problem;
 pub mod raw;
+mod reference;
 pub mod secret;
 mod shape;
 mod suggest;
@@ -26,6 +27,7 @@ pub use expand::{Environment, Process};
 pub use keys::KeyId;
 pub use model::*;
 pub use problem::{Problem, Problems};
+pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
 
 use problem::{At, Report};

@@ -93,10 +93,6 @@ impl Report {
         *self.damaged.borrow_mut() = self.errors.borrow().iter().map(|problem| problem.path.clone()).collect();
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
-        !self.errors.borrow().is_empty()
-    }
-
     /// Errors and warnings, each in the order of the file.
     pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |mut problems: Vec<Problem>| {

@@ -252,7 +252,8 @@ fn untyped(text: &str, style: Style) -> Value {
 
 // === From JSON Schema ===
 
-fn compile(schema: &Json) -> Shape {
+/// The shape a schema without references describes.
+pub(crate) fn compile(schema: &Json) -> Shape {
     if let Some(list) = ["anyOf", "oneOf"].iter().find_map(|key| schema.get(key).and_then(Json::as_array)) {
         return one_of(list.iter().filter(|s| s.get("type") != Some(&Json::from("null"))).map(compile));
     }
