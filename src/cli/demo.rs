@@ -20,9 +20,8 @@ use crate::telemetry::logger;
 const POOL: &str = "demo";
 const PORT_BASE: u16 = 8080;
 /// The mock's behaviour follows the prefix: most keys work, the others fail in every way a pool must survive.
-const KEYS: [&str; 10] = [
-    "sk-ok-1", "sk-429-1", "sk-ok-2", "sk-401-1", "sk-ok-3", "sk-500-1", "sk-ok-4", "sk-quota-1", "sk-err200-1", "sk-flaky-2-1",
-];
+const KEYS: [&str; 10] =
+    ["sk-ok-1", "sk-429-1", "sk-ok-2", "sk-401-1", "sk-ok-3", "sk-500-1", "sk-ok-4", "sk-quota-1", "sk-flaky-2-1"];
 
 pub(crate) fn execute(args: DemoArgs) -> anyhow::Result<()> {
     let places = Places::choose(&args)?;
@@ -61,7 +60,8 @@ impl Places {
         let base = args.port_base.unwrap_or(PORT_BASE);
         let wanted = args.listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), base));
         let proxy = free_from(wanted)?;
-        let first_admin = args.port_base.map_or(wanted.port(), |base| base).saturating_add(1).max(proxy.port().saturating_add(1));
+        let first_admin =
+            args.port_base.map_or(wanted.port(), |base| base).saturating_add(1).max(proxy.port().saturating_add(1));
         let admin = free_from(SocketAddr::new(wanted.ip(), first_admin))?;
         let metrics = free_from(SocketAddr::new(wanted.ip(), admin.port().saturating_add(1)))?;
         Ok(Self { proxy, admin, metrics })
@@ -89,7 +89,10 @@ fn free_from(address: SocketAddr) -> anyhow::Result<SocketAddr> {
 /// Runs the mock provider in a thread of its own, for as long as the process lives.
 fn start_mock() -> anyhow::Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mock = { let _entered = runtime.enter(); Mock::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))? };
+    let mock = {
+        let _entered = runtime.enter();
+        Mock::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?
+    };
     let address = mock.local_addr();
     thread::spawn(move || runtime.block_on(mock.serve(std::future::pending::<()>())));
     Ok(address)
@@ -128,7 +131,8 @@ fn spec(key: &str) -> KeySpec {
 
 fn guide(places: &Places, client: &Secret, admin: &Secret) -> String {
     let (client, admin_token) = (client.expose(), admin.expose());
-    let (proxy, admin, metrics) = (places.local(places.proxy), places.local(places.admin), places.local(places.metrics));
+    let (proxy, admin, metrics) =
+        (places.local(places.proxy), places.local(places.admin), places.local(places.metrics));
     format!(
         "
 keyweir is running with a mock provider and {count} keys, some of them bad.
