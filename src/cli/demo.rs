@@ -20,8 +20,8 @@ use crate::telemetry::logger;
 const POOL: &str = "demo";
 const PORT_BASE: u16 = 8080;
 /// The mock's behaviour follows the prefix: most keys work, the others fail in every way a pool must survive.
-const KEYS: [&str; 10] =
-    ["sk-ok-1", "sk-429-1", "sk-ok-2", "sk-401-1", "sk-ok-3", "sk-500-1", "sk-ok-4", "sk-quota-1", "sk-flaky-2-1"];
+const KEYS: &[&str] =
+    &["sk-ok-1", "sk-429-1", "sk-ok-2", "sk-401-1", "sk-ok-3", "sk-500-1", "sk-ok-4", "sk-quota-1", "sk-flaky-2-1"];
 
 pub(crate) fn execute(args: DemoArgs) -> anyhow::Result<()> {
     let places = Places::choose(&args)?;
