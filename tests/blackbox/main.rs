@@ -15,3 +15,6 @@ mod harness;
 
 mod exhaustion;
 mod failover;
+mod bodies;
+mod disconnects;
+mod streams;

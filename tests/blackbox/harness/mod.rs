@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Connection, Response, chat, post, request};
-pub(crate) use http2::Http2;
+pub(crate) use http2::{Exchange, Http2};
 pub(crate) use provider::{MockProvider, Peer, Scripted, chunk, event};
 pub(crate) use server::{Config, Keyweir, PATIENCE, TOKEN};
 pub(crate) use tls::{Authority, Dates, TlsProvider};
