@@ -16,7 +16,10 @@ fn all_keys_resting_is_told_with_the_time_of_return() {
     assert_eq!(answer.header("x-should-retry"), None, "30 s are worth waiting for");
     let error = &answer.json()["error"];
     assert_eq!((error["type"].as_str(), error["code"].as_str()), (Some("keyweir_error"), Some("all_keys_cooling")));
-    assert_eq!((error["provider_status"].as_u64(), error["provider_code"].as_str()), (Some(429), Some("rate_limit_exceeded")));
+    assert_eq!(
+        (error["provider_status"].as_u64(), error["provider_code"].as_str()),
+        (Some(429), Some("rate_limit_exceeded"))
+    );
     assert!(error["param"].is_null() && error["retry_at"].as_str().unwrap().ends_with('Z'));
     assert_eq!(error["request_id"].as_str(), answer.header("x-request-id"));
 }

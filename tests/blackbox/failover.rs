@@ -162,7 +162,8 @@ fn an_outage_leaves_the_pool_as_it_was() {
 #[test]
 fn a_silent_provider_is_a_timeout() {
     let mock = MockProvider::start();
-    let keyweir = Config::pool_with(&mock, "timeouts: {first_byte: 200ms}", &["sk-hang-1", "sk-hang-2", "sk-hang-3"]).start();
+    let keyweir =
+        Config::pool_with(&mock, "timeouts: {first_byte: 200ms}", &["sk-hang-1", "sk-hang-2", "sk-hang-3"]).start();
     let answer = keyweir.chat(&json!({}));
     assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
     assert_eq!(answer.attempts(), 2, "a third wait would cost more than it can gain");

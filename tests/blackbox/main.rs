@@ -13,8 +13,8 @@
 
 mod harness;
 
-mod exhaustion;
-mod failover;
 mod bodies;
 mod disconnects;
+mod exhaustion;
+mod failover;
 mod streams;

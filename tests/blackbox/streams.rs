@@ -99,7 +99,9 @@ fn what_opens_a_stream_is_held_until_its_first_content() {
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"content\":[]}}\n\n",
         ": ping\r\n\r\ndata: {\"choices\":[]}\r\n\r\n",
     ] {
-        let provider = first_key_gets(opening, |peer| peer.send(chunk("data: {\"error\":{\"code\":\"rate_limit_exceeded\"}}\n\n")));
+        let provider = first_key_gets(opening, |peer| {
+            peer.send(chunk("data: {\"error\":{\"code\":\"rate_limit_exceeded\"}}\n\n"))
+        });
         let answer = answer_behind(&provider);
         assert_eq!((answer.status, answer.attempts()), (200, 2), "{opening:?}");
         assert_eq!(answer.text(), event("good") + DONE, "{opening:?}: nothing of the failed attempt");
@@ -110,7 +112,8 @@ fn what_opens_a_stream_is_held_until_its_first_content() {
 
 #[test]
 fn an_error_in_place_of_content_marks_the_key_it_blames() {
-    let provider = first_key_gets(ROLE, |peer| peer.send(chunk("data: {\"error\":{\"code\":\"rate_limit_exceeded\"}}\n\n")));
+    let provider =
+        first_key_gets(ROLE, |peer| peer.send(chunk("data: {\"error\":{\"code\":\"rate_limit_exceeded\"}}\n\n")));
     let keyweir = Config::pool(&provider, &["sk-bad-1", "sk-good-1"]).start();
     assert_eq!(keyweir.chat(&json!({"stream": true})).status, 200);
     assert_eq!(keyweir.state("bad-1"), ("cooling".to_owned(), "rate_limited".to_owned()));
@@ -271,7 +274,8 @@ fn a_cut_body_is_not_passed_off_as_whole() {
         let answer = keyweir.chat(&json!({"mock": {"frame": frame}}));
         assert_eq!(answer.status, 200);
         assert!(!answer.is_complete, "{frame}: {}", answer.text());
-        let answer = Http2::open(keyweir.proxy).post("/v1/chat/completions", &json!({"mock": {"frame": frame}})).finish();
+        let answer =
+            Http2::open(keyweir.proxy).post("/v1/chat/completions", &json!({"mock": {"frame": frame}})).finish();
         assert!(!answer.is_complete, "{frame} over HTTP/2");
     }
 }

@@ -9,9 +9,9 @@ use http::Request;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::RUNTIME;
 use super::client::Response;
 use super::server::{PATIENCE, TOKEN};
-use super::RUNTIME;
 
 /// One connection.
 pub(crate) struct Http2 {

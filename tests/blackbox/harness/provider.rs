@@ -1,8 +1,8 @@
 //! What stands behind keyweir: the mock, or a peer that does what a test says, byte by byte.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::io::{Read, Write};
 use std::fmt;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -151,7 +151,9 @@ impl Peer {
     /// The next request whole: its head, and the body its `Content-Length` announces.
     pub(crate) fn request(&mut self) -> Option<(String, Vec<u8>)> {
         let head = self.head()?;
-        let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
         let length: usize = length.unwrap_or(0);
         while self.read.len() < length {
             if !self.fill() {

@@ -14,8 +14,8 @@ use rustls::{HandshakeKind, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::server::new_directory;
 use super::RUNTIME;
+use super::server::new_directory;
 
 /// When a certificate is valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
