@@ -14,7 +14,12 @@
 mod harness;
 
 mod bodies;
+mod connections;
 mod disconnects;
 mod exhaustion;
 mod failover;
+mod hygiene;
+mod protocols;
+mod routing;
 mod streams;
+mod strictness;

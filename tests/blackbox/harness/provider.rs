@@ -163,6 +163,19 @@ impl Peer {
         Some((head, self.read.drain(..length).collect()))
     }
 
+    /// Reads over so many bytes.
+    pub(crate) fn skip(&mut self, length: usize) {
+        let mut left = length;
+        while left > self.read.len() {
+            left -= self.read.len();
+            self.read.clear();
+            if !self.fill() {
+                return;
+            }
+        }
+        self.read.drain(..left);
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // keyweir may be gone by now; what the client then sees is what counts.
         let _gone = self.stream.write_all(bytes.as_ref());

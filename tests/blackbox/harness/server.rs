@@ -71,6 +71,14 @@ impl Config {
         self
     }
 
+    /// Other targets for the only pool: YAML in flow style.
+    pub(crate) fn replace_targets(mut self, targets: &str) -> Self {
+        let (before, rest) = self.pools.split_once("targets: [").expect("a pool");
+        let (_, after) = rest.split_once(']').expect("its targets");
+        self.pools = format!("{before}targets: [{targets}]{after}");
+        self
+    }
+
     pub(crate) fn limits(mut self, limits: &str) -> Self {
         self.limits = limits.into();
         self
