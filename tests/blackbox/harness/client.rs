@@ -163,6 +163,12 @@ impl Connection {
         seen
     }
 
+    /// Reads a head and its stream until `text` came.
+    pub(crate) fn until_head_and(&mut self, text: &str) {
+        assert_eq!(self.head().status, 200);
+        self.until(text);
+    }
+
     /// The rest of the stream, and whether it ended cleanly.
     pub(crate) fn rest(&mut self) -> (String, bool) {
         let mut seen = String::new();

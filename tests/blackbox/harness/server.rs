@@ -14,7 +14,7 @@ use super::{eventually, pause};
 
 /// The client token every configuration here knows.
 pub(crate) const TOKEN: &str = "kw-canary-client-token";
-const ADMIN_TOKEN: &str = "kwa-canary-admin-token";
+pub(crate) const ADMIN_TOKEN: &str = "kwa-canary-admin-token";
 /// Whatever takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Config {
     proxy: String,
     proxy_tls: Option<(PathBuf, PathBuf)>,
+    also_listen: String,
+    metrics: String,
     limits: String,
     grace: String,
     tokens: String,
@@ -38,6 +40,8 @@ impl Default for Config {
         Self {
             proxy: String::new(),
             proxy_tls: None,
+            also_listen: String::new(),
+            metrics: String::new(),
             limits: String::new(),
             grace: "10s".into(),
             tokens: format!("tokens: [{{name: test, token: {TOKEN}}}]"),
@@ -94,6 +98,17 @@ impl Config {
         self
     }
 
+    /// More addresses of the proxy listener.
+    pub(crate) fn also_listen(mut self, addresses: &str) -> Self {
+        self.also_listen = format!(", {addresses}");
+        self
+    }
+
+    pub(crate) fn metrics_token(mut self, token: &str) -> Self {
+        self.metrics = format!(", token: {token}");
+        self
+    }
+
     /// What stands in `clients:` instead of the one token.
     pub(crate) fn clients(mut self, clients: &str) -> Self {
         self.tokens = clients.into();
@@ -121,7 +136,7 @@ impl Config {
         self
     }
 
-    fn yaml(&self, [proxy, admin, metrics]: [SocketAddr; 3]) -> String {
+    pub(crate) fn yaml(&self, [proxy, admin, metrics]: [SocketAddr; 3]) -> String {
         let listen = match &self.proxy_tls {
             None => format!("\"{proxy}\""),
             Some((cert, key)) => {
@@ -129,10 +144,10 @@ impl Config {
                 format!("{{address: \"{proxy}\", tls: {{cert: \"{cert}\", key: \"{key}\"}}}}")
             }
         };
-        let Self { limits, grace, tokens, level, top, pools, .. } = self;
+        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, top, pools, .. } = self;
         format!(
-            "{top}server:\n  proxy: {{listen: [{listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
-             metrics: {{listen: \"{metrics}\"}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
+            "{top}server:\n  proxy: {{listen: [{listen}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
+             metrics: {{listen: \"{metrics}\"{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
              log: {{level: {level}, access: stdout}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
         )
@@ -336,6 +351,23 @@ impl Keyweir {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
         assert!(status.success(), "the signal is sent");
+    }
+
+    /// The same, if there is still somebody to get it.
+    pub(crate) fn signal_if_running(&mut self, name: &str) {
+        if self.exit_status().is_none() {
+            self.signal(name);
+        }
+    }
+
+    /// Ends the process and starts it again on the same files.
+    pub(crate) fn restart(&mut self) {
+        self.signal("TERM");
+        self.wait();
+        self.child = spawn(&self.dir, &["run", "-c", "keyweir.yaml"], &[]);
+        eventually("the restart", || {
+            std::net::TcpStream::connect(self.admin).is_ok() && self.admin("GET", "/readyz").status == 200
+        });
     }
 
     pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
