@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use http::header::{ALT_SVC, CONTENT_TYPE, HeaderName, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderValue, Version};
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_TYPE, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::prelude::*;
@@ -43,19 +45,21 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
 }
 
 fn strip(head: &mut ResponseHeader) -> Result<()> {
+    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
     if let Some(id) = head.remove_header("x-request-id") {
         head.insert_header("x-upstream-request-id", id)?;
     }
-    let dropped: Vec<HeaderName> = head.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
+    let dropped: Vec<HeaderName> = head.headers.keys().filter(|name| is_dropped(name, is_switch)).cloned().collect();
     for name in &dropped {
         head.remove_header(name);
     }
     Ok(())
 }
 
-/// Of the provider's account, or of its connection.
-fn is_dropped(name: &HeaderName) -> bool {
-    if *name == SET_COOKIE || *name == ALT_SVC {
+/// Of the provider's account, or of its connection. A switch of protocols needs two of the latter.
+fn is_dropped(name: &HeaderName, is_switch: bool) -> bool {
+    const KNOWN: [HeaderName; 4] = [SET_COOKIE, ALT_SVC, TRAILER, TE];
+    if KNOWN.contains(name) || (!is_switch && (*name == CONNECTION || *name == UPGRADE)) {
         return true;
     }
     let name = name.as_str();
