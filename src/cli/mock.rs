@@ -13,7 +13,7 @@ use crate::mock::Mock;
 ///
 /// # Errors
 /// The address cannot be bound, or the operating system refuses what every process needs.
-pub fn execute(listen: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn execute(listen: SocketAddr) -> anyhow::Result<()> {
     // One thread: it is benchmarked against pinned to one core, and answers in microseconds.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -52,6 +52,8 @@ pub(crate) struct Report {
     warnings: RefCell<Vec<Problem>>,
     /// Paths the shape check complained about.
     damaged: RefCell<Vec<String>>,
+    /// Paths that unknown fields were probably meant for.
+    misspelt: RefCell<Vec<String>>,
     /// The file stops being YAML somewhere.
     broken: Cell<bool>,
     names: Names,
@@ -72,6 +74,7 @@ impl Report {
             errors: RefCell::default(),
             warnings: RefCell::default(),
             damaged: RefCell::default(),
+            misspelt: RefCell::default(),
             broken: Cell::new(false),
             names: Names::Any,
         }
@@ -121,7 +124,7 @@ impl Report {
 
     fn may_show(&self, name: &str) -> bool {
         match &self.names {
-            Names::Any => name.len() <= 64 && name.chars().all(|c| !c.is_control()),
+            Names::Any => name.len() <= 64 && !looks_like_key(name) && name.chars().all(|c| !c.is_control()),
             Names::Only(names) => is_plain_word(name) || names.iter().any(|known| known == name),
         }
     }
@@ -220,11 +223,28 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Complains about a field that is not there, unless the file ends too early to tell.
+    /// Complains about a field that is not there, unless the file ends too early to tell or it is misspelt.
     pub(crate) fn missing(&self, name: &str, message: impl Into<String>) {
-        if !self.report.broken.get() {
-            self.named(name, self.position).error(message);
+        let field = self.named(name, self.position);
+        if !self.report.broken.get() && !field.is_misspelt() {
+            field.error(message);
         }
+    }
+
+    /// Notes which fields an unknown one of this mapping was probably meant for.
+    pub(crate) fn note_misspelt(&self, names: &[&str]) {
+        let paths = names.iter().map(|name| self.named(name, self.position).path());
+        self.report.misspelt.borrow_mut().extend(paths);
+    }
+
+    /// The field seems to be there under a wrong name.
+    pub(crate) fn is_misspelt(&self) -> bool {
+        self.report.misspelt.borrow().contains(&self.path())
+    }
+
+    /// What was written here was complained about, so what holds here is only the default.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_misspelt() || self.report.is_follow_up(&self.path())
     }
 
     /// Warns.
@@ -261,8 +281,14 @@ pub(crate) fn is_plain_word(name: &str) -> bool {
     let digits = name.bytes().filter(u8::is_ascii_digit).count();
     name.len() <= 24
         && digits <= 2
-        && !name.starts_with("sk-")
+        && !looks_like_key(name)
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+/// Whether a name has the look of a key that slipped into a name's place.
+fn looks_like_key(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    ["sk-", "ms-", "kw-", "hf_"].iter().any(|start| name.starts_with(start)) || (name.len() >= 20 && digits >= 4)
 }
 
 #[cfg(test)]
