@@ -4,6 +4,7 @@
 //! whatever stands in the wrong place may be a key.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt;
 
 use super::tree::{Kind, Node, Position};
@@ -51,9 +52,11 @@ pub(crate) struct Report {
     errors: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     /// Paths the shape check complained about.
-    damaged: RefCell<Vec<String>>,
+    damaged: RefCell<HashSet<String>>,
+    /// What contains one of those.
+    around_damaged: RefCell<HashSet<String>>,
     /// Paths that unknown fields were probably meant for.
-    misspelt: RefCell<Vec<String>>,
+    misspelt: RefCell<HashSet<String>>,
     /// The file stops being YAML somewhere.
     broken: Cell<bool>,
     names: Names,
@@ -74,6 +77,7 @@ impl Report {
             errors: RefCell::default(),
             warnings: RefCell::default(),
             damaged: RefCell::default(),
+            around_damaged: RefCell::default(),
             misspelt: RefCell::default(),
             broken: Cell::new(false),
             names: Names::Any,
@@ -93,7 +97,10 @@ impl Report {
 
     /// From here on, complaints about what was already complained about are follow-ups and kept quiet.
     pub(crate) fn seal(&self) {
-        *self.damaged.borrow_mut() = self.errors.borrow().iter().map(|problem| problem.path.clone()).collect();
+        let errors = self.errors.borrow();
+        let paths = errors.iter().map(|problem| problem.path.as_str());
+        *self.around_damaged.borrow_mut() = paths.clone().flat_map(containers).map(str::to_owned).collect();
+        *self.damaged.borrow_mut() = paths.map(str::to_owned).collect();
     }
 
     /// Errors and warnings, each in the order of the file.
@@ -130,13 +137,16 @@ impl Report {
     }
 
     fn is_follow_up(&self, path: &str) -> bool {
-        self.damaged.borrow().iter().any(|damaged| contains(damaged, path) || contains(path, damaged))
+        let damaged = self.damaged.borrow();
+        damaged.contains(path)
+            || containers(path).any(|container| damaged.contains(container))
+            || self.around_damaged.borrow().contains(path)
     }
 }
 
-/// Whether `inner` is `outer` or something within it.
-fn contains(outer: &str, inner: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// `a` and `a.b` for `a.b[0]`.
+fn containers(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices(['.', '[']).filter_map(|(end, _)| path.get(..end))
 }
 
 /// A value's place: where to complain about it.
