@@ -94,9 +94,14 @@ pub(super) enum Frame {
 }
 
 impl<'a> Parameters<'a> {
-    /// Reads a body; one that is not meant as JSON has no parameters.
+    /// Reads a body. One not declared as JSON is read too if it is (`curl -d` declares a form), but may be anything.
     pub(super) fn read(head: &Head, body: &'a [u8]) -> Result<Parameters<'a>, serde_json::Error> {
-        if head.json && !body.is_empty() { serde_json::from_slice(body) } else { Ok(Parameters::default()) }
+        match body.first() {
+            None => Ok(Parameters::default()),
+            Some(_) if head.json => serde_json::from_slice(body),
+            Some(b'{') => Ok(serde_json::from_slice(body).unwrap_or_default()),
+            Some(_) => Ok(Parameters::default()),
+        }
     }
 
     pub(super) fn model(&self) -> &str {

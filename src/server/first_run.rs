@@ -8,9 +8,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::ServerError;
 use crate::config::{ClientToken, Config, Secret, TokenDigest};
 
@@ -63,7 +60,8 @@ impl FirstRun {
                 return Ok(Self { admin, client, path, is_new: false });
             }
         }
-        let (admin, client) = (new_token("kwa-"), new_token("kw-"));
+        let generate = |prefix| Secret::generate(prefix).map_err(|error| fail(io::Error::other(error)));
+        let (admin, client) = (generate("kwa-")?, generate("kw-")?);
         write_private(&path, &format!("admin token: {}\nclient token: {}\n", admin.expose(), client.expose()))
             .map_err(fail)?;
         Ok(Self { admin, client, path, is_new: true })
@@ -86,14 +84,6 @@ impl FirstRun {
         // Shown for convenience; the file is what counts.
         let _unseen = terminal.write_all(text.as_bytes());
     }
-}
-
-/// A random token of 192 bits.
-pub(crate) fn new_token(prefix: &str) -> Secret {
-    let mut bytes = [0_u8; 24];
-    #[expect(clippy::expect_used, reason = "a machine without randomness must not hand out guessable tokens")]
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    Secret::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {

@@ -36,6 +36,21 @@ async fn models_are_listed_and_the_key_may_travel_in_other_headers() {
 }
 
 #[tokio::test]
+async fn json_that_is_not_declared_as_such_is_still_read() {
+    let mut client = Client::new().await;
+    for (body, model) in [(r#"{"model":"m2"}"#, "m2"), (r#"{"model":"#, "gpt-4o-mini"), ("a=b", "gpt-4o-mini")] {
+        let length = body.len();
+        client
+            .send(&format!(
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: mock\r\napi-key: sk-ok-1\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            ))
+            .await;
+        assert_eq!(client.reply().await.json()["model"], model, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn embeddings_count_their_inputs_and_know_base64() {
     let mut client = Client::new().await;
     client.post("/v1/embeddings", "sk-ok-1", &json!({"input": ["a", "b"], "dimensions": 4})).await;
