@@ -102,6 +102,10 @@ const TABLE: &[(&str, &str)] = &[
         "clients: {tokens: [{name: ci}]}\n",
         "f.yaml:1:20: clients.tokens[0].token: is missing; write text, or a mapping with credential or file",
     ),
+    (
+        "clients: {tokens: [{name: ci, token: \"${MISSING}\"}]}\n",
+        "f.yaml:1:38: clients.tokens[0].token: the environment variable MISSING is not set; set it or write ${MISSING:-default}",
+    ),
     ("clients:\n  tokens:\n    -\n", "f.yaml:3:6: clients.tokens[0]: is empty; write a value or remove the dash"),
     (
         "log: {level: infos, access: \"\"}\n",
