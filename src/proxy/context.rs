@@ -15,7 +15,7 @@ use super::route::Route;
 use crate::pool::Lease;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
-use crate::upstream::{Attempt, Target};
+use crate::upstream::{Attempt, Payload, Target};
 use crate::verdict::Verdict;
 
 /// One request.
@@ -44,8 +44,8 @@ pub(super) enum Body {
     /// None, or not read yet.
     #[default]
     Empty,
-    /// Whole in memory: every attempt sends the same buffer.
-    Buffered(Bytes),
+    /// Whole in memory: every attempt sends the same.
+    Buffered(Payload),
     /// Too large to keep: Pingora streams it once. What was read before that was known goes first.
     Streamed { read_ahead: Bytes, passed: u64 },
     /// A WebSocket: bytes both ways.

@@ -95,7 +95,7 @@ impl Gateway {
         context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
         context.guards.budget = Some(budget);
         if let Body::Buffered(body) = &context.body {
-            context.model = model::model(body);
+            context.model = model::of_payload(body);
         }
         Ok(false)
     }

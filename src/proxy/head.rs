@@ -86,7 +86,7 @@ fn check_request_line(line: &[u8]) -> Result<(&[u8], bool), Answer> {
     if matches!(method, b"CONNECT" | b"TRACE") {
         return Err(Answer::MethodNotAllowed);
     }
-    let is_hidden = |b: u8| (b < 0x21) | (b >= 0x7f) | (b == b'#');
+    let is_hidden = |b: u8| !(0x21..0x7f).contains(&b) | (b == b'#');
     if target.is_empty() || target.iter().fold(false, |found, &b| found | is_hidden(b)) {
         return Err(bad());
     }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use pingora::prelude::*;
 
 use super::answer::Answer;
 use super::context::{Body, Context};
 use crate::keypool;
 use crate::pool::Exhausted;
-use crate::upstream::Attempt;
+use crate::upstream::{Attempt, Payload};
 
 impl From<Exhausted> for Answer {
     fn from(exhausted: Exhausted) -> Self {
@@ -60,7 +59,7 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let attempt = Attempt {
         body: match &context.body {
             Body::Buffered(body) => body.clone(),
-            _ => Bytes::new(),
+            _ => Payload::default(),
         },
         first_byte: timeouts.first_byte,
         hold: timeouts.hold,

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Version;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::prelude::*;
@@ -16,9 +16,7 @@ use super::admit::BodyBudget;
 use super::answer::Answer;
 use super::context::Body;
 use crate::config::Limits;
-
-/// A length that is only announced reserves no more than this.
-const FIRST_ALLOCATION: usize = 256 * 1024;
+use crate::upstream::payload::Builder;
 
 /// Why there is no body.
 pub(super) enum Failure {
@@ -53,44 +51,35 @@ pub(super) async fn read_body(
     }
     answer_expectation(session).await?;
     let started = Instant::now();
-    let body = collect(session, limits, length, budget).await;
+    let body = collect(session, limits, budget).await;
     *reading = started.elapsed();
     body
 }
 
-async fn collect(
-    session: &mut ServerSession,
-    limits: &Limits,
-    length: Option<usize>,
-    budget: &mut BodyBudget,
-) -> Result<Body, Failure> {
+async fn collect(session: &mut ServerSession, limits: &Limits, budget: &mut BodyBudget) -> Result<Body, Failure> {
     let Some(first) = read_piece(session, limits.body_timeout).await? else { return Ok(Body::Empty) };
     budget.grow(first.len())?;
     if session.is_body_done() && first.len() <= limits.buffer {
-        return Ok(Body::Buffered(first));
+        return Ok(Body::Buffered(first.into()));
     }
-    let mut body =
-        BytesMut::with_capacity(length.unwrap_or_default().clamp(first.len(), FIRST_ALLOCATION.max(first.len())));
-    body.extend_from_slice(&first);
-    drop(first);
+    let mut body = Builder::default();
+    body.push(first);
     while body.len() <= limits.buffer {
         let Some(piece) = read_piece(session, limits.body_timeout).await? else {
-            return Ok(Body::Buffered(body.freeze()));
+            return Ok(Body::Buffered(body.finish()));
         };
         budget.grow(piece.len())?;
-        if body.capacity() - body.len() < piece.len() {
-            // The announced length has proved serious: one step to its full size spares the copies of many.
-            body.reserve(length.unwrap_or_default().saturating_sub(body.len()).max(piece.len()));
-        }
-        body.extend_from_slice(&piece);
+        body.push(piece);
     }
     if body.len() > limits.body {
         return Err(Answer::RequestTooLarge(limits.body).into());
     }
-    if session.is_body_done() {
-        return Ok(Body::Buffered(body.freeze()));
-    }
-    Ok(Body::Streamed { read_ahead: body.freeze(), passed: 0 })
+    let read = body.finish();
+    Ok(if session.is_body_done() {
+        Body::Buffered(read)
+    } else {
+        Body::Streamed { read_ahead: read.joined(), passed: 0 }
+    })
 }
 
 /// One piece, in time also on HTTP/2, where Pingora has no deadline of its own.

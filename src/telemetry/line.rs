@@ -72,7 +72,7 @@ impl JsonFields<'_> {
     pub(super) fn text(&mut self, name: &'static str, text: &Capped<'_>) -> io::Result<()> {
         self.name(name);
         // Folded, not searched: without an early exit the compiler compares many bytes at a time.
-        let is_odd = |byte: u8| (byte < b' ') | (byte > b'~') | (byte == b'"') | (byte == b'\\');
+        let is_odd = |byte: u8| !(b' '..=b'~').contains(&byte) | (byte == b'"') | (byte == b'\\');
         if text.bytes.len() > text.max || text.bytes.iter().fold(false, |odd, &byte| odd | is_odd(byte)) {
             return quoted(self.0, &text.text());
         }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
 
+use super::payload::Payload;
+
 /// One try of one request with one key.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The whole body; the same buffer for every attempt.
-    pub body: Bytes,
+    /// The whole body; the same memory for every attempt.
+    pub body: Payload,
     /// From the request's last byte to the answer's head.
     pub first_byte: Duration,
     /// How long a stream is held for its first event.

@@ -10,10 +10,12 @@ pub mod connector;
 mod dial;
 pub mod first_event;
 mod idle;
+pub mod payload;
 mod session;
 mod tail;
 pub mod target;
 
 pub use attempt::{Attempt, Evidence};
 pub use connector::Connector;
+pub use payload::Payload;
 pub use target::{Target, Targets};
