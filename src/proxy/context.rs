@@ -21,7 +21,8 @@ use crate::verdict::Verdict;
 /// One request.
 pub struct Context {
     pub(super) started: Instant,
-    pub(super) request_id: Arc<str>,
+    /// Given by the client or made; `None` until the head was looked at.
+    pub(super) request_id: Option<Arc<str>>,
     pub(super) client_ip: Option<IpAddr>,
     /// The configuration this request lives under, also if a reload comes in between.
     pub(super) edge: Option<Arc<Edge>>,
@@ -69,6 +70,7 @@ pub(super) struct Attempts {
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) current: Option<Arc<Attempt>>,
+    /// Keys of the attempts before the one under way.
     pub(super) tried: Vec<u32>,
     /// Attempts made.
     pub(super) count: u32,
@@ -92,6 +94,8 @@ pub(super) struct Attempts {
 pub(super) struct Times {
     /// Spent reading the client's body.
     pub(super) reading: Duration,
+    /// When the key of the coming attempt was picked.
+    pub(super) picked: Option<Instant>,
     /// When the attempt under way was sent.
     pub(super) sent: Option<Instant>,
     /// Spent on the provider.
@@ -104,7 +108,7 @@ impl Context {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
-            request_id: Arc::from(""),
+            request_id: None,
             client_ip: None,
             edge: None,
             client: None,
@@ -124,6 +128,11 @@ impl Context {
     /// The pool the request was routed to.
     pub(super) fn pool(&self) -> Option<&EdgePool> {
         self.edge.as_ref()?.pools.get(self.route.as_ref()?.pool)
+    }
+
+    /// The request's id, made now if it has none.
+    pub(super) fn request_id(&mut self) -> Arc<str> {
+        self.request_id.get_or_insert_with(new_request_id).clone()
     }
 
     /// Replayable: its body is in memory, or it has none.

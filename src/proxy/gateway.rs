@@ -16,7 +16,7 @@ use super::admit::Admission;
 use super::answer::{self, Answer};
 use super::authenticate::authenticate;
 use super::client_ip::client_ip;
-use super::context::{Body, Context, new_request_id};
+use super::context::{Body, Context};
 use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
@@ -61,7 +61,7 @@ impl Gateway {
         }
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let request = session.req_header();
-        context.request_id = given_request_id(request).unwrap_or_else(new_request_id);
+        context.request_id = given_request_id(request);
         context.client_ip = client_ip(peer, &request.headers, &edge.trusted_proxies);
 
         if cors::is_preflight(request)
@@ -80,7 +80,7 @@ impl Gateway {
         context.client = authenticate(&edge, &request.headers, request.uri.query())?;
         let route = edge.paths.find(request.uri.path())?;
         let pool = edge.pools.get(route.pool).ok_or(Answer::UnknownPath)?;
-        let is_served = pool.routes.admits(&route);
+        let is_served = pool.routes.admits(&route, request.uri.path());
         context.guards.in_flight = Some(pool.entry.metrics.request_started());
         context.route = Some(route);
         if !is_served {
@@ -102,7 +102,7 @@ impl Gateway {
 
     /// Answers in our own words.
     async fn answer(&self, session: &mut ServerSession, context: &mut Context, answer: Answer) -> Result<()> {
-        let request_id = if context.request_id.is_empty() { new_request_id() } else { context.request_id.clone() };
+        let request_id = context.request_id();
         let body = answer.body(&request_id, context.provider.as_ref());
         let mut head = answer.head(&request_id, body.len())?;
         if context.attempts.count > 0 {
@@ -311,6 +311,6 @@ impl ProxyHttp for Gateway {
     }
 
     fn request_summary(&self, _: &Session, context: &Box<Context>) -> String {
-        format!("request {}", context.request_id)
+        format!("request {}", context.request_id.as_deref().unwrap_or_default())
     }
 }

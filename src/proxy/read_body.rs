@@ -32,7 +32,8 @@ impl From<Answer> for Failure {
     }
 }
 
-/// Reads the body, or as much of it as shows that it is too large to keep. `reading` is set to the time it took.
+/// Reads the body, or as much of it as shows that it is too large to keep. `reading` is set to the time
+/// spent waiting for all but its first piece, which usually comes with the head.
 pub(super) async fn read_body(
     session: &mut ServerSession,
     limits: &Limits,
@@ -50,18 +51,23 @@ pub(super) async fn read_body(
         return Ok(Body::Empty);
     }
     answer_expectation(session).await?;
-    let started = Instant::now();
-    let body = collect(session, limits, budget).await;
-    *reading = started.elapsed();
-    body
-}
-
-async fn collect(session: &mut ServerSession, limits: &Limits, budget: &mut BodyBudget) -> Result<Body, Failure> {
     let Some(first) = read_piece(session, limits.body_timeout).await? else { return Ok(Body::Empty) };
     budget.grow(first.len())?;
     if session.is_body_done() && first.len() <= limits.buffer {
         return Ok(Body::Buffered(first.into()));
     }
+    let started = Instant::now();
+    let body = collect(session, first, limits, budget).await;
+    *reading = started.elapsed();
+    body
+}
+
+async fn collect(
+    session: &mut ServerSession,
+    first: Bytes,
+    limits: &Limits,
+    budget: &mut BodyBudget,
+) -> Result<Body, Failure> {
     let mut body = Builder::default();
     body.push(first);
     while body.len() <= limits.buffer {

@@ -29,7 +29,7 @@ impl Gateway {
         let target = context.attempts.target.as_ref();
         self.access_log.write(&Entry {
             time: SystemTime::now(),
-            request_id: &context.request_id,
+            request_id: context.request_id.as_deref().unwrap_or_default(),
             client: context.client_ip,
             token: context.client.as_ref().map(|client| client.name.as_str()),
             method: request.method.as_str(),

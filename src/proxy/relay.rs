@@ -23,7 +23,7 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
     context.attempts.committed = true;
     context.attempts.status = head.status.as_u16();
     strip(head)?;
-    head.insert_header(names::X_REQUEST_ID, &*context.request_id)?;
+    head.insert_header(names::X_REQUEST_ID, &*context.request_id())?;
     head.insert_header(names::KEYWEIR_ATTEMPTS, context.attempts.count)?;
     if let Some(pool) = context.pool() {
         head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;

@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 
@@ -28,7 +28,7 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     let lease = context.attempts.lease.as_ref().or_err(InternalError, "no key")?;
     let credential = pool.entry.credential(lease.index()).or_err(InternalError, "no credential")?;
 
-    let path = upstream_path(route, target, request.uri.query());
+    let path = upstream_path(route, target, &request.uri);
     let mut sent = kept(request, &path, matches!(context.body, Body::Tunnel))?;
     sent.insert_header(HOST, target.host.clone())?;
     frame(&mut sent, &request.headers, context)?;
@@ -45,10 +45,11 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
 }
 
 /// The target's path takes the place of the client's `/v1`; a rooted path keeps its own.
-fn upstream_path(route: &Route, target: &Target, query: Option<&str>) -> String {
+fn upstream_path(route: &Route, target: &Target, uri: &Uri) -> String {
     let prefix = if route.is_rooted { "" } else { target.path.as_str() };
-    let rest = if prefix.is_empty() && route.rest.is_empty() { "/" } else { route.rest.as_str() };
-    match query.and_then(without_token) {
+    let rest = route.rest(uri.path());
+    let rest = if prefix.is_empty() && rest.is_empty() { "/" } else { rest };
+    match uri.query().and_then(without_token) {
         Some(query) => format!("{prefix}{rest}?{query}"),
         None => format!("{prefix}{rest}"),
     }

@@ -47,9 +47,10 @@ impl Payload {
 
 impl From<Bytes> for Payload {
     fn from(whole: Bytes) -> Self {
-        let mut builder = Builder::default();
-        builder.push_whole(whole);
-        builder.finish()
+        if whole.is_empty() {
+            return Self::default();
+        }
+        Self { len: whole.len(), pieces: Arc::from([whole]) }
     }
 }
 
@@ -74,23 +75,15 @@ impl Builder {
 
     /// Adds a piece.
     pub fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
         if piece.len() >= WORTH_KEEPING {
-            self.push_whole(piece);
+            self.close_gathered();
+            self.pieces.push(piece);
             return;
         }
-        self.len += piece.len();
         self.gathered.extend_from_slice(&piece);
         if self.gathered.len() >= GATHERED {
             self.close_gathered();
-        }
-    }
-
-    /// Adds a piece that is not gathered, whatever its size.
-    fn push_whole(&mut self, piece: Bytes) {
-        self.close_gathered();
-        if !piece.is_empty() {
-            self.len += piece.len();
-            self.pieces.push(piece);
         }
     }
 
