@@ -97,12 +97,16 @@ impl Pool {
     /// # Errors
     /// [`Exhausted`] if no key is ready.
     pub fn checkout(self: &Arc<Self>, tried: &[u32], now: Millis) -> Result<Lease, Exhausted> {
-        let fresh = |index: usize| !tried.iter().any(|&t| t as usize == index);
-        let found = self.find(now, fresh).or_else(|| if tried.is_empty() { None } else { self.find(now, |_| true) });
-        match found {
-            Some(index) => Ok(Lease::new(self.clone(), index, now)),
-            None => Err(self.exhausted(now)),
-        }
+        let again = || if tried.is_empty() { None } else { self.find(now, |_| true) };
+        let lease = self.checkout_other(tried, now);
+        let lease = lease.or_else(|| again().map(|index| Lease::new(self.clone(), index, now)));
+        lease.ok_or_else(|| self.exhausted(now))
+    }
+
+    /// The next ready key in turn that is not in `tried`, if there is one.
+    pub fn checkout_other(self: &Arc<Self>, tried: &[u32], now: Millis) -> Option<Lease> {
+        let index = self.find(now, |index| !tried.iter().any(|&t| t as usize == index))?;
+        Some(Lease::new(self.clone(), index, now))
     }
 
     fn find(&self, now: Millis, admits: impl Fn(usize) -> bool) -> Option<usize> {

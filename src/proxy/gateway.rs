@@ -111,6 +111,10 @@ impl Gateway {
         if let Some(pool) = context.pool() {
             head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
         }
+        if matches!(answer, Answer::BadRequest(_)) {
+            // Where a broken body ends nobody knows: what follows must not be read as the next request.
+            session.set_keepalive(None);
+        }
         let headers = &session.req_header().headers;
         if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, headers)) {
             cors::allow(&mut head, origin)?;
@@ -135,6 +139,15 @@ fn given_request_id(request: &RequestHeader) -> Option<Arc<str>> {
 fn is_websocket(request: &RequestHeader) -> bool {
     request.version == http::Version::HTTP_11
         && request.headers.get(http::header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// What a client that is still there is told of a streamed body that could not be read on.
+fn streamed_body_refusal(why: &ErrorType) -> Option<Answer> {
+    match why {
+        ReadTimedout => Some(Answer::RequestTimeout),
+        ReadError | WriteError | WriteTimedout | ConnectionClosed | H2Error => None,
+        _ => Some(Answer::BadRequest("The body's framing is broken.")),
+    }
 }
 
 fn retry(mut error: Box<Error>, again: bool) -> Box<Error> {
@@ -283,9 +296,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
-        let is_gone = *error.esource() == ErrorSource::Downstream && context.answer.is_none();
-        if is_gone || session.response_written().is_some_and(|head| !head.status.is_informational()) {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let is_over = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            return is_over;
+        }
+        if *error.esource() == ErrorSource::Downstream && context.answer.is_none() {
+            let Some(refusal) = streamed_body_refusal(error.etype()) else { return is_over };
+            context.answer = Some(refusal);
         }
         let answer = context.answer.take().unwrap_or(Answer::Internal);
         let error_code = answer.status();

@@ -1,7 +1,8 @@
 //! What becomes of the key and of the request when an attempt ended.
 //!
 //! Marks follow the verdict; an uncertain refusal (an unexplained 403) first waits for another key's answer: if that one
-//! is served the mark stands, if it is refused alike the request is to blame and no key is marked.
+//! is served the mark stands, if it is refused alike the request is to blame and no key is marked. The same holds where
+//! no other key is left to ask: a pool of one key must not be closed by one forbidden request.
 
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
@@ -76,15 +77,11 @@ fn settle(context: &mut Context, verdict: Verdict) -> Next {
     let is_refusal = matches!(verdict.mark, Some(Mark::Cool { .. } | Mark::Disable(_)));
     if is_refusal && !verdict.certain {
         let before = context.attempts.suspect.take();
-        if before.is_some_and(|(_, earlier)| earlier.result == verdict.result) {
-            return Next::PassOn;
-        }
-        if may_retry(context, verdict) && pick::reserve(context) {
+        if before.is_none() && may_retry(context, verdict) && pick::reserve_other(context) {
             context.attempts.suspect = Some((index, verdict));
             return retried(context, verdict);
         }
-        apply(context, index, verdict);
-        return Next::Explain;
+        return Next::PassOn;
     }
     apply(context, index, verdict);
     if verdict.result == AttemptResult::Ok

@@ -39,6 +39,14 @@ pub(super) fn reserve(context: &mut Context) -> bool {
     context.attempts.next.is_some()
 }
 
+/// Reserves a key that was not tried yet; false if there is none.
+pub(super) fn reserve_other(context: &mut Context) -> bool {
+    let Some(pool) = context.pool() else { return false };
+    let next = pool.entry.pool.checkout_other(&context.attempts.tried, keypool::now());
+    context.attempts.next = next;
+    context.attempts.next.is_some()
+}
+
 /// Begins an attempt with the reserved key and gives its peer.
 ///
 /// # Errors

@@ -45,6 +45,7 @@ pub(super) async fn read_body(
         return Err(Answer::RequestTooLarge(limits.body).into());
     }
     if length.is_some_and(|length| length > limits.buffer) {
+        answer_expectation(session).await?;
         return Ok(Body::Streamed { read_ahead: Bytes::new(), passed: 0 });
     }
     if session.is_body_done() {

@@ -28,7 +28,7 @@ struct Idle {
 
 type Shard = Mutex<HashMap<u64, Vec<Idle>>>;
 
-/// All idle upstream connections, in one shard per worker thread: without work stealing a stream stays in its runtime.
+/// All idle upstream connections, in one shard per worker thread, so that threads rarely meet at a lock.
 pub(super) struct IdlePool {
     shards: Box<[Shard]>,
     sweeps: AtomicUsize,
@@ -39,16 +39,12 @@ impl IdlePool {
         Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), sweeps: AtomicUsize::new(0) }
     }
 
-    /// The most recently used live connection of that group.
+    /// The most recently used live connection of that group: this thread's, else another one's. A request may end on
+    /// another thread than it began; without looking there its connection would be missed, and one more opened.
     pub(super) fn take(&self, group: u64) -> Option<Stream> {
-        let mut shard = self.shard().lock();
-        let idle = shard.get_mut(&group)?;
-        while let Some(mut candidate) = idle.pop() {
-            if is_alive(&mut candidate.stream) {
-                return Some(candidate.stream);
-            }
-        }
-        None
+        let (mine, used) = (mine(), THREADS.load(Relaxed).min(SHARDS));
+        let shards = (mine..used).chain(0..mine).filter_map(|index| self.shards.get(index));
+        shards.into_iter().find_map(|shard| take_from(shard, group))
     }
 
     /// Keeps a connection for the next request of its group.
@@ -75,12 +71,30 @@ impl IdlePool {
     }
 
     fn shard(&self) -> &Shard {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Relaxed);
-        }
-        &self.shards[MINE.with(|mine| *mine) % SHARDS]
+        &self.shards[mine()]
     }
+}
+
+/// Threads that have used a pool.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// This thread's shard.
+fn mine() -> usize {
+    thread_local! {
+        static MINE: usize = THREADS.fetch_add(1, Relaxed) % SHARDS;
+    }
+    MINE.with(|mine| *mine)
+}
+
+fn take_from(shard: &Shard, group: u64) -> Option<Stream> {
+    let mut shard = shard.lock();
+    let idle = shard.get_mut(&group)?;
+    while let Some(mut candidate) = idle.pop() {
+        if is_alive(&mut candidate.stream) {
+            return Some(candidate.stream);
+        }
+    }
+    None
 }
 
 /// Nothing to read: neither an end nor stray bytes.
@@ -118,6 +132,14 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut peer, b"x").await.unwrap();
         pool.put(1, ours);
         assert!(pool.take(1).is_none());
+    }
+
+    #[test]
+    fn a_connection_put_by_one_thread_is_found_by_another() {
+        let pool = IdlePool::new();
+        let (ours, _peer) = pair();
+        std::thread::scope(|scope| scope.spawn(|| pool.put(1, ours)).join().unwrap());
+        assert!(pool.take(1).is_some());
     }
 
     #[tokio::test]

@@ -1,0 +1,30 @@
+//! keyweir as its users see it: the real binary on free ports, in front of the mock provider or a scripted one.
+//!
+//! One module per promise. A test waits for what it expects with a deadline that only a hang reaches, and never asserts
+//! how long something took. All of it is one test binary, because each would link the whole server again.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a failing assertion is what a test is for, in its helpers too"
+)]
+
+mod harness;
+
+mod bodies;
+mod connections;
+mod disconnects;
+mod exhaustion;
+mod failover;
+mod hygiene;
+mod observability;
+mod operations;
+mod protocols;
+mod redaction;
+mod reload;
+mod routing;
+mod streams;
+mod strictness;
+mod tls;

@@ -1,0 +1,109 @@
+//! TLS on both sides: certificates are verified, HTTP/2 is negotiated.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::harness::{Authority, Config, Dates, Keyweir, MockProvider, TOKEN, TlsProvider, request};
+
+fn behind(provider: &TlsProvider, trusted: &Authority) -> Config {
+    Config::pool(provider, &["sk-429-1", "sk-ok-1"]).env("SSL_CERT_FILE", &trusted.certificate())
+}
+
+#[test]
+fn a_provider_of_a_trusted_authority_is_reached() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let provider = TlsProvider::start(&authority, Dates::Valid, mock.address);
+    let keyweir = behind(&provider, &authority).start();
+    let big = keyweir.send(request("POST", "/v1/chat/completions", &[], &vec![b'x'; 3 << 20]));
+    assert_eq!((big.status, big.attempts()), (200, 2));
+    for _ in 0..5 {
+        assert_eq!(keyweir.chat(&json!({})).status, 200);
+        assert!(keyweir.chat(&json!({"stream": true, "mock": {"events": 3, "interval_ms": 1}})).is_complete);
+    }
+    assert!(provider.handshakes() <= 2, "connections are kept: {} handshakes", provider.handshakes());
+    let seen = mock.last().pop().unwrap();
+    let host = provider.to_string().replace("https://", "");
+    assert!(seen["headers"].to_string().contains(&format!("\"{host}\"")), "{seen}");
+}
+
+#[test]
+fn sessions_are_resumed() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let provider = TlsProvider::start(&authority, Dates::Valid, mock.address);
+    let keyweir =
+        Config::pool(&provider, &["sk-close-1", "sk-nolen-1"]).env("SSL_CERT_FILE", &authority.certificate()).start();
+    for _ in 0..4 {
+        assert_eq!(keyweir.chat(&json!({})).status, 200);
+    }
+    assert!(provider.handshakes() >= 4 && provider.resumed() > 0, "{} resumed", provider.resumed());
+}
+
+fn expect_refused(keyweir: &Keyweir, mock: &MockProvider) {
+    let answer = keyweir.chat(&json!({}));
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+    assert_eq!(mock.count("requests"), 0);
+    assert_eq!(keyweir.marked(), [""; 0], "no key's fault");
+    assert_eq!(keyweir.admin("GET", "/readyz").status, 200, "the server goes on");
+}
+
+#[test]
+fn an_expired_certificate_is_refused() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let provider = TlsProvider::start(&authority, Dates::Expired, mock.address);
+    expect_refused(&behind(&provider, &authority).start(), &mock);
+}
+
+#[test]
+fn an_unknown_authority_is_refused() {
+    let mock = MockProvider::start();
+    let provider = TlsProvider::start(&Authority::new(), Dates::Valid, mock.address);
+    expect_refused(&behind(&provider, &Authority::new()).start(), &mock);
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let provider = TlsProvider::start(&authority, Dates::Valid, mock.address);
+    let address = provider.to_string().replace("localhost", "127.0.0.2");
+    let keyweir = Config::pool(address, &["sk-ok-1"]).env("SSL_CERT_FILE", &authority.certificate()).start();
+    let answer = keyweir.chat(&json!({}));
+    assert_eq!((answer.status, mock.count("requests")), (502, 0));
+}
+
+#[test]
+fn a_provider_that_speaks_no_tls_is_refused() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(format!("https://{mock}"), &["sk-ok-1"]).start();
+    let answer = keyweir.chat(&json!({}));
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+}
+
+#[test]
+fn clients_negotiate_their_protocol() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue(Dates::Valid);
+    let keyweir = Config::pool(&mock, &["sk-429-1", "sk-ok-1"]).proxy_tls(cert, key).start();
+    for (option, version) in [("--http2", "2"), ("--http1.1", "1.1"), ("--http1.0", "1.1")] {
+        let output = Command::new("curl")
+            .args(["-sS", "--max-time", "20", option, "--cacert"])
+            .arg(authority.certificate())
+            .args(["-H", &format!("Authorization: Bearer {TOKEN}"), "-d", "{\"stream\":true}"])
+            .args(["-w", "\n%{http_version} %{http_code}"])
+            .arg(format!("https://localhost:{}/v1/chat/completions", keyweir.proxy.port()))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{option}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("data: [DONE]"), "{option}: {text}");
+        // Pingora answers HTTP/1.0 with a status line of HTTP/1.1, as RFC 9110 §6.2 allows.
+        let ending = text.lines().last().unwrap();
+        assert!(ending.starts_with(version) || option == "--http1.0", "{option}: {ending}");
+        assert!(ending.ends_with(" 200"), "{option}: {ending}");
+    }
+}
