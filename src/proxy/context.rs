@@ -133,14 +133,18 @@ impl Context {
 
     /// Counts the result of the attempt under way, once.
     pub(super) fn count_result(&mut self, result: AttemptResult) {
-        if let Some(sent) = self.times.sent.take() {
-            self.times.upstream += sent.elapsed();
-        }
         if std::mem::replace(&mut self.attempts.is_counted, true) {
             return;
         }
         if let Some(key) = self.attempts.lease.as_ref().and_then(Lease::key) {
             key.state.count(result.index());
+        }
+    }
+
+    /// Ends the time of the attempt under way.
+    pub(super) fn stop_clock(&mut self) {
+        if let Some(sent) = self.times.sent.take() {
+            self.times.upstream += sent.elapsed();
         }
     }
 }

@@ -20,7 +20,7 @@ use super::context::{Body, Context, new_request_id};
 use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
-use super::{cors, local, model, pick, relay, send};
+use super::{cors, local, model, names, pick, relay, send};
 use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
 
 /// How long a discarded request body may keep a connection from being reused.
@@ -108,10 +108,10 @@ impl Gateway {
         let body = answer.body(&request_id, context.provider.as_ref());
         let mut head = answer.head(&request_id, body.len())?;
         if context.attempts.count > 0 {
-            head.insert_header("keyweir-attempts", context.attempts.count)?;
+            head.insert_header(names::KEYWEIR_ATTEMPTS, context.attempts.count)?;
         }
         if let Some(pool) = context.pool() {
-            head.insert_header("keyweir-pool", pool.entry.config.name.as_str())?;
+            head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
         }
         let headers = &session.req_header().headers;
         if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, headers)) {
@@ -130,7 +130,7 @@ async fn respond(session: &mut ServerSession, head: ResponseHeader, body: Bytes)
 
 /// The client's own request id, if it is short visible text.
 fn given_request_id(request: &RequestHeader) -> Option<Arc<str>> {
-    let id = request.headers.get("x-request-id")?.to_str().ok()?;
+    let id = request.headers.get(names::X_REQUEST_ID)?.to_str().ok()?;
     (!id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic())).then(|| id.into())
 }
 
@@ -146,17 +146,18 @@ fn retry(mut error: Box<Error>, again: bool) -> Box<Error> {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed, because Pingora moves it several times per request.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new()
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new())
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         modules.add_module(Box::new(relay::NoChunksForHttp10));
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         match self.receive(session, context).await {
             Ok(answered) => Ok(answered),
             Err(Failure::Refuse(refusal)) => {
@@ -167,7 +168,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         match pick::first(context) {
             Ok(()) => Ok(true),
             Err(refusal) => {
@@ -177,7 +178,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         pick::begin(context)
     }
 
@@ -185,7 +186,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         send::prepare(request, context)
     }
@@ -195,7 +196,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         piece: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         let limit = context.edge.as_ref().map_or(0, |edge| edge.limits.body);
         send::stream_body(context, piece, limit)
@@ -205,7 +206,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
@@ -222,7 +223,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -235,13 +236,19 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         context.bytes_out += body.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(None)
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        context: &mut Box<Context>,
+        error: Box<Error>,
+    ) -> Box<Error> {
         let again = judge::failure(context, &error) == Next::Retry;
         retry(error, again)
     }
@@ -251,7 +258,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         _: &mut Session,
         error: Box<Error>,
-        context: &mut Context,
+        context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
         let is_decided = context.attempts.next.is_some() || context.answer.is_some();
@@ -277,7 +284,7 @@ impl ProxyHttp for Gateway {
         retry(error, again)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         let is_gone = *error.esource() == ErrorSource::Downstream && context.answer.is_none();
         if is_gone || session.response_written().is_some_and(|head| !head.status.is_informational()) {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
@@ -291,21 +298,21 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Box<Context>) {
         self.record(session, error, context);
     }
 
     // Pingora's own lines hold the full path, which may hold a token.
 
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Context>, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Context>, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 
-    fn request_summary(&self, _: &Session, context: &Context) -> String {
+    fn request_summary(&self, _: &Session, context: &Box<Context>) -> String {
         format!("request {}", context.request_id)
     }
 }

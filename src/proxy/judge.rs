@@ -68,7 +68,10 @@ fn transport_failure(result: AttemptResult) -> Verdict {
 }
 
 fn settle(context: &mut Context, verdict: Verdict) -> Next {
-    context.count_result(verdict.result);
+    // A success is counted when its last byte has come: until then the answer may break off.
+    if verdict.result != AttemptResult::Ok {
+        context.count_result(verdict.result);
+    }
     let Some(index) = context.attempts.lease.as_ref().map(Lease::index) else { return Next::PassOn };
     let is_refusal = matches!(verdict.mark, Some(Mark::Cool { .. } | Mark::Disable(_)));
     if is_refusal && !verdict.certain {

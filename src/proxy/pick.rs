@@ -42,6 +42,7 @@ pub(super) fn reserve(context: &mut Context) -> bool {
 /// # Errors
 /// If no key was reserved.
 pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
+    context.stop_clock();
     let is_again = std::mem::take(&mut context.attempts.stale);
     if !is_again {
         let lease = context.attempts.next.take().or_err(InternalError, "no key was reserved")?;

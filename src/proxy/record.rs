@@ -15,6 +15,7 @@ impl Gateway {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let outcome = outcome(context, status, error);
         close_attempt(context, outcome);
+        context.stop_clock();
         let duration = context.started.elapsed();
         let first_byte = context.times.first_byte.map(|at| at - context.started);
         let overhead = duration.saturating_sub(context.times.reading).saturating_sub(context.times.upstream);

@@ -31,8 +31,8 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     let path = upstream_path(route, target, request.uri.query());
     request.set_version(Version::HTTP_11);
     request.set_raw_path(path.as_bytes())?;
-    let is_tunnel = matches!(context.body, Body::Tunnel);
-    strip(request, is_tunnel);
+    strip(request, matches!(context.body, Body::Tunnel));
+    // What is inserted here takes the place of the client's own.
     request.insert_header(HOST, target.host.clone())?;
     frame(request, context)?;
 
@@ -40,7 +40,11 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     for (name, value) in pool.entry.config.headers.iter().chain(&credential.headers) {
         request.insert_header(name.clone(), value.clone())?;
     }
-    request.insert_header(pool.entry.config.provider.auth.header(), credential.value.clone())?;
+    let auth = pool.entry.config.provider.auth.header();
+    if auth != AUTHORIZATION {
+        request.remove_header(&AUTHORIZATION);
+    }
+    request.insert_header(auth, credential.value.clone())?;
     if let Some(attempt) = &context.attempts.current {
         attempt.clone().attach(request);
     }
@@ -83,21 +87,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Hop-by-hop, or telling of the client or its credentials.
 fn is_private(name: &HeaderName) -> bool {
     // Known names compare as small numbers; only unknown ones are compared as text.
-    const KNOWN: [HeaderName; 13] = [
-        AUTHORIZATION,
-        PROXY_AUTHORIZATION,
-        COOKIE,
-        FORWARDED,
-        VIA,
-        CONNECTION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        EXPECT,
-        CONTENT_LENGTH,
-        HOST,
-    ];
+    const KNOWN: [HeaderName; 10] =
+        [PROXY_AUTHORIZATION, COOKIE, FORWARDED, VIA, CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, EXPECT];
     if KNOWN.contains(name) {
         return true;
     }
@@ -135,9 +126,12 @@ fn frame(request: &mut RequestHeader, context: &Context) -> Result<()> {
         Body::Empty if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => {
             request.insert_header(CONTENT_LENGTH, 0)?;
         }
-        // The length the client declared is no longer there, and of what it sends chunked none is known.
+        // A declared length stays true; otherwise the body goes on as it came, in chunks.
+        Body::Streamed { .. } if request.headers.contains_key(CONTENT_LENGTH) => {}
         Body::Streamed { .. } => request.insert_header(TRANSFER_ENCODING, "chunked")?,
-        Body::Empty | Body::Tunnel => {}
+        Body::Empty | Body::Tunnel => {
+            request.remove_header(&CONTENT_LENGTH);
+        }
     }
     Ok(())
 }

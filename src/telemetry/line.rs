@@ -56,6 +56,60 @@ fn quoted(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     text.serialize(&mut json(out)).map_err(io::Error::from)
 }
 
+/// The members of a JSON object that is being written.
+pub(super) struct JsonFields<'a>(pub(super) &'a mut Vec<u8>);
+
+impl JsonFields<'_> {
+    fn name(&mut self, name: &'static str) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    /// A text of unknown origin.
+    pub(super) fn text(&mut self, name: &'static str, text: &Capped<'_>) -> io::Result<()> {
+        self.name(name);
+        let text = text.text();
+        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+            return quoted(self.0, &text);
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'"');
+        Ok(())
+    }
+
+    /// A text, or nothing at all.
+    pub(super) fn some_text(&mut self, name: &'static str, text: Option<Capped<'_>>) -> io::Result<()> {
+        text.map_or(Ok(()), |text| self.text(name, &text))
+    }
+
+    /// Something whose text is harmless.
+    pub(super) fn display(&mut self, name: &'static str, value: impl fmt::Display) -> io::Result<()> {
+        self.name(name);
+        io::Write::write_fmt(self.0, format_args!("\"{value}\""))
+    }
+
+    /// A whole number.
+    pub(super) fn number(&mut self, name: &'static str, value: u64) {
+        self.name(name);
+        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// Milliseconds with the microseconds as decimals.
+    pub(super) fn milliseconds(&mut self, name: &'static str, duration: std::time::Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.number(name, micros / 1000);
+        let decimals = [b'.', digit(micros / 100), digit(micros / 10), digit(micros)];
+        self.0.extend_from_slice(&decimals);
+    }
+}
+
+/// The last decimal digit.
+fn digit(value: u64) -> u8 {
+    b"0123456789"[(value % 10) as usize]
+}
+
 /// Bytes a client chose, shown up to `max` bytes, invalid UTF-8 as U+FFFD; a cut is marked with `…`.
 pub(super) struct Capped<'a> {
     pub(super) bytes: &'a [u8],

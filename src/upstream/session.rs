@@ -43,10 +43,12 @@ const LAST_EVENT_LINGER: Duration = Duration::from_millis(50);
 
 /// The upstream side of one attempt.
 pub struct UpstreamSession {
-    http: HttpSession,
+    /// Boxed, because Pingora moves the session several times per request.
+    http: Box<HttpSession>,
     outbox: Arc<Mutex<Outbox>>,
     attempt: Option<Arc<Attempt>>,
-    response: Option<Box<ResponseHeader>>,
+    /// The final head came.
+    has_head: bool,
     /// Read before the head was handed over, still to be passed on.
     held: VecDeque<Bytes>,
     /// The answer came completely.
@@ -64,10 +66,10 @@ impl UpstreamSession {
     pub(super) fn new(stream: Stream) -> Self {
         let (coalesce, outbox) = Coalesce::new(stream);
         Self {
-            http: HttpSession::new(Box::new(coalesce)),
+            http: Box::new(HttpSession::new(Box::new(coalesce))),
             outbox,
             attempt: None,
-            response: None,
+            has_head: false,
             held: VecDeque::new(),
             complete: false,
             broken: None,
@@ -78,12 +80,12 @@ impl UpstreamSession {
     }
 
     pub(super) fn is_reusable(&self) -> bool {
-        self.response.is_some() && self.complete && self.outbox.lock().is_complete()
+        self.has_head && self.complete && self.outbox.lock().is_complete()
     }
 
     /// A refused answer whose rest may be worth reading: its connection can serve another key.
     pub(super) fn is_drainable(&self) -> bool {
-        let refused = self.response.as_ref().is_some_and(|r| r.status.as_u16() >= 400);
+        let refused = self.has_head && self.status() >= 400;
         refused && !self.complete && self.broken.is_none() && self.outbox.lock().is_complete()
     }
 
@@ -113,6 +115,10 @@ impl UpstreamSession {
         Some(coalesce.into_inner())
     }
 
+    fn status(&self) -> u16 {
+        self.http.get_status().map_or(0, |status| status.as_u16())
+    }
+
     fn attempt(&self) -> Result<Arc<Attempt>> {
         self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
     }
@@ -133,9 +139,9 @@ impl UpstreamSession {
                     break;
                 }
             }
-            match self.http.get_status().map(|s| s.as_u16()) {
-                Some(101) => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
-                Some(100..200) => {}
+            match self.status() {
+                101 => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
+                100..200 => {}
                 _ => return Ok(()),
             }
         }
@@ -255,14 +261,14 @@ impl CustomSession for UpstreamSession {
         let attempt = self.attempt()?;
         self.read_head(&attempt).await?;
         self.http.respect_keepalive();
-        let response = self.http.resp_header().or_err(InternalError, "a head was just read")?.clone();
+        let response = self.http.resp_header().or_err(InternalError, "a head was just read")?;
         let status = response.status.as_u16();
         let content_type = response.headers.get(http::header::CONTENT_TYPE);
         self.is_event_stream = content_type.is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
-        if self.is_event_stream && !has_framing(&response) {
+        if self.is_event_stream && !has_framing(response) {
             self.tail = Some(Tail::default());
         }
-        self.response = Some(Box::new(response));
+        self.has_head = true;
         if status >= 400 {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
@@ -296,7 +302,7 @@ impl CustomSession for UpstreamSession {
         if !self.held.is_empty() || self.broken.is_some() || self.tail.is_some() {
             return Ok(false);
         }
-        self.complete |= self.response.is_some() && self.http.is_body_done();
+        self.complete |= self.has_head && self.http.is_body_done();
         Ok(self.complete)
     }
 
@@ -305,7 +311,7 @@ impl CustomSession for UpstreamSession {
     }
 
     fn response_header(&self) -> Option<&ResponseHeader> {
-        self.response.as_deref()
+        self.http.resp_header()
     }
 
     fn take_request_body_writer(&mut self) -> Option<Box<dyn BodyWrite>> {
