@@ -290,7 +290,8 @@ impl CustomSession for UpstreamSession {
         }
         if self.is_event_stream && !self.announced {
             self.announced = true;
-            return Ok(Some(last_event(&attempt)));
+            let is_late = self.broken.as_ref().is_some_and(|error| error.etype() == &ReadTimedout);
+            return Ok(Some(last_event(&attempt, is_late)));
         }
         if self.announced {
             sleep(LAST_EVENT_LINGER).await;
@@ -384,11 +385,16 @@ impl CustomSession for UpstreamSession {
 }
 
 /// What the client is told in a stream that can't go on.
-fn last_event(attempt: &Attempt) -> Bytes {
+fn last_event(attempt: &Attempt, is_late: bool) -> Bytes {
+    let (code, message) = if is_late {
+        ("upstream_timeout", "The provider's stream stalled.")
+    } else {
+        ("upstream_unreachable", "The provider broke the stream off.")
+    };
     let body = serde_json::json!({"error": {
-        "message": "The provider broke the stream off.",
+        "message": message,
         "type": "keyweir_error",
-        "code": "upstream_unreachable",
+        "code": code,
         "param": null,
         "request_id": &*attempt.request_id,
     }});
