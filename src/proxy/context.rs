@@ -142,9 +142,9 @@ impl Context {
     }
 
     /// Ends the time of the attempt under way.
-    pub(super) fn stop_clock(&mut self) {
+    pub(super) fn stop_clock(&mut self, now: Instant) {
         if let Some(sent) = self.times.sent.take() {
-            self.times.upstream += sent.elapsed();
+            self.times.upstream += now - sent;
         }
     }
 }

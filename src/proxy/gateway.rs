@@ -1,7 +1,7 @@
 //! The `ProxyHttp` implementation: Pingora's phases, each a call into its file.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -91,11 +91,9 @@ impl Gateway {
             context.body = Body::Tunnel;
             return Ok(false);
         }
-        let reading = Instant::now();
         let mut budget = self.admission.budget();
-        context.body = read_body(session, limits, &mut budget).await?;
+        context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
         context.guards.budget = Some(budget);
-        context.times.reading = reading.elapsed();
         if let Body::Buffered(body) = &context.body {
             context.model = model::model(body);
         }

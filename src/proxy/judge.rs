@@ -11,7 +11,7 @@ use super::context::Context;
 use super::pick;
 use crate::config::On5xx;
 use crate::keypool;
-use crate::pool::{Lease, Mark};
+use crate::pool::{Lease, Mark, Millis};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
 use crate::verdict::{self, Verdict};
@@ -114,7 +114,9 @@ fn apply(context: &Context, index: u32, verdict: Verdict) {
     if mark == Mark::Strike && pool.entry.config.blacklist.on_5xx != On5xx::Key {
         return;
     }
-    pool.entry.pool.report(index, mark, keypool::now());
+    // A success has no deadline to compute, so it needs no clock.
+    let now = if mark == Mark::Success { Millis::default() } else { keypool::now() };
+    pool.entry.pool.report(index, mark, now);
 }
 
 /// Whether the bounds leave room for one more attempt.

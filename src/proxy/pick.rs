@@ -42,7 +42,8 @@ pub(super) fn reserve(context: &mut Context) -> bool {
 /// # Errors
 /// If no key was reserved.
 pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
-    context.stop_clock();
+    let now = Instant::now();
+    context.stop_clock(now);
     let is_again = std::mem::take(&mut context.attempts.stale);
     if !is_again {
         let lease = context.attempts.next.take().or_err(InternalError, "no key was reserved")?;
@@ -64,7 +65,8 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         first_byte: timeouts.first_byte,
         hold: timeouts.hold,
         idle: timeouts.idle,
-        deadline: Instant::now() + timeouts.total,
+        started: now,
+        total: timeouts.total,
         request_id: context.request_id.clone(),
         evidence: Default::default(),
     };
@@ -72,6 +74,6 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     context.attempts.target = Some(target);
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
-    context.times.sent = Some(Instant::now());
+    context.times.sent = Some(now);
     Ok(peer)
 }

@@ -3,7 +3,7 @@
 //! Larger ones, up to `limits.body`, go through Pingora's native path once and are not retried. Memory is taken from a
 //! global budget as the bytes arrive.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::Version;
@@ -34,11 +34,12 @@ impl From<Answer> for Failure {
     }
 }
 
-/// Reads the body, or as much of it as shows that it is too large to keep.
+/// Reads the body, or as much of it as shows that it is too large to keep. `reading` is set to the time it took.
 pub(super) async fn read_body(
     session: &mut ServerSession,
     limits: &Limits,
     budget: &mut BodyBudget,
+    reading: &mut Duration,
 ) -> Result<Body, Failure> {
     let length = declared_length(session);
     if length.is_some_and(|length| length > limits.body) {
@@ -51,7 +52,10 @@ pub(super) async fn read_body(
         return Ok(Body::Empty);
     }
     answer_expectation(session).await?;
-    collect(session, limits, length, budget).await
+    let started = Instant::now();
+    let body = collect(session, limits, length, budget).await;
+    *reading = started.elapsed();
+    body
 }
 
 async fn collect(

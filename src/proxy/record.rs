@@ -1,6 +1,6 @@
 //! The end of a request: metrics and the access log line, from what the context gathered.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
@@ -15,8 +15,9 @@ impl Gateway {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let outcome = outcome(context, status, error);
         close_attempt(context, outcome);
-        context.stop_clock();
-        let duration = context.started.elapsed();
+        let now = Instant::now();
+        context.stop_clock(now);
+        let duration = now - context.started;
         let first_byte = context.times.first_byte.map(|at| at - context.started);
         let overhead = duration.saturating_sub(context.times.reading).saturating_sub(context.times.upstream);
         let pool = context.pool();

@@ -19,8 +19,10 @@ pub struct Attempt {
     pub hold: Duration,
     /// Between two pieces of the answer's body.
     pub idle: Duration,
-    /// When the attempt must have ended.
-    pub deadline: Instant,
+    /// When the attempt began.
+    pub started: Instant,
+    /// How long it may take from then on.
+    pub total: Duration,
     /// Shown to a client whose stream breaks.
     pub request_id: Arc<str>,
     /// Written by the session, at most once, before the answer's head is handed over.

@@ -41,7 +41,7 @@ impl Outbox {
         self.head.is_empty() && self.body.is_empty() && !self.unflushed && !self.failed
     }
 
-    /// When the upstream last took a byte.
+    /// When the upstream last took a byte; `None` if it took the whole request at once, or nothing yet.
     pub(super) fn last_progress(&self) -> Option<Instant> {
         self.last_progress
     }
@@ -55,7 +55,9 @@ impl Outbox {
         self.head.advance(from_head);
         self.body.advance(written - from_head);
         self.unflushed = true;
-        self.last_progress = Some(Instant::now());
+        if self.last_progress.is_some() || !self.is_empty() {
+            self.last_progress = Some(Instant::now());
+        }
     }
 }
 

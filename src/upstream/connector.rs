@@ -18,9 +18,9 @@ use pingora::upstreams::peer::Peer;
 use super::idle::IdlePool;
 use super::session::UpstreamSession;
 
-/// Idle connections are closed after this time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Idle connections are closed after so many sweeps: a minute.
+const SWEEPS_KEPT: usize = 12;
 
 /// Dials, reuses and keeps upstream connections. Cheap to clone: clones share the connections.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl BackgroundService for Sweeper {
         loop {
             tokio::select! {
                 _ = shutdown.changed() => return,
-                () = tokio::time::sleep(SWEEP_EVERY) => self.0.sweep(IDLE_TIMEOUT),
+                () = tokio::time::sleep(SWEEP_EVERY) => self.0.sweep(SWEEPS_KEPT),
             }
         }
     }

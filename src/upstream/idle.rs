@@ -9,9 +9,8 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Context;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
@@ -23,7 +22,8 @@ const SHARDS: usize = 64;
 
 struct Idle {
     stream: Stream,
-    since: Instant,
+    /// Number of the sweep before which it was put here: a clock that costs nothing to read.
+    since: usize,
 }
 
 type Shard = Mutex<HashMap<u64, Vec<Idle>>>;
@@ -31,11 +31,12 @@ type Shard = Mutex<HashMap<u64, Vec<Idle>>>;
 /// All idle upstream connections, in one shard per worker thread: without work stealing a stream stays in its runtime.
 pub(super) struct IdlePool {
     shards: Box<[Shard]>,
+    sweeps: AtomicUsize,
 }
 
 impl IdlePool {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), sweeps: AtomicUsize::new(0) }
     }
 
     /// The most recently used live connection of that group.
@@ -55,16 +56,17 @@ impl IdlePool {
         let mut shard = self.shard().lock();
         let idle = shard.entry(group).or_default();
         if idle.len() < PER_TARGET {
-            idle.push(Idle { stream, since: Instant::now() });
+            idle.push(Idle { stream, since: self.sweeps.load(Relaxed) });
         }
     }
 
-    /// Closes what has died or been idle longer than `timeout`.
-    pub(super) fn sweep(&self, timeout: Duration) {
+    /// Closes what has died or been idle for more than `kept` sweeps.
+    pub(super) fn sweep(&self, kept: usize) {
+        let now = self.sweeps.fetch_add(1, Relaxed) + 1;
         for shard in &self.shards {
             let mut dead = Vec::new();
             shard.lock().retain(|_, idle| {
-                dead.extend(idle.extract_if(.., |i| i.since.elapsed() > timeout || !is_alive(&mut i.stream)));
+                dead.extend(idle.extract_if(.., |i| now - i.since > kept || !is_alive(&mut i.stream)));
                 !idle.is_empty()
             });
             // The sockets close here, outside the lock.
@@ -75,7 +77,7 @@ impl IdlePool {
     fn shard(&self) -> &Shard {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+            static MINE: usize = NEXT.fetch_add(1, Relaxed);
         }
         &self.shards[MINE.with(|mine| *mine) % SHARDS]
     }
@@ -124,7 +126,8 @@ mod tests {
         let (ours, _peer) = pair();
         pool.put(1, ours);
         assert!(pool.take(2).is_none());
-        pool.sweep(Duration::ZERO);
+        pool.sweep(1);
+        pool.sweep(1);
         assert!(pool.take(1).is_none());
     }
 }

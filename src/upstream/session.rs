@@ -123,20 +123,17 @@ impl UpstreamSession {
         self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
     }
 
-    /// Waits for the final head. The clock starts when the upstream took the last byte it took.
+    /// Waits for the final head.
     async fn read_head(&mut self, attempt: &Attempt) -> Result<()> {
-        let started = Instant::now();
         for _ in 0..MAX_INTERIM {
+            let mut limit = attempt.first_byte;
             loop {
-                let since = self.outbox.lock().last_progress().unwrap_or(started);
-                let until = (since + attempt.first_byte).min(attempt.deadline);
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Error::e_explain(ReadTimedout, "no answer in time");
-                }
-                if let Ok(read) = timeout(left, self.http.read_response()).await {
-                    read?;
-                    break;
+                match timeout(limit, self.http.read_response()).await {
+                    Ok(read) => {
+                        read?;
+                        break;
+                    }
+                    Err(_) => limit = self.patience_left(attempt)?,
                 }
             }
             match self.status() {
@@ -146,6 +143,16 @@ impl UpstreamSession {
             }
         }
         Error::e_explain(InvalidHTTPHeader, "too many interim answers")
+    }
+
+    /// How much longer to wait for the head: the clock starts when the upstream took the last byte it took.
+    fn patience_left(&self, attempt: &Attempt) -> Result<Duration> {
+        let since = self.outbox.lock().last_progress().unwrap_or(attempt.started).max(attempt.started);
+        let until = (since + attempt.first_byte).min(attempt.started + attempt.total);
+        match until.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(left),
+            _ => Error::e_explain(ReadTimedout, "no answer in time"),
+        }
     }
 
     /// The next piece of the body as it comes from the wire.
@@ -164,7 +171,7 @@ impl UpstreamSession {
     async fn read_on(&mut self, attempt: &Attempt) -> Result<Option<Bytes>> {
         let is_finished = |tail: &Option<Tail>| tail.as_ref().is_none_or(Tail::is_finished);
         if !self.complete {
-            let limit = attempt.idle.min(attempt.deadline.saturating_duration_since(Instant::now()));
+            let limit = attempt.idle.min(attempt.total.saturating_sub(attempt.started.elapsed()));
             if let Some(piece) = self.read_piece(limit).await? {
                 if let Some(tail) = &mut self.tail {
                     tail.push(&piece);
@@ -205,7 +212,7 @@ impl UpstreamSession {
 
     /// Holds a 200 event stream until its first event that counts.
     async fn await_first_event(&mut self, attempt: &Attempt) {
-        let until = (Instant::now() + attempt.hold).min(attempt.deadline);
+        let until = (Instant::now() + attempt.hold).min(attempt.started + attempt.total);
         let mut events = FirstEvent::default();
         loop {
             let left = until.saturating_duration_since(Instant::now());
