@@ -107,6 +107,16 @@ fn judge_data(data: Bytes) -> Gate {
     }
 }
 
+/// Whether a whole JSON body that came with a 200 is an error. A stored object (a batch, a response) may hold the error it
+/// ended with and is none itself.
+pub fn is_error_body(body: &[u8]) -> bool {
+    // Parsing is for the suspicious: nearly every answer lacks the word.
+    memmem::find(body, b"\"error\"").is_some()
+        && serde_json::from_slice::<Value>(body).is_ok_and(|value| {
+            value.get("error").is_some_and(|error| !error.is_null()) && value.get("object").is_none()
+        })
+}
+
 /// Events that open a stream and carry nothing yet (Anthropic's Messages, OpenAI's Responses).
 const OPENING: &[&str] = &["ping", "message_start", "response.created", "response.in_progress", "response.queued"];
 
@@ -201,6 +211,26 @@ mod tests {
         let mut bare = FirstEvent::default();
         assert_eq!(bare.feed(b"{\"error\":{\"code\":429}}"), Gate::Hold);
         assert!(matches!(bare.finish(), Gate::Error(_)));
+    }
+
+    #[test]
+    fn a_body_is_an_error_only_if_it_is_nothing_else() {
+        for text in [
+            r#"{"error":{"message":"limited"}}"#,
+            r#"{"id":"gen-1","error":{"code":502},"choices":[]}"#,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+        ] {
+            assert!(is_error_body(text.as_bytes()), "{text}");
+        }
+        for text in [
+            r#"{"object":"chat.completion","choices":[{"message":{"content":"\"error\""}}]}"#,
+            r#"{"object":"response","status":"failed","error":{"code":"server_error"}}"#,
+            r#"{"data":[],"error":null}"#,
+            r#"{"error":"#,
+            r#"[{"error":{}}]"#,
+        ] {
+            assert!(!is_error_body(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

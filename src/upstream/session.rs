@@ -4,7 +4,7 @@
 //! * The connection is reusable only if the request left completely *and* the answer came completely. Pingora's own
 //!   session checks the answer alone; after an early 429 a half-sent body would lie in front of the next request.
 //! * Before the head is handed over, everything the verdict needs was read: a failing answer's first bytes, a stream's
-//!   first event. Until then nothing reached the client and another key can be tried.
+//!   first event, a short JSON body. Until then nothing reached the client and another key can be tried.
 //! * A stream that breaks after that never looks finished: the client gets an error event, then an abort.
 
 use std::collections::VecDeque;
@@ -26,10 +26,10 @@ use pingora::time::{sleep, timeout};
 
 use super::attempt::{Attempt, Evidence};
 use super::coalesce::{Coalesce, Outbox};
-use super::first_event::{FirstEvent, Gate};
+use super::first_event::{FirstEvent, Gate, is_error_body};
 use super::tail::Tail;
 
-/// As much of a failing answer's body is read for the verdict.
+/// As much of a failing answer's body, or of one that may be an error in spite of its 200, is read for the verdict.
 const EVIDENCE_BYTES: usize = 8 * 1024;
 /// A failing answer whose body dawdles is judged by what came in this time.
 const EVIDENCE_TIME: Duration = Duration::from_secs(2);
@@ -241,6 +241,33 @@ impl UpstreamSession {
         }
     }
 
+    /// Holds a short JSON answer until it is clear that it is no error sent with a 200.
+    async fn await_json(&mut self, attempt: &Attempt) {
+        let until = Instant::now() + attempt.hold.min(attempt.total);
+        let mut size = 0;
+        while size <= EVIDENCE_BYTES {
+            match self.read_piece(until.saturating_duration_since(Instant::now())).await {
+                Ok(Some(piece)) => {
+                    size += piece.len();
+                    self.hold(piece);
+                }
+                Ok(None) => break,
+                Err(error) if error.etype() == &ReadTimedout => return,
+                Err(error) => {
+                    self.broken = Some(error);
+                    return self.conclude(attempt, Evidence::EmptyStream);
+                }
+            }
+        }
+        let body = match self.held.front() {
+            Some(whole) if self.held.len() == 1 => whole.clone(),
+            _ => self.held.iter().flatten().copied().collect(),
+        };
+        if is_error_body(&body) {
+            self.conclude(attempt, Evidence::StreamError(body));
+        }
+    }
+
     fn hold(&mut self, piece: Bytes) {
         if let Some(tail) = &mut self.tail {
             tail.push(&piece);
@@ -275,11 +302,14 @@ impl CustomSession for UpstreamSession {
         if self.is_event_stream && !has_framing(response) {
             self.tail = Some(Tail::default());
         }
+        let is_short_json = is_short_json(response);
         self.has_head = true;
         if status >= 400 {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
             self.await_first_event(&attempt).await;
+        } else if status == 200 && is_short_json {
+            self.await_json(&attempt).await;
         }
         Ok(())
     }
@@ -407,6 +437,14 @@ fn last_event(attempt: &Attempt, is_late: bool) -> Bytes {
     }});
     // The empty line first: the provider may have stopped in the middle of an event.
     Bytes::from(format!("\n\ndata: {body}\n\n"))
+}
+
+/// JSON that is, or may be, no longer than an error usually is.
+fn is_short_json(response: &ResponseHeader) -> bool {
+    let text = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+    let length = text(http::header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    length.is_none_or(|length| length <= EVIDENCE_BYTES)
+        && text(http::header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"))
 }
 
 /// The answer says itself where it ends.
