@@ -55,8 +55,8 @@ pub(crate) struct Report {
     damaged: RefCell<HashSet<String>>,
     /// What contains one of those.
     around_damaged: RefCell<HashSet<String>>,
-    /// Paths that unknown fields were probably meant for.
-    misspelt: RefCell<HashSet<String>>,
+    /// Fields that are there, but wrong or under a misspelt name: not to be called missing.
+    attempted: RefCell<HashSet<String>>,
     /// The file stops being YAML somewhere.
     broken: Cell<bool>,
     names: Names,
@@ -78,7 +78,7 @@ impl Report {
             warnings: RefCell::default(),
             damaged: RefCell::default(),
             around_damaged: RefCell::default(),
-            misspelt: RefCell::default(),
+            attempted: RefCell::default(),
             broken: Cell::new(false),
             names: Names::Any,
         }
@@ -233,28 +233,28 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Complains about a field that is not there, unless the file ends too early to tell or it is misspelt.
+    /// Complains about a field that is not there, unless the file ends too early to tell or something like it is there.
     pub(crate) fn missing(&self, name: &str, message: impl Into<String>) {
         let field = self.named(name, self.position);
-        if !self.report.broken.get() && !field.is_misspelt() {
+        if !self.report.broken.get() && !field.is_attempted() {
             field.error(message);
         }
     }
 
-    /// Notes which fields an unknown one of this mapping was probably meant for.
-    pub(crate) fn note_misspelt(&self, names: &[&str]) {
+    /// Notes which fields of this mapping were written, wrongly or under a misspelt name.
+    pub(crate) fn note_attempted(&self, names: &[&str]) {
         let paths = names.iter().map(|name| self.named(name, self.position).path());
-        self.report.misspelt.borrow_mut().extend(paths);
+        self.report.attempted.borrow_mut().extend(paths);
     }
 
-    /// The field seems to be there under a wrong name.
-    pub(crate) fn is_misspelt(&self) -> bool {
-        self.report.misspelt.borrow().contains(&self.path())
+    /// The field was written, wrongly or under a misspelt name.
+    pub(crate) fn is_attempted(&self) -> bool {
+        self.report.attempted.borrow().contains(&self.path())
     }
 
     /// What was written here was complained about, so what holds here is only the default.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.is_misspelt() || self.report.is_follow_up(&self.path())
+        self.is_attempted() || self.report.is_follow_up(&self.path())
     }
 
     /// Warns.

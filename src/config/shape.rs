@@ -109,6 +109,9 @@ impl Shape {
             let unset = node.is_unset();
             let here = at.named(&name.text, if unset { name.position } else { node.position });
             let value = if unset { None } else { shape.check(node, &here) };
+            if value.is_none() && !unset {
+                at.note_attempted(&[name.text.as_str()]);
+            }
             // A map's entry exists even where it says nothing (`pools: {a: }`) or is wrong.
             let keep_empty = matches!(self, Shape::Map(_)) && shape.may_be_empty();
             let value = value.or_else(|| keep_empty.then(|| Value::Mapping(Mapping::new())));
@@ -173,7 +176,7 @@ fn found(kind: &Kind) -> &'static str {
 fn unknown_field(name: &Name, fields: &BTreeMap<String, Shape>, at: &At<'_>) {
     let known: Vec<&str> = fields.keys().map(String::as_str).collect();
     let written = if is_plain_word(&name.text) { name.text.as_str() } else { "" };
-    at.note_misspelt(&suggest::nearest(written, &known));
+    at.note_attempted(&suggest::nearest(written, &known));
     at.unknown(&name.text, name.position).error(format!("unknown field; {}", suggest::among(written, known)));
 }
 

@@ -102,6 +102,10 @@ const TABLE: &[(&str, &str)] = &[
         "clients: {tokens: [{name: ci}]}\n",
         "f.yaml:1:20: clients.tokens[0].token: is missing; write text, or a mapping with credential or file",
     ),
+    (
+        "clients: {tokens: [{name: ci, token: \"${MISSING}\"}]}\n",
+        "f.yaml:1:38: clients.tokens[0].token: the environment variable MISSING is not set; set it or write ${MISSING:-default}",
+    ),
     ("clients:\n  tokens:\n    -\n", "f.yaml:3:6: clients.tokens[0]: is empty; write a value or remove the dash"),
     (
         "log: {level: infos, access: \"\"}\n",
@@ -305,7 +309,33 @@ pools:
     );
 }
 
-/// The contract's example: every field with its default.
+#[test]
+fn restrictions_that_are_not_kept_are_refused() {
+    let refused = |text: &str| {
+        let said = mistakes(text);
+        assert!(said.lines().all(|line| line.ends_with(": not built yet; remove it")), "{said}");
+        said.lines().filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let token = "{name: ci, token: \"${TOKEN}\", pools: [a], models: [\"qwen*\"], rpm: 60, tpm: 1, rpd: 1, \
+                 concurrency: 8, expires: 2027-01-01, budget: 5}";
+    assert_eq!(
+        refused(&format!("clients: {{tokens: [{token}]}}\n")),
+        "clients.tokens[0].pools clients.tokens[0].models clients.tokens[0].rpm clients.tokens[0].tpm \
+         clients.tokens[0].rpd clients.tokens[0].concurrency clients.tokens[0].expires clients.tokens[0].budget"
+    );
+    let server =
+        "server: {proxy: {status_endpoints: true}, admin: {users: [{name: a}]}, limits: {connections_per_ip: 9}}\n";
+    assert_eq!(refused(server), "server.proxy.status_endpoints server.admin.users server.limits.connections_per_ip");
+    let pool = "pools: {a: {provider: openai, egress: [\"http://h:1\"], fallback: [b], models: {deny: [x], alias: {x: y}, \
+                test: x, list_key: k}, budget: 1, rules: {mode: shadow}}}\n";
+    assert_eq!(
+        refused(pool),
+        "pools.a.egress pools.a.fallback pools.a.models.deny pools.a.models.alias pools.a.models.test \
+         pools.a.models.list_key pools.a.budget pools.a.rules.mode"
+    );
+}
+
+/// Every field with its default.
 const EVERYTHING: &str = include_str!("tests/everything.yaml");
 
 #[test]

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::line::{Capped, JsonFields, Stamp, word};
+use super::line::{Capped, JsonFields, Stamp, stamp, word};
 use super::metrics::Outcome;
 use super::sink::{Output, Pace, Sink};
 use crate::config::model::{self, LogFormat};
@@ -110,11 +110,13 @@ impl AccessLog {
 /// One JSON object; fields that do not apply are left out. Written field by field, not through serde, because it is the
 /// only text every request pays for.
 fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
-    write!(out, "{{\"time\":\"{}\"", Stamp(entry.time))?;
+    out.extend_from_slice(b"{\"time\":\"");
+    stamp(out, entry.time);
+    out.push(b'"');
     let mut line = JsonFields(out);
     line.text("request_id", &name(entry.request_id))?;
     if let Some(client) = entry.client {
-        line.display("client", client)?;
+        line.address("client", client)?;
     }
     line.some_text("token", entry.token.map(name))?;
     line.text("method", &name(entry.method))?;

@@ -4,8 +4,10 @@
 //! and terminals act upon: DEL, the C1 controls, the Unicode line separators and the bidirectional overrides.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -69,12 +71,13 @@ impl JsonFields<'_> {
     /// A text of unknown origin.
     pub(super) fn text(&mut self, name: &'static str, text: &Capped<'_>) -> io::Result<()> {
         self.name(name);
-        let text = text.text();
-        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
-            return quoted(self.0, &text);
+        // Folded, not searched: without an early exit the compiler compares many bytes at a time.
+        let is_odd = |byte: u8| (byte < b' ') | (byte > b'~') | (byte == b'"') | (byte == b'\\');
+        if text.bytes.len() > text.max || text.bytes.iter().fold(false, |odd, &byte| odd | is_odd(byte)) {
+            return quoted(self.0, &text.text());
         }
         self.0.push(b'"');
-        self.0.extend_from_slice(text.as_bytes());
+        self.0.extend_from_slice(text.bytes);
         self.0.push(b'"');
         Ok(())
     }
@@ -84,10 +87,18 @@ impl JsonFields<'_> {
         text.map_or(Ok(()), |text| self.text(name, &text))
     }
 
-    /// Something whose text is harmless.
-    pub(super) fn display(&mut self, name: &'static str, value: impl fmt::Display) -> io::Result<()> {
+    /// An address.
+    pub(super) fn address(&mut self, name: &'static str, address: IpAddr) -> io::Result<()> {
         self.name(name);
-        io::Write::write_fmt(self.0, format_args!("\"{value}\""))
+        let IpAddr::V4(address) = address else { return io::Write::write_fmt(self.0, format_args!("\"{address}\"")) };
+        let mut separator = b'"';
+        for octet in address.octets() {
+            self.0.push(separator);
+            self.0.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            separator = b'.';
+        }
+        self.0.push(b'"');
+        Ok(())
     }
 
     /// A whole number.
@@ -147,6 +158,24 @@ impl Serialize for Capped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text())
     }
+}
+
+/// Writes a time as RFC 3339, UTC, milliseconds. The text of the second is kept from line to line.
+pub(super) fn stamp(out: &mut Vec<u8>, time: SystemTime) {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() {
+            let moment = i64::try_from(since.as_secs()).ok().and_then(|s| Timestamp::from_second(s).ok());
+            *text = moment.unwrap_or(Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            *second = since.as_secs();
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+    let ms = u64::from(since.subsec_millis());
+    out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']);
 }
 
 /// A time as RFC 3339, UTC, milliseconds.

@@ -47,8 +47,9 @@ pub struct UpstreamSession {
     http: Box<HttpSession>,
     outbox: Arc<Mutex<Outbox>>,
     attempt: Option<Arc<Attempt>>,
-    /// The final head came.
-    has_head: bool,
+    /// The final head, without Pingora's record of how its names were spelled, which every later change would have to
+    /// keep in step.
+    response: Option<Box<ResponseHeader>>,
     /// Read before the head was handed over, still to be passed on.
     held: VecDeque<Bytes>,
     /// The answer came completely.
@@ -69,7 +70,7 @@ impl UpstreamSession {
             http: Box::new(HttpSession::new(Box::new(coalesce))),
             outbox,
             attempt: None,
-            has_head: false,
+            response: None,
             held: VecDeque::new(),
             complete: false,
             broken: None,
@@ -80,12 +81,12 @@ impl UpstreamSession {
     }
 
     pub(super) fn is_reusable(&self) -> bool {
-        self.has_head && self.complete && self.outbox.lock().is_complete()
+        self.response.is_some() && self.complete && self.outbox.lock().is_complete()
     }
 
     /// A refused answer whose rest may be worth reading: its connection can serve another key.
     pub(super) fn is_drainable(&self) -> bool {
-        let refused = self.has_head && self.status() >= 400;
+        let refused = self.response.is_some() && self.status() >= 400;
         refused && !self.complete && self.broken.is_none() && self.outbox.lock().is_complete()
     }
 
@@ -295,15 +296,16 @@ impl CustomSession for UpstreamSession {
         let attempt = self.attempt()?;
         self.read_head(&attempt).await?;
         self.http.respect_keepalive();
-        let response = self.http.resp_header().or_err(InternalError, "a head was just read")?;
+        let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
+        let response = ResponseHeader::from(head.as_owned_parts());
         let status = response.status.as_u16();
         let content_type = response.headers.get(http::header::CONTENT_TYPE);
         self.is_event_stream = content_type.is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
-        if self.is_event_stream && !has_framing(response) {
+        if self.is_event_stream && !has_framing(&response) {
             self.tail = Some(Tail::default());
         }
-        let is_short_json = is_short_json(response);
-        self.has_head = true;
+        let is_short_json = is_short_json(&response);
+        self.response = Some(Box::new(response));
         if status >= 400 {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
@@ -340,7 +342,7 @@ impl CustomSession for UpstreamSession {
         if !self.held.is_empty() || self.broken.is_some() || self.tail.is_some() {
             return Ok(false);
         }
-        self.complete |= self.has_head && self.http.is_body_done();
+        self.complete |= self.response.is_some() && self.http.is_body_done();
         Ok(self.complete)
     }
 
@@ -349,7 +351,7 @@ impl CustomSession for UpstreamSession {
     }
 
     fn response_header(&self) -> Option<&ResponseHeader> {
-        self.http.resp_header()
+        self.response.as_deref()
     }
 
     fn take_request_body_writer(&mut self) -> Option<Box<dyn BodyWrite>> {
