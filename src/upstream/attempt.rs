@@ -36,9 +36,9 @@ pub struct Attempt {
 pub enum Evidence {
     /// An error status; the first bytes of its body, as far as they came.
     Status(Bytes),
-    /// A 200 stream whose first event is an error: that event's data.
+    /// A 200 whose first event, or whose whole body, is an error: its data.
     StreamError(Bytes),
-    /// A 200 stream that ended without a content event.
+    /// A 200 that ended without a content event, or broke off in a short body.
     EmptyStream,
 }
 

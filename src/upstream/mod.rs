@@ -8,6 +8,7 @@ pub mod attempt;
 mod coalesce;
 pub mod connector;
 mod dial;
+mod evidence;
 pub mod first_event;
 mod idle;
 pub mod payload;

@@ -4,7 +4,7 @@
 //! * The connection is reusable only if the request left completely *and* the answer came completely. Pingora's own
 //!   session checks the answer alone; after an early 429 a half-sent body would lie in front of the next request.
 //! * Before the head is handed over, everything the verdict needs was read: a failing answer's first bytes, a stream's
-//!   first event. Until then nothing reached the client and another key can be tried.
+//!   first event, a short JSON body. Until then nothing reached the client and another key can be tried.
 //! * A stream that breaks after that never looks finished: the client gets an error event, then an abort.
 
 use std::collections::VecDeque;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::Stream as FuturesStream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
@@ -24,15 +24,10 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::{Digest, Stream, UniqueIDType, l4::socket::SocketAddr};
 use pingora::time::{sleep, timeout};
 
-use super::attempt::{Attempt, Evidence};
+use super::attempt::Attempt;
 use super::coalesce::{Coalesce, Outbox};
-use super::first_event::{FirstEvent, Gate};
 use super::tail::Tail;
 
-/// As much of a failing answer's body is read for the verdict.
-const EVIDENCE_BYTES: usize = 8 * 1024;
-/// A failing answer whose body dawdles is judged by what came in this time.
-const EVIDENCE_TIME: Duration = Duration::from_secs(2);
 /// A refused answer's rest is read at most so far and so long to save its connection.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(20);
@@ -44,22 +39,22 @@ const LAST_EVENT_LINGER: Duration = Duration::from_millis(50);
 /// The upstream side of one attempt.
 pub struct UpstreamSession {
     /// Boxed, because Pingora moves the session several times per request.
-    http: Box<HttpSession>,
+    pub(super) http: Box<HttpSession>,
     outbox: Arc<Mutex<Outbox>>,
     attempt: Option<Arc<Attempt>>,
     /// The final head, without Pingora's record of how its names were spelled, which every later change would have to
     /// keep in step.
-    response: Option<Box<ResponseHeader>>,
+    pub(super) response: Option<Box<ResponseHeader>>,
     /// Read before the head was handed over, still to be passed on.
-    held: VecDeque<Bytes>,
+    pub(super) held: VecDeque<Bytes>,
     /// The answer came completely.
-    complete: bool,
+    pub(super) complete: bool,
     /// What ends the answer instead, once `held` is passed on.
-    broken: Option<Box<Error>>,
+    pub(super) broken: Option<Box<Error>>,
     /// The client was told that its stream broke.
     announced: bool,
     /// Watches a stream that only the connection's end delimits.
-    tail: Option<Tail>,
+    pub(super) tail: Option<Tail>,
     is_event_stream: bool,
 }
 
@@ -157,7 +152,7 @@ impl UpstreamSession {
     }
 
     /// The next piece of the body as it comes from the wire.
-    async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
+    pub(super) async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
         match timeout(limit, self.http.read_body_bytes()).await {
             Ok(read) => {
                 let piece = read?;
@@ -186,73 +181,6 @@ impl UpstreamSession {
         self.complete = false;
         Error::e_explain(ConnectionClosed, "the stream ended without its last event")
     }
-
-    /// Reads a failing answer's first bytes for the verdict.
-    async fn collect_evidence(&mut self, attempt: &Attempt) {
-        let until = Instant::now() + EVIDENCE_TIME;
-        let mut prefix = BytesMut::new();
-        while prefix.len() < EVIDENCE_BYTES {
-            let left = until.saturating_duration_since(Instant::now());
-            match timeout(left, self.http.read_body_bytes()).await {
-                Ok(Ok(Some(piece))) => prefix.extend_from_slice(&piece),
-                Ok(Ok(None)) => {
-                    self.complete = true;
-                    break;
-                }
-                Ok(Err(error)) => {
-                    self.broken = Some(error);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let prefix = prefix.freeze();
-        self.held.push_back(prefix.clone());
-        self.conclude(attempt, Evidence::Status(prefix));
-    }
-
-    /// Holds a 200 event stream until its first event that counts.
-    async fn await_first_event(&mut self, attempt: &Attempt) {
-        let until = (Instant::now() + attempt.hold).min(attempt.started + attempt.total);
-        let mut events = FirstEvent::default();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let gate = match self.read_piece(left).await {
-                Ok(Some(piece)) => {
-                    let gate = events.feed(&piece);
-                    self.hold(piece);
-                    gate
-                }
-                Ok(None) => match events.finish() {
-                    Gate::Hold => return self.conclude(attempt, Evidence::EmptyStream),
-                    decided => decided,
-                },
-                // Held long enough: what came is released and the rest follows as it comes.
-                Err(error) if error.etype() == &ReadTimedout => return,
-                Err(error) => {
-                    self.broken = Some(error);
-                    return self.conclude(attempt, Evidence::EmptyStream);
-                }
-            };
-            match gate {
-                Gate::Hold => {}
-                Gate::Open => return,
-                Gate::Error(data) => return self.conclude(attempt, Evidence::StreamError(data)),
-            }
-        }
-    }
-
-    fn hold(&mut self, piece: Bytes) {
-        if let Some(tail) = &mut self.tail {
-            tail.push(&piece);
-        }
-        self.held.push_back(piece);
-    }
-
-    fn conclude(&self, attempt: &Attempt, evidence: Evidence) {
-        // Each attempt has one session, so the slot is empty.
-        let _first = attempt.evidence.set(evidence);
-    }
 }
 
 #[async_trait]
@@ -272,8 +200,9 @@ impl CustomSession for UpstreamSession {
         let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
         let response = ResponseHeader::from(head.as_owned_parts());
         let status = response.status.as_u16();
-        let content_type = response.headers.get(http::header::CONTENT_TYPE);
-        self.is_event_stream = content_type.is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
+        let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_json = content_type.starts_with(b"application/json");
+        self.is_event_stream = content_type.starts_with(b"text/event-stream");
         if self.is_event_stream && !has_framing(&response) {
             self.tail = Some(Tail::default());
         }
@@ -282,6 +211,8 @@ impl CustomSession for UpstreamSession {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
             self.await_first_event(&attempt).await;
+        } else if status == 200 && is_json {
+            self.await_json(&attempt).await;
         }
         Ok(())
     }
