@@ -81,9 +81,9 @@ fn config_text(provider: &Pack, client: &str, admin: &str) -> String {
 fn keys_template(provider: &Pack) -> String {
     format!(
         "# The keys, by pool. Read again by SIGHUP and when this file changes.\n\
-         {}: []\n\
-         # - sk-…                                  short form\n\
-         # - {{key: \"${{MY_KEY}}\", name: alice}}      with a name for logs and metrics\n",
+         {}:\n\
+         #  - sk-…                                 a key alone\n\
+         #  - {{key: \"${{MY_KEY}}\", name: alice}}     with a name for logs and metrics\n",
         provider.name
     )
 }

@@ -181,7 +181,7 @@ impl Lot {
         Self { pool: pool.to_owned(), keys, places: HashMap::new(), names: HashSet::new(), duplicates }
     }
 
-    fn add(&mut self, text: String, details: Option<(Key, Headers)>, at: &At<'_>, key_at: &At<'_>) {
+    fn add(&mut self, text: String, details: Option<(Box<Key>, Headers)>, at: &At<'_>, key_at: &At<'_>) {
         if let Some(message) = refusal(&text) {
             return key_at.error(message);
         }
@@ -235,7 +235,7 @@ impl Lot {
 
 type Headers = Vec<(http::HeaderName, http::HeaderValue)>;
 
-fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Key, Headers)>) -> KeySpec {
+fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>, Headers)>) -> KeySpec {
     let (key, name) = (Secret::new(text), name.unwrap_or_default());
     match details {
         Some((raw, headers)) => KeySpec {

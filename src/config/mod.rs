@@ -114,3 +114,6 @@ fn assemble(text: &str, report: Report, context: &Context<'_>) -> Result<Loaded,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,14 +14,15 @@ pub(super) fn fill_in(raw: &mut raw::Config, config: &Config) {
     for ((_, raw), pool) in raw.pools.0.iter_mut().zip(&config.pools) {
         raw.paths.clone_from(&pool.paths);
         if raw.targets.is_empty() {
-            raw.targets = pool.targets.iter().map(|target| TargetEntry::Url(url(target))).collect();
+            raw.targets = pool.targets.iter().map(entry).collect();
         }
         raw.retry.key_attempts = pool.retry.key_attempts;
         raw.blacklist.max_cooldown = Time(pool.blacklist.max_cooldown);
     }
 }
 
-fn url(target: &Target) -> String {
+fn entry(target: &Target) -> TargetEntry {
     let scheme = if target.tls { "https" } else { "http" };
-    format!("{scheme}://{}{}", target.authority(), target.path)
+    let url = format!("{scheme}://{}{}", target.authority(), target.path);
+    TargetEntry::Full(raw::pool::Target { url, weight: 1, health: raw::pool::Health::default() })
 }

@@ -4,6 +4,7 @@
 //! whatever stands in the wrong place may be a key.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt;
 
 use super::tree::{Kind, Node, Position};
@@ -51,7 +52,11 @@ pub(crate) struct Report {
     errors: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     /// Paths the shape check complained about.
-    damaged: RefCell<Vec<String>>,
+    damaged: RefCell<HashSet<String>>,
+    /// What contains one of those.
+    around_damaged: RefCell<HashSet<String>>,
+    /// Fields that are there, but wrong or under a misspelt name: not to be called missing.
+    attempted: RefCell<HashSet<String>>,
     /// The file stops being YAML somewhere.
     broken: Cell<bool>,
     names: Names,
@@ -72,6 +77,8 @@ impl Report {
             errors: RefCell::default(),
             warnings: RefCell::default(),
             damaged: RefCell::default(),
+            around_damaged: RefCell::default(),
+            attempted: RefCell::default(),
             broken: Cell::new(false),
             names: Names::Any,
         }
@@ -90,7 +97,10 @@ impl Report {
 
     /// From here on, complaints about what was already complained about are follow-ups and kept quiet.
     pub(crate) fn seal(&self) {
-        *self.damaged.borrow_mut() = self.errors.borrow().iter().map(|problem| problem.path.clone()).collect();
+        let errors = self.errors.borrow();
+        let paths = errors.iter().map(|problem| problem.path.as_str());
+        *self.around_damaged.borrow_mut() = paths.clone().flat_map(containers).map(str::to_owned).collect();
+        *self.damaged.borrow_mut() = paths.map(str::to_owned).collect();
     }
 
     /// Errors and warnings, each in the order of the file.
@@ -121,19 +131,22 @@ impl Report {
 
     fn may_show(&self, name: &str) -> bool {
         match &self.names {
-            Names::Any => name.len() <= 64 && name.chars().all(|c| !c.is_control()),
+            Names::Any => name.len() <= 64 && !looks_like_key(name) && name.chars().all(|c| !c.is_control()),
             Names::Only(names) => is_plain_word(name) || names.iter().any(|known| known == name),
         }
     }
 
     fn is_follow_up(&self, path: &str) -> bool {
-        self.damaged.borrow().iter().any(|damaged| contains(damaged, path) || contains(path, damaged))
+        let damaged = self.damaged.borrow();
+        damaged.contains(path)
+            || containers(path).any(|container| damaged.contains(container))
+            || self.around_damaged.borrow().contains(path)
     }
 }
 
-/// Whether `inner` is `outer` or something within it.
-fn contains(outer: &str, inner: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// `a` and `a.b` for `a.b[0]`.
+fn containers(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices(['.', '[']).filter_map(|(end, _)| path.get(..end))
 }
 
 /// A value's place: where to complain about it.
@@ -220,11 +233,28 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Complains about a field that is not there, unless the file ends too early to tell.
+    /// Complains about a field that is not there, unless the file ends too early to tell or something like it is there.
     pub(crate) fn missing(&self, name: &str, message: impl Into<String>) {
-        if !self.report.broken.get() {
-            self.named(name, self.position).error(message);
+        let field = self.named(name, self.position);
+        if !self.report.broken.get() && !field.is_attempted() {
+            field.error(message);
         }
+    }
+
+    /// Notes which fields of this mapping were written, wrongly or under a misspelt name.
+    pub(crate) fn note_attempted(&self, names: &[&str]) {
+        let paths = names.iter().map(|name| self.named(name, self.position).path());
+        self.report.attempted.borrow_mut().extend(paths);
+    }
+
+    /// The field was written, wrongly or under a misspelt name.
+    pub(crate) fn is_attempted(&self) -> bool {
+        self.report.attempted.borrow().contains(&self.path())
+    }
+
+    /// What was written here was complained about, so what holds here is only the default.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_attempted() || self.report.is_follow_up(&self.path())
     }
 
     /// Warns.
@@ -261,8 +291,14 @@ pub(crate) fn is_plain_word(name: &str) -> bool {
     let digits = name.bytes().filter(u8::is_ascii_digit).count();
     name.len() <= 24
         && digits <= 2
-        && !name.starts_with("sk-")
+        && !looks_like_key(name)
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+/// Whether a name has the look of a key that slipped into a name's place.
+fn looks_like_key(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    ["sk-", "ms-", "kw-", "hf_"].iter().any(|start| name.starts_with(start)) || (name.len() >= 20 && digits >= 4)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::problem::{At, is_plain_word};
 use super::suggest;
-use super::tree::{Kind, Node, Style};
+use super::tree::{Kind, Name, Node, Style};
 use super::units::{SIZE_FORMAT, Size, TIME_FORMAT, Time};
 use super::yaml::{Mapping, Value};
 
@@ -92,14 +92,14 @@ impl Shape {
         Value::Sequence(values)
     }
 
-    fn map(&self, entries: &mut Vec<(super::tree::Name, Node)>, at: &At<'_>) -> Option<Value> {
+    fn map(&self, entries: &mut Vec<(Name, Node)>, at: &At<'_>) -> Option<Value> {
         let mut mapping = Mapping::with_capacity(entries.len());
         for (name, node) in entries {
             let shape = match self {
                 Shape::Object { fields, .. } => match fields.get(&name.text) {
                     Some(shape) => shape,
                     None => {
-                        unknown_field(&name.text, fields, &at.unknown(&name.text, name.position));
+                        unknown_field(name, fields, at);
                         continue;
                     }
                 },
@@ -109,6 +109,9 @@ impl Shape {
             let unset = node.is_unset();
             let here = at.named(&name.text, if unset { name.position } else { node.position });
             let value = if unset { None } else { shape.check(node, &here) };
+            if value.is_none() && !unset {
+                at.note_attempted(&[name.text.as_str()]);
+            }
             // A map's entry exists even where it says nothing (`pools: {a: }`) or is wrong.
             let keep_empty = matches!(self, Shape::Map(_)) && shape.may_be_empty();
             let value = value.or_else(|| keep_empty.then(|| Value::Mapping(Mapping::new())));
@@ -170,13 +173,11 @@ fn found(kind: &Kind) -> &'static str {
     }
 }
 
-fn unknown_field(name: &str, fields: &BTreeMap<String, Shape>, at: &At<'_>) {
-    let known = fields.keys().map(String::as_str);
-    if is_plain_word(name) {
-        at.error(format!("unknown field; {}", suggest::among(name, known)));
-    } else {
-        at.error(format!("unknown field; {}", suggest::among("", known)));
-    }
+fn unknown_field(name: &Name, fields: &BTreeMap<String, Shape>, at: &At<'_>) {
+    let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+    let written = if is_plain_word(&name.text) { name.text.as_str() } else { "" };
+    at.note_attempted(&suggest::nearest(written, &known));
+    at.unknown(&name.text, name.position).error(format!("unknown field; {}", suggest::among(written, known)));
 }
 
 /// The first shape that reads the text; else what all of them would have liked.

@@ -20,7 +20,8 @@ pub(crate) fn list(names: &[&str]) -> String {
     }
 }
 
-fn nearest<'a>(written: &str, known: &[&'a str]) -> Vec<&'a str> {
+/// The known names nearest to the written one, at most three.
+pub(crate) fn nearest<'a>(written: &str, known: &[&'a str]) -> Vec<&'a str> {
     // An edit in three characters is still the same word; a long text is no misspelt name.
     if written.len() > 64 {
         return Vec::new();

@@ -152,25 +152,27 @@ impl Builder {
             let (event, span) =
                 event.map_err(|e| Fault { position: e.marker().into(), message: format!("not YAML: {}", e.info()) })?;
             let position = Position::from(&span.start);
-            self.event(event, position).map_err(|message| Fault { position, message })?;
+            self.event(event, position)?;
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event<'_>, position: Position) -> Result<(), String> {
+    fn event(&mut self, event: Event<'_>, position: Position) -> Result<(), Fault> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
-                Err("a second document begins here; put everything into one".into())
+                fault(position, "a second document begins here; put everything into one")
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let style = scalar_style(style, tag.as_ref())?;
+                let style = scalar_style(style, tag.as_deref()).map_or_else(|| fault(position, TAGS), Ok)?;
                 self.keep(Node::new(position, Kind::Scalar(text.into_owned(), style)), anchor)
             }
             Event::SequenceStart(anchor, tag) => self.open(position, anchor, tag, Content::List(Vec::new())),
             Event::MappingStart(anchor, tag) => self.open(position, anchor, tag, Content::Map(Vec::new(), None)),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).ok_or("this alias stands inside its own anchor")?;
+                let Some(node) = self.anchors.get(&anchor) else {
+                    return fault(position, "this alias stands inside its own anchor");
+                };
                 let node = Node { position, ..node.clone() };
                 self.charge(&node)?;
                 self.keep(node, 0)
@@ -179,18 +181,18 @@ impl Builder {
         }
     }
 
-    fn open(&mut self, at: Position, anchor: usize, tag: Option<Cow<'_, Tag>>, content: Content) -> Result<(), String> {
+    fn open(&mut self, at: Position, anchor: usize, tag: Option<Cow<'_, Tag>>, content: Content) -> Result<(), Fault> {
         if tag.is_some() {
-            return Err("tags (`!…`) are not supported; remove it".into());
+            return fault(at, TAGS);
         }
         if self.stack.len() >= MAX_DEPTH {
-            return Err(format!("nested deeper than {MAX_DEPTH} levels"));
+            return fault(at, format!("nested deeper than {MAX_DEPTH} levels"));
         }
         self.stack.push(Frame { position: at, anchor, content });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), String> {
+    fn close(&mut self) -> Result<(), Fault> {
         match self.stack.pop() {
             Some(frame) => {
                 let anchor = frame.anchor;
@@ -200,7 +202,7 @@ impl Builder {
         }
     }
 
-    fn keep(&mut self, mut node: Node, anchor: usize) -> Result<(), String> {
+    fn keep(&mut self, mut node: Node, anchor: usize) -> Result<(), Fault> {
         if anchor != 0 {
             self.charge(&node)?;
             self.anchors.insert(anchor, node.clone());
@@ -215,16 +217,16 @@ impl Builder {
                 Some(name) => entries.push((name, node)),
                 None => match node.kind {
                     Kind::Scalar(text, _) => *pending = Some(Name { position: node.position, text }),
-                    _ => return Err("a list or mapping cannot be a field's name".into()),
+                    _ => return fault(node.position, "a list or mapping cannot be a field's name"),
                 },
             },
         }
         Ok(())
     }
 
-    fn charge(&mut self, node: &Node) -> Result<(), String> {
+    fn charge(&mut self, node: &Node) -> Result<(), Fault> {
         self.aliased += node.cost();
-        if self.aliased > MAX_ALIASED { Err("aliases repeat more than 4 MiB".into()) } else { Ok(()) }
+        if self.aliased > MAX_ALIASED { fault(node.position, "aliases repeat more than 4 MiB") } else { Ok(()) }
     }
 
     /// Closes what a syntax error left open.
@@ -247,13 +249,20 @@ impl Frame {
     }
 }
 
-fn scalar_style(style: ScalarStyle, tag: Option<&Cow<'_, Tag>>) -> Result<Style, String> {
+/// How the scalar was written; `None` = with a tag that is not understood.
+fn scalar_style(style: ScalarStyle, tag: Option<&Tag>) -> Option<Style> {
     match tag {
-        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Ok(Style::Quoted),
-        Some(_) => Err("tags (`!…`) are not supported; remove it".into()),
-        None if style == ScalarStyle::Plain => Ok(Style::Plain),
-        None => Ok(Style::Quoted),
+        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Some(Style::Quoted),
+        Some(_) => None,
+        None if style == ScalarStyle::Plain => Some(Style::Plain),
+        None => Some(Style::Quoted),
     }
+}
+
+const TAGS: &str = "tags (`!…`) are not supported; remove it";
+
+fn fault<T>(position: Position, message: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault { position, message: message.into() })
 }
 
 #[cfg(test)]

@@ -10,8 +10,14 @@ static START: Lazy<(Instant, SystemTime)> = Lazy::new(|| (Instant::now(), System
 
 /// Time since the process started. Clock steps don't touch it.
 pub fn now() -> Millis {
+    at(Instant::now())
+}
+
+/// The same for a moment that was taken already.
+pub fn at(moment: Instant) -> Millis {
+    let since = moment.saturating_duration_since(START.0);
     // Counted from 1: a moment is never 0, which means "ready" in a key's state.
-    Millis(1 + u64::try_from(START.0.elapsed().as_millis()).unwrap_or(u64::MAX - 1))
+    Millis(1 + u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1))
 }
 
 /// The wall time of such a moment.

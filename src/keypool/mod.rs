@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use clock::{now, wall_time};
+pub use clock::{at, now, wall_time};
 pub use entry::{Credential, Entry};
 
 use crate::config::{Config, Keys, keys::KeyId};

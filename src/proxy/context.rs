@@ -15,13 +15,14 @@ use super::route::Route;
 use crate::pool::Lease;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
-use crate::upstream::{Attempt, Target};
+use crate::upstream::{Attempt, Payload, Target};
 use crate::verdict::Verdict;
 
 /// One request.
 pub struct Context {
     pub(super) started: Instant,
-    pub(super) request_id: Arc<str>,
+    /// Given by the client or made; `None` until the head was looked at.
+    pub(super) request_id: Option<Arc<str>>,
     pub(super) client_ip: Option<IpAddr>,
     /// The configuration this request lives under, also if a reload comes in between.
     pub(super) edge: Option<Arc<Edge>>,
@@ -44,8 +45,8 @@ pub(super) enum Body {
     /// None, or not read yet.
     #[default]
     Empty,
-    /// Whole in memory: every attempt sends the same buffer.
-    Buffered(Bytes),
+    /// Whole in memory: every attempt sends the same.
+    Buffered(Payload),
     /// Too large to keep: Pingora streams it once. What was read before that was known goes first.
     Streamed { read_ahead: Bytes, passed: u64 },
     /// A WebSocket: bytes both ways.
@@ -69,6 +70,7 @@ pub(super) struct Attempts {
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) current: Option<Arc<Attempt>>,
+    /// Keys of the attempts before the one under way.
     pub(super) tried: Vec<u32>,
     /// Attempts made.
     pub(super) count: u32,
@@ -92,6 +94,8 @@ pub(super) struct Attempts {
 pub(super) struct Times {
     /// Spent reading the client's body.
     pub(super) reading: Duration,
+    /// When the key of the coming attempt was picked.
+    pub(super) picked: Option<Instant>,
     /// When the attempt under way was sent.
     pub(super) sent: Option<Instant>,
     /// Spent on the provider.
@@ -104,7 +108,7 @@ impl Context {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
-            request_id: Arc::from(""),
+            request_id: None,
             client_ip: None,
             edge: None,
             client: None,
@@ -126,6 +130,11 @@ impl Context {
         self.edge.as_ref()?.pools.get(self.route.as_ref()?.pool)
     }
 
+    /// The request's id, made now if it has none.
+    pub(super) fn request_id(&mut self) -> Arc<str> {
+        self.request_id.get_or_insert_with(new_request_id).clone()
+    }
+
     /// Replayable: its body is in memory, or it has none.
     pub(super) fn is_replayable(&self) -> bool {
         matches!(self.body, Body::Empty | Body::Buffered(_))
@@ -133,14 +142,18 @@ impl Context {
 
     /// Counts the result of the attempt under way, once.
     pub(super) fn count_result(&mut self, result: AttemptResult) {
-        if let Some(sent) = self.times.sent.take() {
-            self.times.upstream += sent.elapsed();
-        }
         if std::mem::replace(&mut self.attempts.is_counted, true) {
             return;
         }
         if let Some(key) = self.attempts.lease.as_ref().and_then(Lease::key) {
             key.state.count(result.index());
+        }
+    }
+
+    /// Ends the time of the attempt under way.
+    pub(super) fn stop_clock(&mut self, now: Instant) {
+        if let Some(sent) = self.times.sent.take() {
+            self.times.upstream += now - sent;
         }
     }
 }

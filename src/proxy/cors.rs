@@ -13,6 +13,9 @@ use crate::config::Cors;
 
 /// The value of `Access-Control-Allow-Origin` for this request, if it is allowed one.
 pub(super) fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
+    if *cors == Cors::Off {
+        return None;
+    }
     let origin = headers.get(ORIGIN)?;
     match cors {
         Cors::Off => None,

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use crate::config::{ClientToken, Config, Cors, Limits, TokenDigest};
 use crate::keypool::{Entry, KeyPool};
 use crate::upstream::Targets;
@@ -24,6 +26,8 @@ pub struct Edge {
 /// One pool, with what only the data path needs.
 pub(super) struct EdgePool {
     pub(super) entry: Arc<Entry>,
+    /// The pool's name, ready for an answer's head.
+    pub(super) name: HeaderValue,
     pub(super) targets: Targets,
     pub(super) routes: RouteFilter,
 }
@@ -46,7 +50,9 @@ impl Edge {
             .iter()
             .map(|entry| {
                 let targets = Targets::new(&entry.config)?;
-                Ok(EdgePool { entry: entry.clone(), targets, routes: RouteFilter::new(&entry.config.routes) })
+                // A pool's name is a valid header value by its syntax.
+                let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
+                Ok(EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) })
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
         let client = |token: &ClientToken| {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use memchr::memmem;
+use once_cell::sync::Lazy;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -28,6 +29,7 @@ use crate::telemetry::PoolMetrics;
 use crate::upstream::Connector;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+static HEAD_END: Lazy<memmem::Finder<'static>> = Lazy::new(|| memmem::Finder::new(b"\r\n\r\n"));
 /// Room for most heads; grows up to the limit.
 const FIRST_READ: usize = 2048;
 
@@ -97,7 +99,7 @@ async fn read_head(stream: &mut Stream, limits: HeadLimits, is_first: bool) -> H
         Ok(Ok(n)) if n > 0 => {}
         _ => return Head::Closed,
     }
-    let until = Instant::now() + limits.time;
+    let mut until = None;
     let mut searched = 0;
     loop {
         if is_first && read.starts_with(b"PRI ") {
@@ -110,7 +112,9 @@ async fn read_head(stream: &mut Stream, limits: HeadLimits, is_first: bool) -> H
         } else if let Some(decided) = judge(&mut read, &mut searched, limits.size) {
             return decided;
         }
-        let left = until.saturating_duration_since(Instant::now());
+        // Most heads come in one piece and never look at a clock.
+        let now = Instant::now();
+        let left = until.get_or_insert(now + limits.time).saturating_duration_since(now);
         match timeout(left, stream.read_buf(&mut read)).await {
             Err(_) => return Head::Refused(Answer::RequestTimeout),
             Ok(Ok(n)) if n > 0 => {}
@@ -122,7 +126,7 @@ async fn read_head(stream: &mut Stream, limits: HeadLimits, is_first: bool) -> H
 /// Decides as soon as the head is complete, too large or hopeless.
 fn judge(read: &mut BytesMut, searched: &mut usize, limit: usize) -> Option<Head> {
     let from = searched.saturating_sub(3);
-    let end = memmem::find(read.get(from..)?, b"\r\n\r\n").map(|at| from + at + 4);
+    let end = HEAD_END.find(read.get(from..)?).map(|at| from + at + 4);
     *searched = read.len();
     match end {
         Some(end) if end > limit => Some(Head::Refused(Answer::HeadersTooLarge)),

@@ -1,7 +1,7 @@
 //! The `ProxyHttp` implementation: Pingora's phases, each a call into its file.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -16,11 +16,11 @@ use super::admit::Admission;
 use super::answer::{self, Answer};
 use super::authenticate::authenticate;
 use super::client_ip::client_ip;
-use super::context::{Body, Context, new_request_id};
+use super::context::{Body, Context};
 use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
-use super::{cors, local, model, pick, relay, send};
+use super::{cors, local, model, names, pick, relay, send};
 use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
 
 /// How long a discarded request body may keep a connection from being reused.
@@ -61,7 +61,7 @@ impl Gateway {
         }
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let request = session.req_header();
-        context.request_id = given_request_id(request).unwrap_or_else(new_request_id);
+        context.request_id = given_request_id(request);
         context.client_ip = client_ip(peer, &request.headers, &edge.trusted_proxies);
 
         if cors::is_preflight(request)
@@ -80,7 +80,7 @@ impl Gateway {
         context.client = authenticate(&edge, &request.headers, request.uri.query())?;
         let route = edge.paths.find(request.uri.path())?;
         let pool = edge.pools.get(route.pool).ok_or(Answer::UnknownPath)?;
-        let is_served = pool.routes.admits(&route);
+        let is_served = pool.routes.admits(&route, request.uri.path());
         context.guards.in_flight = Some(pool.entry.metrics.request_started());
         context.route = Some(route);
         if !is_served {
@@ -91,27 +91,25 @@ impl Gateway {
             context.body = Body::Tunnel;
             return Ok(false);
         }
-        let reading = Instant::now();
         let mut budget = self.admission.budget();
-        context.body = read_body(session, limits, &mut budget).await?;
+        context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
         context.guards.budget = Some(budget);
-        context.times.reading = reading.elapsed();
         if let Body::Buffered(body) = &context.body {
-            context.model = model::model(body);
+            context.model = model::of_payload(body);
         }
         Ok(false)
     }
 
     /// Answers in our own words.
     async fn answer(&self, session: &mut ServerSession, context: &mut Context, answer: Answer) -> Result<()> {
-        let request_id = if context.request_id.is_empty() { new_request_id() } else { context.request_id.clone() };
+        let request_id = context.request_id();
         let body = answer.body(&request_id, context.provider.as_ref());
         let mut head = answer.head(&request_id, body.len())?;
         if context.attempts.count > 0 {
-            head.insert_header("keyweir-attempts", context.attempts.count)?;
+            head.insert_header(names::KEYWEIR_ATTEMPTS, context.attempts.count)?;
         }
         if let Some(pool) = context.pool() {
-            head.insert_header("keyweir-pool", pool.entry.config.name.as_str())?;
+            head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
         }
         if matches!(answer, Answer::BadRequest(_)) {
             // Where a broken body ends nobody knows: what follows must not be read as the next request.
@@ -134,7 +132,7 @@ async fn respond(session: &mut ServerSession, head: ResponseHeader, body: Bytes)
 
 /// The client's own request id, if it is short visible text.
 fn given_request_id(request: &RequestHeader) -> Option<Arc<str>> {
-    let id = request.headers.get("x-request-id")?.to_str().ok()?;
+    let id = request.headers.get(names::X_REQUEST_ID)?.to_str().ok()?;
     (!id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic())).then(|| id.into())
 }
 
@@ -159,17 +157,18 @@ fn retry(mut error: Box<Error>, again: bool) -> Box<Error> {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed, because Pingora moves it several times per request.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new()
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new())
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         modules.add_module(Box::new(relay::NoChunksForHttp10));
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         match self.receive(session, context).await {
             Ok(answered) => Ok(answered),
             Err(Failure::Refuse(refusal)) => {
@@ -180,7 +179,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         match pick::first(context) {
             Ok(()) => Ok(true),
             Err(refusal) => {
@@ -190,7 +189,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         pick::begin(context)
     }
 
@@ -198,7 +197,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         send::prepare(request, context)
     }
@@ -208,7 +207,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         piece: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         let limit = context.edge.as_ref().map_or(0, |edge| edge.limits.body);
         send::stream_body(context, piece, limit)
@@ -218,7 +217,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
@@ -235,7 +234,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -248,13 +247,19 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         context.bytes_out += body.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(None)
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        context: &mut Box<Context>,
+        error: Box<Error>,
+    ) -> Box<Error> {
         let again = judge::failure(context, &error) == Next::Retry;
         retry(error, again)
     }
@@ -264,7 +269,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         _: &mut Session,
         error: Box<Error>,
-        context: &mut Context,
+        context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
         let is_decided = context.attempts.next.is_some() || context.answer.is_some();
@@ -290,7 +295,7 @@ impl ProxyHttp for Gateway {
         retry(error, again)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         let is_over = FailToProxy { error_code: 0, can_reuse_downstream: false };
         if session.response_written().is_some_and(|head| !head.status.is_informational()) {
             return is_over;
@@ -308,21 +313,21 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Box<Context>) {
         self.record(session, error, context);
     }
 
     // Pingora's own lines hold the full path, which may hold a token.
 
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Context>, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Context>, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 
-    fn request_summary(&self, _: &Session, context: &Context) -> String {
-        format!("request {}", context.request_id)
+    fn request_summary(&self, _: &Session, context: &Box<Context>) -> String {
+        format!("request {}", context.request_id.as_deref().unwrap_or_default())
     }
 }

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::pick;
 use crate::config::On5xx;
 use crate::keypool;
-use crate::pool::{Lease, Mark};
+use crate::pool::{Lease, Mark, Millis};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
 use crate::verdict::{self, Verdict};
@@ -69,7 +69,10 @@ fn transport_failure(result: AttemptResult) -> Verdict {
 }
 
 fn settle(context: &mut Context, verdict: Verdict) -> Next {
-    context.count_result(verdict.result);
+    // A success is counted when its last byte has come: until then the answer may break off.
+    if verdict.result != AttemptResult::Ok {
+        context.count_result(verdict.result);
+    }
     let Some(index) = context.attempts.lease.as_ref().map(Lease::index) else { return Next::PassOn };
     let is_refusal = matches!(verdict.mark, Some(Mark::Cool { .. } | Mark::Disable(_)));
     if is_refusal && !verdict.certain {
@@ -108,7 +111,9 @@ fn apply(context: &Context, index: u32, verdict: Verdict) {
     if mark == Mark::Strike && pool.entry.config.blacklist.on_5xx != On5xx::Key {
         return;
     }
-    pool.entry.pool.report(index, mark, keypool::now());
+    // A success has no deadline to compute, so it needs no clock.
+    let now = if mark == Mark::Success { Millis::default() } else { keypool::now() };
+    pool.entry.pool.report(index, mark, now);
 }
 
 /// Whether the bounds leave room for one more attempt.

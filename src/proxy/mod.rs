@@ -17,6 +17,7 @@ mod head;
 mod judge;
 mod local;
 mod model;
+mod names;
 mod pick;
 mod read_body;
 mod record;

@@ -5,8 +5,19 @@
 
 use memchr::memchr2;
 
+use crate::upstream::Payload;
+
 /// Longer names are not model names.
 const MAX_MODEL: usize = 256;
+
+/// The `model` of a body. Most name it early; only where the first piece does not hold it is the body joined to be read.
+pub(super) fn of_payload(body: &Payload) -> Option<String> {
+    let first = body.pieces().first()?;
+    match body.pieces().len() {
+        1 => model(first),
+        _ => model(first).or_else(|| model(&body.joined())),
+    }
+}
 
 /// The top-level `model` of a JSON object, if it is a plain string.
 pub(super) fn model(body: &[u8]) -> Option<String> {

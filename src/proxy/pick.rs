@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use pingora::prelude::*;
 
 use super::answer::Answer;
 use super::context::{Body, Context};
 use crate::keypool;
-use crate::pool::Exhausted;
-use crate::upstream::Attempt;
+use crate::pool::{Exhausted, Lease};
+use crate::upstream::{Attempt, Payload};
 
 impl From<Exhausted> for Answer {
     fn from(exhausted: Exhausted) -> Self {
@@ -24,13 +23,16 @@ impl From<Exhausted> for Answer {
 /// Reserves the first key, here rather than at the first attempt: an answer given now keeps the client's connection.
 pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
-    let lease = pool.entry.pool.checkout(&[], keypool::now())?;
+    let now = Instant::now();
+    let lease = pool.entry.pool.checkout(&[], keypool::at(now))?;
     context.attempts.next = Some(lease);
+    context.times.picked = Some(now);
     Ok(())
 }
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
+    context.attempts.tried.extend(context.attempts.lease.as_ref().map(Lease::index));
     let Some(pool) = context.pool() else { return false };
     let next = pool.entry.pool.checkout(&context.attempts.tried, keypool::now()).ok();
     context.attempts.next = next;
@@ -50,13 +52,15 @@ pub(super) fn reserve_other(context: &mut Context) -> bool {
 /// # Errors
 /// If no key was reserved.
 pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
+    let now = context.times.picked.take().unwrap_or_else(Instant::now);
+    context.stop_clock(now);
     let is_again = std::mem::take(&mut context.attempts.stale);
     if !is_again {
         let lease = context.attempts.next.take().or_err(InternalError, "no key was reserved")?;
-        context.attempts.tried.push(lease.index());
         context.attempts.lease = Some(lease);
         context.attempts.count += 1;
     }
+    let request_id = context.request_id();
     let pool = context.pool().or_err(InternalError, "no pool was chosen")?;
     let timeouts = &pool.entry.config.timeouts;
     let target = match &context.attempts.target {
@@ -66,19 +70,20 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let attempt = Attempt {
         body: match &context.body {
             Body::Buffered(body) => body.clone(),
-            _ => Bytes::new(),
+            _ => Payload::default(),
         },
         first_byte: timeouts.first_byte,
         hold: timeouts.hold,
         idle: timeouts.idle,
-        deadline: Instant::now() + timeouts.total,
-        request_id: context.request_id.clone(),
+        started: now,
+        total: timeouts.total,
+        request_id,
         evidence: Default::default(),
     };
     let peer = if context.is_replayable() { target.peer(is_again) } else { target.native_peer(timeouts) };
     context.attempts.target = Some(target);
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
-    context.times.sent = Some(Instant::now());
+    context.times.sent = Some(now);
     Ok(peer)
 }

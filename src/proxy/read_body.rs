@@ -3,9 +3,9 @@
 //! Larger ones, up to `limits.body`, go through Pingora's native path once and are not retried. Memory is taken from a
 //! global budget as the bytes arrive.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Version;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::prelude::*;
@@ -16,9 +16,7 @@ use super::admit::BodyBudget;
 use super::answer::Answer;
 use super::context::Body;
 use crate::config::Limits;
-
-/// A length that is only announced reserves no more than this.
-const FIRST_ALLOCATION: usize = 256 * 1024;
+use crate::upstream::payload::Builder;
 
 /// Why there is no body.
 pub(super) enum Failure {
@@ -34,11 +32,13 @@ impl From<Answer> for Failure {
     }
 }
 
-/// Reads the body, or as much of it as shows that it is too large to keep.
+/// Reads the body, or as much of it as shows that it is too large to keep. `reading` is set to the time
+/// spent waiting for all but its first piece, which usually comes with the head.
 pub(super) async fn read_body(
     session: &mut ServerSession,
     limits: &Limits,
     budget: &mut BodyBudget,
+    reading: &mut Duration,
 ) -> Result<Body, Failure> {
     let length = declared_length(session);
     if length.is_some_and(|length| length > limits.body) {
@@ -52,42 +52,41 @@ pub(super) async fn read_body(
         return Ok(Body::Empty);
     }
     answer_expectation(session).await?;
-    collect(session, limits, length, budget).await
+    let Some(first) = read_piece(session, limits.body_timeout).await? else { return Ok(Body::Empty) };
+    budget.grow(first.len())?;
+    if session.is_body_done() && first.len() <= limits.buffer {
+        return Ok(Body::Buffered(first.into()));
+    }
+    let started = Instant::now();
+    let body = collect(session, first, limits, budget).await;
+    *reading = started.elapsed();
+    body
 }
 
 async fn collect(
     session: &mut ServerSession,
+    first: Bytes,
     limits: &Limits,
-    length: Option<usize>,
     budget: &mut BodyBudget,
 ) -> Result<Body, Failure> {
-    let Some(first) = read_piece(session, limits.body_timeout).await? else { return Ok(Body::Empty) };
-    budget.grow(first.len())?;
-    if session.is_body_done() && first.len() <= limits.buffer {
-        return Ok(Body::Buffered(first));
-    }
-    let mut body =
-        BytesMut::with_capacity(length.unwrap_or_default().clamp(first.len(), FIRST_ALLOCATION.max(first.len())));
-    body.extend_from_slice(&first);
-    drop(first);
+    let mut body = Builder::default();
+    body.push(first);
     while body.len() <= limits.buffer {
         let Some(piece) = read_piece(session, limits.body_timeout).await? else {
-            return Ok(Body::Buffered(body.freeze()));
+            return Ok(Body::Buffered(body.finish()));
         };
         budget.grow(piece.len())?;
-        if body.capacity() - body.len() < piece.len() {
-            // The announced length has proved serious: one step to its full size spares the copies of many.
-            body.reserve(length.unwrap_or_default().saturating_sub(body.len()).max(piece.len()));
-        }
-        body.extend_from_slice(&piece);
+        body.push(piece);
     }
     if body.len() > limits.body {
         return Err(Answer::RequestTooLarge(limits.body).into());
     }
-    if session.is_body_done() {
-        return Ok(Body::Buffered(body.freeze()));
-    }
-    Ok(Body::Streamed { read_ahead: body.freeze(), passed: 0 })
+    let read = body.finish();
+    Ok(if session.is_body_done() {
+        Body::Buffered(read)
+    } else {
+        Body::Streamed { read_ahead: read.joined(), passed: 0 }
+    })
 }
 
 /// One piece, in time also on HTTP/2, where Pingora has no deadline of its own.

@@ -1,6 +1,6 @@
 //! The end of a request: metrics and the access log line, from what the context gathered.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
@@ -15,7 +15,9 @@ impl Gateway {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let outcome = outcome(context, status, error);
         close_attempt(context, outcome);
-        let duration = context.started.elapsed();
+        let now = Instant::now();
+        context.stop_clock(now);
+        let duration = now - context.started;
         let first_byte = context.times.first_byte.map(|at| at - context.started);
         let overhead = duration.saturating_sub(context.times.reading).saturating_sub(context.times.upstream);
         let pool = context.pool();
@@ -27,7 +29,7 @@ impl Gateway {
         let target = context.attempts.target.as_ref();
         self.access_log.write(&Entry {
             time: SystemTime::now(),
-            request_id: &context.request_id,
+            request_id: context.request_id.as_deref().unwrap_or_default(),
             client: context.client_ip,
             token: context.client.as_ref().map(|client| client.name.as_str()),
             method: request.method.as_str(),

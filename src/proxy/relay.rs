@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use http::header::{ALT_SVC, CONTENT_TYPE, HeaderName, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderValue, Version};
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_TYPE, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::prelude::*;
 
 use super::context::Context;
-use super::cors;
+use super::{cors, names};
 
 /// Edits the answer's head and marks the request as committed: nothing is retried any more.
 ///
@@ -21,20 +23,20 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
     context.attempts.committed = true;
     context.attempts.status = head.status.as_u16();
     strip(head)?;
-    head.insert_header("x-request-id", &*context.request_id)?;
-    head.insert_header("keyweir-attempts", context.attempts.count)?;
+    head.insert_header(names::X_REQUEST_ID, &*context.request_id())?;
+    head.insert_header(names::KEYWEIR_ATTEMPTS, context.attempts.count)?;
     if let Some(pool) = context.pool() {
-        head.insert_header("keyweir-pool", pool.entry.config.name.as_str())?;
+        head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
     }
     let key = context.attempts.lease.as_ref().and_then(|lease| lease.key());
     if let Some(key) = key
         && context.client.as_ref().is_some_and(|client| client.reveal_key)
     {
-        head.insert_header("keyweir-key", &*key.name)?;
+        head.insert_header(names::KEYWEIR_KEY, &*key.name)?;
     }
     let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
     if head.headers.get(CONTENT_TYPE).is_some_and(is_stream) {
-        head.insert_header("x-accel-buffering", "no")?;
+        head.insert_header(names::X_ACCEL_BUFFERING, "no")?;
     }
     if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, &request.headers)) {
         cors::allow(head, origin)?;
@@ -43,19 +45,21 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
 }
 
 fn strip(head: &mut ResponseHeader) -> Result<()> {
-    if let Some(id) = head.remove_header("x-request-id") {
-        head.insert_header("x-upstream-request-id", id)?;
+    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(id) = head.remove_header(&names::X_REQUEST_ID) {
+        head.insert_header(names::X_UPSTREAM_REQUEST_ID, id)?;
     }
-    let dropped: Vec<HeaderName> = head.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
+    let dropped: Vec<HeaderName> = head.headers.keys().filter(|name| is_dropped(name, is_switch)).cloned().collect();
     for name in &dropped {
         head.remove_header(name);
     }
     Ok(())
 }
 
-/// Of the provider's account, or of its connection.
-fn is_dropped(name: &HeaderName) -> bool {
-    if *name == SET_COOKIE || *name == ALT_SVC {
+/// Of the provider's account, or of its connection. A switch of protocols needs two of the latter.
+fn is_dropped(name: &HeaderName, is_switch: bool) -> bool {
+    const KNOWN: [HeaderName; 4] = [SET_COOKIE, ALT_SVC, TRAILER, TE];
+    if KNOWN.contains(name) || (!is_switch && (*name == CONNECTION || *name == UPGRADE)) {
         return true;
     }
     let name = name.as_str();

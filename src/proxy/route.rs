@@ -10,10 +10,17 @@ use crate::config::{Pool, Routes};
 pub(super) struct Route {
     /// Index of the pool.
     pub(super) pool: usize,
-    /// The path behind the pool's prefix, with its leading slash, without `/v1`.
-    pub(super) rest: String,
+    /// Where in the path begins what lies behind the pool's prefix and `/v1`: at a slash, or at the end.
+    rest_at: usize,
     /// The rest keeps its own root: it does not follow the target's path.
     pub(super) is_rooted: bool,
+}
+
+impl Route {
+    /// What of the request's path goes upstream.
+    pub(super) fn rest<'a>(&self, path: &'a str) -> &'a str {
+        path.get(self.rest_at..).unwrap_or_default()
+    }
 }
 
 /// Paths of all pools, longest first.
@@ -65,7 +72,7 @@ impl PathTable {
             .ok_or(Answer::UnknownPath)?;
         let is_rooted = below(rest, "/openai").is_some();
         let rest = if is_rooted { rest } else { below(rest, "/v1").unwrap_or(rest) };
-        Ok(Route { pool, rest: rest.to_owned(), is_rooted })
+        Ok(Route { pool, rest_at: path.len() - rest.len(), is_rooted })
     }
 
     /// `/{pool}/…` behind an alias.
@@ -123,11 +130,12 @@ impl RouteFilter {
         set.build().map_or(Self::Globs(GlobSet::empty()), Self::Globs)
     }
 
-    pub(super) fn admits(&self, route: &Route) -> bool {
+    pub(super) fn admits(&self, route: &Route, path: &str) -> bool {
+        let rest = route.rest(path);
         match self {
-            Self::Globs(globs) => globs.is_match(route.rest.trim_start_matches('/')),
-            Self::Inference if route.is_rooted => azure_operation(&route.rest).is_some_and(is_inference),
-            Self::Inference => is_inference(&route.rest),
+            Self::Globs(globs) => globs.is_match(rest.trim_start_matches('/')),
+            Self::Inference if route.is_rooted => azure_operation(rest).is_some_and(is_inference),
+            Self::Inference => is_inference(rest),
         }
     }
 }
@@ -153,7 +161,7 @@ mod tests {
             prefixes: vec![("/ms/long".into(), 0), ("/openai".into(), 1), ("/ms".into(), 0), ("/az".into(), 2)],
             default,
         };
-        table.find(path).map(|route| (route.pool, route.rest)).map_err(|answer| answer.status())
+        table.find(path).map(|route| (route.pool, route.rest(path).to_owned())).map_err(|answer| answer.status())
     }
 
     #[test]
@@ -194,19 +202,21 @@ mod tests {
 
     #[test]
     fn only_listed_routes_are_served() {
-        let route = |rest: &str| Route { pool: 0, rest: rest.into(), is_rooted: rest.starts_with("/openai/") };
+        let admits = |filter: &RouteFilter, rest: &str| {
+            filter.admits(&Route { pool: 0, rest_at: 0, is_rooted: rest.starts_with("/openai/") }, rest)
+        };
         let inference = RouteFilter::Inference;
         for rest in
             ["/chat/completions", "/models", "/models/x", "/openai/deployments/gpt/embeddings", "/openai/v1/responses"]
         {
-            assert!(inference.admits(&route(rest)), "{rest}");
+            assert!(admits(&inference, rest), "{rest}");
         }
         for rest in ["/files", "/fine_tuning/jobs", "", "//files", "/openai/deployments/gpt", "/openai/files"] {
-            assert!(!inference.admits(&route(rest)), "{rest}");
+            assert!(!admits(&inference, rest), "{rest}");
         }
         let globs = RouteFilter::new(&Routes::Globs(vec!["chat/*".into(), "/files".into()]));
-        assert!(globs.admits(&route("/chat/completions")) && globs.admits(&route("/files")));
-        assert!(!globs.admits(&route("/models")));
-        assert!(RouteFilter::new(&Routes::Globs(vec!["*".into()])).admits(&route("/organization/usage/x")));
+        assert!(admits(&globs, "/chat/completions") && admits(&globs, "/files"));
+        assert!(!admits(&globs, "/models"));
+        assert!(admits(&RouteFilter::new(&Routes::Globs(vec!["*".into()])), "/organization/usage/x"));
     }
 }

@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 
@@ -28,19 +28,16 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     let lease = context.attempts.lease.as_ref().or_err(InternalError, "no key")?;
     let credential = pool.entry.credential(lease.index()).or_err(InternalError, "no credential")?;
 
-    let path = upstream_path(route, target, request.uri.query());
-    request.set_version(Version::HTTP_11);
-    request.set_raw_path(path.as_bytes())?;
-    let is_tunnel = matches!(context.body, Body::Tunnel);
-    strip(request, is_tunnel);
-    request.insert_header(HOST, target.host.clone())?;
-    frame(request, context)?;
-
-    add_defaults(request, pool)?;
+    let path = upstream_path(route, target, &request.uri);
+    let mut sent = kept(request, &path, matches!(context.body, Body::Tunnel))?;
+    sent.insert_header(HOST, target.host.clone())?;
+    frame(&mut sent, &request.headers, context)?;
+    add_defaults(&mut sent, pool)?;
     for (name, value) in pool.entry.config.headers.iter().chain(&credential.headers) {
-        request.insert_header(name.clone(), value.clone())?;
+        sent.insert_header(name.clone(), value.clone())?;
     }
-    request.insert_header(pool.entry.config.provider.auth.header(), credential.value.clone())?;
+    sent.insert_header(pool.entry.config.provider.auth.header(), credential.value.clone())?;
+    *request = sent;
     if let Some(attempt) = &context.attempts.current {
         attempt.clone().attach(request);
     }
@@ -48,25 +45,29 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
 }
 
 /// The target's path takes the place of the client's `/v1`; a rooted path keeps its own.
-fn upstream_path(route: &Route, target: &Target, query: Option<&str>) -> String {
+fn upstream_path(route: &Route, target: &Target, uri: &Uri) -> String {
     let prefix = if route.is_rooted { "" } else { target.path.as_str() };
-    let rest = if prefix.is_empty() && route.rest.is_empty() { "/" } else { route.rest.as_str() };
-    match query.and_then(without_token) {
+    let rest = route.rest(uri.path());
+    let rest = if prefix.is_empty() && rest.is_empty() { "/" } else { rest };
+    match uri.query().and_then(without_token) {
         Some(query) => format!("{prefix}{rest}?{query}"),
         None => format!("{prefix}{rest}"),
     }
 }
 
-fn strip(request: &mut RequestHeader, is_tunnel: bool) {
+/// A head with what may stay of the client's. Built anew, which is cheaper than taking headers out of Pingora's two maps.
+fn kept(request: &RequestHeader, path: &str, is_tunnel: bool) -> Result<RequestHeader> {
     let nominated = nominated(&request.headers);
-    let is_dropped = |name: &HeaderName| {
-        let is_switch = *name == CONNECTION || *name == UPGRADE;
-        !(is_tunnel && is_switch) && (is_private(name) || nominated.contains(name))
-    };
-    let dropped: Vec<HeaderName> = request.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
-    for name in &dropped {
-        request.remove_header(name);
+    let mut kept =
+        RequestHeader::build_no_case(request.method.clone(), path.as_bytes(), Some(request.headers.len() + 4))?;
+    kept.set_version(Version::HTTP_11);
+    for (name, value) in &request.headers {
+        let is_switch = is_tunnel && (*name == CONNECTION || *name == UPGRADE);
+        if is_switch || !(is_private(name) || nominated.contains(name)) {
+            kept.append_header(name.clone(), value.clone())?;
+        }
     }
+    Ok(kept)
 }
 
 /// Headers that `Connection` declares to be for this hop only (RFC 9110 §7.6.1).
@@ -80,10 +81,13 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
 
-/// Hop-by-hop, or telling of the client or its credentials.
+/// Hop-by-hop, telling of the client or its credentials, or set anew.
 fn is_private(name: &HeaderName) -> bool {
     // Known names compare as small numbers; only unknown ones are compared as text.
-    const KNOWN: [HeaderName; 13] = [
+    const KNOWN: [HeaderName; 14] = [
+        HOST,
+        CONTENT_LENGTH,
+        ACCEPT_ENCODING,
         AUTHORIZATION,
         PROXY_AUTHORIZATION,
         COOKIE,
@@ -95,8 +99,6 @@ fn is_private(name: &HeaderName) -> bool {
         TRANSFER_ENCODING,
         UPGRADE,
         EXPECT,
-        CONTENT_LENGTH,
-        HOST,
     ];
     if KNOWN.contains(name) {
         return true;
@@ -127,19 +129,21 @@ fn add_defaults(request: &mut RequestHeader, pool: &EdgePool) -> Result<()> {
     Ok(())
 }
 
-fn frame(request: &mut RequestHeader, context: &Context) -> Result<()> {
+fn frame(request: &mut RequestHeader, client: &HeaderMap, context: &Context) -> Result<()> {
     // The first-event gate and the verdict read the answer's text.
     request.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
     match &context.body {
-        Body::Buffered(body) => request.insert_header(CONTENT_LENGTH, body.len())?,
+        Body::Buffered(body) => request.insert_header(CONTENT_LENGTH, body.len()),
         Body::Empty if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => {
-            request.insert_header(CONTENT_LENGTH, 0)?;
+            request.insert_header(CONTENT_LENGTH, 0)
         }
-        // The length the client declared is no longer there, and of what it sends chunked none is known.
-        Body::Streamed { .. } => request.insert_header(TRANSFER_ENCODING, "chunked")?,
-        Body::Empty | Body::Tunnel => {}
+        Body::Empty | Body::Tunnel => Ok(()),
+        // A declared length stays true; without one the body goes on in chunks.
+        Body::Streamed { .. } => match client.get(CONTENT_LENGTH) {
+            Some(length) => request.insert_header(CONTENT_LENGTH, length.clone()),
+            None => request.insert_header(TRANSFER_ENCODING, "chunked"),
+        },
     }
-    Ok(())
 }
 
 /// Puts what was read ahead of a streamed body in front of its next piece, and counts what passes.

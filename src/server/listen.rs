@@ -16,8 +16,9 @@ use crate::admin;
 use crate::config::{Address, Config, Listen};
 use crate::telemetry::Readiness;
 
-/// Read buffers of a client connection. Plain connections are cheap to refill; a TLS record is up to 16 KiB.
-const PLAIN_BUFFER: usize = 4 * 1024;
+/// Read buffers of a client connection. On plain ones every reader brings a larger buffer of its own, so that one here
+/// would only cost memory; a TLS record is up to 16 KiB.
+const PLAIN_BUFFER: usize = 0;
 const TLS_BUFFER: usize = 16 * 1024;
 /// Small writes are gathered up to one Ethernet packet.
 const WRITE_BUFFER: usize = 1460;

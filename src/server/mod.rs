@@ -127,6 +127,7 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
 fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
         threads: config.server.threads,
+        work_stealing: std::env::var_os("KW_NOSTEAL").is_none(),
         // The drain ends the process as soon as nothing is under way; this is only the longest it may take.
         grace_period_seconds: Some(config.server.grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),

@@ -10,9 +10,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use serde::{Serialize, Serializer};
-
-use super::line::{Capped, Stamp, json, word};
+use super::line::{Capped, JsonFields, Stamp, stamp, word};
 use super::metrics::Outcome;
 use super::sink::{Output, Pace, Sink};
 use crate::config::model::{self, LogFormat};
@@ -91,7 +89,7 @@ impl AccessLog {
     pub fn write(&self, entry: &Entry<'_>) {
         let Some(sink) = &self.sink else { return };
         sink.line(|out| match self.format {
-            LogFormat::Json => JsonLine::from(entry).serialize(&mut json(out)).map_err(io::Error::from),
+            LogFormat::Json => write_json(out, entry),
             LogFormat::Text => write_text(out, entry),
         });
     }
@@ -109,58 +107,35 @@ impl AccessLog {
     }
 }
 
-/// The JSON form of an [`Entry`]; fields that do not apply are left out.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    time: Stamp,
-    request_id: Capped<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
-    method: Capped<'a>,
-    path: Capped<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<Capped<'a>>,
-    status: u16,
-    outcome: &'static str,
-    attempts: u32,
-    bytes_in: u64,
-    bytes_out: u64,
-    #[serde(serialize_with = "milliseconds")]
-    duration_ms: Duration,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_milliseconds")]
-    first_byte_ms: Option<Duration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'a str>,
-}
-
-impl<'a> From<&Entry<'a>> for JsonLine<'a> {
-    fn from(entry: &Entry<'a>) -> Self {
-        Self {
-            time: Stamp(entry.time),
-            request_id: name(entry.request_id),
-            client: entry.client,
-            token: entry.token,
-            method: name(entry.method),
-            path: Capped { bytes: entry.path, max: PATH_MAX },
-            pool: entry.pool,
-            key: entry.key,
-            model: entry.model.map(name),
-            status: entry.status,
-            outcome: entry.outcome.as_str(),
-            attempts: entry.attempts,
-            bytes_in: entry.bytes_in,
-            bytes_out: entry.bytes_out,
-            duration_ms: entry.duration,
-            first_byte_ms: entry.first_byte,
-            upstream: entry.upstream,
-        }
+/// One JSON object; fields that do not apply are left out. Written field by field, not through serde, because it is the
+/// only text every request pays for.
+fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
+    out.extend_from_slice(b"{\"time\":\"");
+    stamp(out, entry.time);
+    out.push(b'"');
+    let mut line = JsonFields(out);
+    line.text("request_id", &name(entry.request_id))?;
+    if let Some(client) = entry.client {
+        line.address("client", client)?;
     }
+    line.some_text("token", entry.token.map(name))?;
+    line.text("method", &name(entry.method))?;
+    line.text("path", &Capped { bytes: entry.path, max: PATH_MAX })?;
+    line.some_text("pool", entry.pool.map(name))?;
+    line.some_text("key", entry.key.map(name))?;
+    line.some_text("model", entry.model.map(name))?;
+    line.number("status", entry.status.into());
+    line.text("outcome", &name(entry.outcome.as_str()))?;
+    line.number("attempts", entry.attempts.into());
+    line.number("bytes_in", entry.bytes_in);
+    line.number("bytes_out", entry.bytes_out);
+    line.milliseconds("duration_ms", entry.duration);
+    if let Some(first_byte) = entry.first_byte {
+        line.milliseconds("first_byte_ms", first_byte);
+    }
+    line.some_text("upstream", entry.upstream.map(name))?;
+    out.push(b'}');
+    Ok(())
 }
 
 fn name(text: &str) -> Capped<'_> {
@@ -170,14 +145,6 @@ fn name(text: &str) -> Capped<'_> {
 /// Milliseconds with the microseconds as decimals.
 fn in_milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
-}
-
-fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(in_milliseconds(*duration))
-}
-
-fn some_milliseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(in_milliseconds).serialize(serializer)
 }
 
 /// `TIME STATUS METHOD PATH DURATIONms name=value …`

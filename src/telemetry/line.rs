@@ -4,8 +4,10 @@
 //! and terminals act upon: DEL, the C1 controls, the Unicode line separators and the bidirectional overrides.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -56,6 +58,69 @@ fn quoted(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     text.serialize(&mut json(out)).map_err(io::Error::from)
 }
 
+/// The members of a JSON object that is being written.
+pub(super) struct JsonFields<'a>(pub(super) &'a mut Vec<u8>);
+
+impl JsonFields<'_> {
+    fn name(&mut self, name: &'static str) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    /// A text of unknown origin.
+    pub(super) fn text(&mut self, name: &'static str, text: &Capped<'_>) -> io::Result<()> {
+        self.name(name);
+        // Folded, not searched: without an early exit the compiler compares many bytes at a time.
+        let is_odd = |byte: u8| !(b' '..=b'~').contains(&byte) | (byte == b'"') | (byte == b'\\');
+        if text.bytes.len() > text.max || text.bytes.iter().fold(false, |odd, &byte| odd | is_odd(byte)) {
+            return quoted(self.0, &text.text());
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.bytes);
+        self.0.push(b'"');
+        Ok(())
+    }
+
+    /// A text, or nothing at all.
+    pub(super) fn some_text(&mut self, name: &'static str, text: Option<Capped<'_>>) -> io::Result<()> {
+        text.map_or(Ok(()), |text| self.text(name, &text))
+    }
+
+    /// An address.
+    pub(super) fn address(&mut self, name: &'static str, address: IpAddr) -> io::Result<()> {
+        self.name(name);
+        let IpAddr::V4(address) = address else { return io::Write::write_fmt(self.0, format_args!("\"{address}\"")) };
+        let mut separator = b'"';
+        for octet in address.octets() {
+            self.0.push(separator);
+            self.0.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            separator = b'.';
+        }
+        self.0.push(b'"');
+        Ok(())
+    }
+
+    /// A whole number.
+    pub(super) fn number(&mut self, name: &'static str, value: u64) {
+        self.name(name);
+        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// Milliseconds with the microseconds as decimals.
+    pub(super) fn milliseconds(&mut self, name: &'static str, duration: std::time::Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.number(name, micros / 1000);
+        let decimals = [b'.', digit(micros / 100), digit(micros / 10), digit(micros)];
+        self.0.extend_from_slice(&decimals);
+    }
+}
+
+/// The last decimal digit.
+fn digit(value: u64) -> u8 {
+    b"0123456789"[(value % 10) as usize]
+}
+
 /// Bytes a client chose, shown up to `max` bytes, invalid UTF-8 as U+FFFD; a cut is marked with `…`.
 pub(super) struct Capped<'a> {
     pub(super) bytes: &'a [u8],
@@ -93,6 +158,24 @@ impl Serialize for Capped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text())
     }
+}
+
+/// Writes a time as RFC 3339, UTC, milliseconds. The text of the second is kept from line to line.
+pub(super) fn stamp(out: &mut Vec<u8>, time: SystemTime) {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() {
+            let moment = i64::try_from(since.as_secs()).ok().and_then(|s| Timestamp::from_second(s).ok());
+            *text = moment.unwrap_or(Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            *second = since.as_secs();
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+    let ms = u64::from(since.subsec_millis());
+    out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']);
 }
 
 /// A time as RFC 3339, UTC, milliseconds.

@@ -8,19 +8,23 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
 
+use super::payload::Payload;
+
 /// One try of one request with one key.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The whole body; the same buffer for every attempt.
-    pub body: Bytes,
+    /// The whole body; the same memory for every attempt.
+    pub body: Payload,
     /// From the request's last byte to the answer's head.
     pub first_byte: Duration,
     /// How long a stream is held for its first event.
     pub hold: Duration,
     /// Between two pieces of the answer's body.
     pub idle: Duration,
-    /// When the attempt must have ended.
-    pub deadline: Instant,
+    /// When the attempt began.
+    pub started: Instant,
+    /// How long it may take from then on.
+    pub total: Duration,
     /// Shown to a client whose stream breaks.
     pub request_id: Arc<str>,
     /// Written by the session, at most once, before the answer's head is handed over.
@@ -32,9 +36,9 @@ pub struct Attempt {
 pub enum Evidence {
     /// An error status; the first bytes of its body, as far as they came.
     Status(Bytes),
-    /// A 200 stream whose first event is an error: that event's data.
+    /// A 200 whose first event, or whose whole body, is an error: its data.
     StreamError(Bytes),
-    /// A 200 stream that ended without a content event.
+    /// A 200 that ended without a content event, or broke off in a short body.
     EmptyStream,
 }
 

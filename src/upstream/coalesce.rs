@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
@@ -20,11 +20,19 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::payload::Payload;
+
+/// Pieces given to the kernel in one write.
+const SLICES: usize = 16;
+
 /// What is still to be sent on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     head: BytesMut,
-    body: Bytes,
+    body: Payload,
+    /// Where in the body sending stands: a piece, and a byte of it.
+    piece: usize,
+    offset: usize,
     unflushed: bool,
     failed: bool,
     last_progress: Option<Instant>,
@@ -32,30 +40,55 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Queues the body that follows the head.
-    pub(super) fn set_body(&mut self, body: Bytes) {
+    pub(super) fn set_body(&mut self, body: Payload) {
         self.body = body;
     }
 
     /// Every byte of the request is on its way.
     pub(super) fn is_complete(&self) -> bool {
-        self.head.is_empty() && self.body.is_empty() && !self.unflushed && !self.failed
+        self.is_empty() && !self.unflushed && !self.failed
     }
 
-    /// When the upstream last took a byte.
+    /// When the upstream last took a byte; `None` if it took the whole request at once, or nothing yet.
     pub(super) fn last_progress(&self) -> Option<Instant> {
         self.last_progress
     }
 
     fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.body.is_empty()
+        self.head.is_empty() && self.piece == self.body.pieces().len()
+    }
+
+    /// What the next write sends.
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let unsent = self.body.pieces().get(self.piece..).unwrap_or_default().iter().map(|piece| piece.as_ref());
+        let started = unsent
+            .enumerate()
+            .map(|(i, piece)| if i == 0 { piece.get(self.offset..).unwrap_or_default() } else { piece });
+        let mut count = 0;
+        for (slot, part) in slices.iter_mut().zip(std::iter::once(&*self.head).chain(started)) {
+            *slot = IoSlice::new(part);
+            count += 1;
+        }
+        count
     }
 
     fn advance(&mut self, written: usize) {
         let from_head = written.min(self.head.len());
         self.head.advance(from_head);
-        self.body.advance(written - from_head);
+        let mut left = written - from_head;
+        while let Some(piece) = self.body.pieces().get(self.piece).filter(|_| left > 0) {
+            let step = left.min(piece.len() - self.offset);
+            left -= step;
+            self.offset += step;
+            if self.offset == piece.len() {
+                self.piece += 1;
+                self.offset = 0;
+            }
+        }
         self.unflushed = true;
-        self.last_progress = Some(Instant::now());
+        if self.last_progress.is_some() || !self.is_empty() {
+            self.last_progress = Some(Instant::now());
+        }
     }
 }
 
@@ -81,8 +114,10 @@ impl Coalesce {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut outbox = self.outbox.lock();
         while !outbox.failed && !outbox.is_empty() {
-            let slices = [IoSlice::new(&outbox.head), IoSlice::new(&outbox.body)];
-            match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, &slices)) {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = outbox.slices(&mut slices);
+            let unsent = slices.get(..count).unwrap_or_default();
+            match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, unsent)) {
                 Ok(written) if written > 0 => outbox.advance(written),
                 _ => outbox.failed = true,
             }

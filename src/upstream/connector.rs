@@ -18,9 +18,9 @@ use pingora::upstreams::peer::Peer;
 use super::idle::IdlePool;
 use super::session::UpstreamSession;
 
-/// Idle connections are closed after this time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Idle connections are closed after so many sweeps: a minute.
+const SWEEPS_KEPT: usize = 12;
 
 /// Dials, reuses and keeps upstream connections. Cheap to clone: clones share the connections.
 #[derive(Clone)]
@@ -53,25 +53,25 @@ impl Default for Connector {
 impl custom::Connector for Connector {
     type Session = UpstreamSession;
 
+    /// Asked first: answering here spares Pingora's look into a pool of its own, and the large future of a dial.
+    async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, peer: &P) -> Option<UpstreamSession> {
+        // `idle_timeout` zero asks for a fresh connection: the one before turned out stale.
+        if peer.idle_timeout() == Some(Duration::ZERO) {
+            return None;
+        }
+        self.idle.take(peer.reuse_hash()).map(UpstreamSession::new)
+    }
+
     async fn get_http_session<P: Peer + Send + Sync + 'static>(
         &self,
         peer: &P,
     ) -> Result<(custom::Connection<UpstreamSession>, bool)> {
-        // `idle_timeout` zero asks for a fresh connection: the one before turned out stale.
-        let wants_fresh = peer.idle_timeout() == Some(Duration::ZERO);
-        if !wants_fresh && let Some(stream) = self.idle.take(peer.reuse_hash()) {
-            return Ok((custom::Connection::Session(UpstreamSession::new(stream)), true));
-        }
         let mut peer = peer.clone();
         if let Some(options) = peer.get_mut_peer_options() {
             options.alpn = ALPN::H1;
         }
         let stream = self.transport.new_stream(&peer).await?;
         Ok((custom::Connection::Session(UpstreamSession::new(stream)), false))
-    }
-
-    async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, _: &P) -> Option<UpstreamSession> {
-        None
     }
 
     async fn release_http_session<P: Peer + Send + Sync + 'static>(
@@ -106,7 +106,7 @@ impl BackgroundService for Sweeper {
         loop {
             tokio::select! {
                 _ = shutdown.changed() => return,
-                () = tokio::time::sleep(SWEEP_EVERY) => self.0.sweep(IDLE_TIMEOUT),
+                () = tokio::time::sleep(SWEEP_EVERY) => self.0.sweep(SWEEPS_KEPT),
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
+use once_cell::sync::Lazy;
 use serde_json::Value;
 
 /// More than this is passed on unread: an event so long is content.
@@ -107,6 +108,18 @@ fn judge_data(data: Bytes) -> Gate {
     }
 }
 
+static ERROR: Lazy<memmem::Finder<'static>> = Lazy::new(|| memmem::Finder::new(b"\"error\""));
+
+/// Whether a whole JSON body that came with a 200 is an error. A stored object (a batch, a response) may hold the error it
+/// ended with and is none itself.
+pub fn is_error_body(body: &[u8]) -> bool {
+    // Parsing is for the suspicious: nearly every answer lacks the word.
+    ERROR.find(body).is_some()
+        && serde_json::from_slice::<Value>(body).is_ok_and(|value| {
+            value.get("error").is_some_and(|error| !error.is_null()) && value.get("object").is_none()
+        })
+}
+
 /// Events that open a stream and carry nothing yet (Anthropic's Messages, OpenAI's Responses).
 const OPENING: &[&str] = &["ping", "message_start", "response.created", "response.in_progress", "response.queued"];
 
@@ -201,6 +214,26 @@ mod tests {
         let mut bare = FirstEvent::default();
         assert_eq!(bare.feed(b"{\"error\":{\"code\":429}}"), Gate::Hold);
         assert!(matches!(bare.finish(), Gate::Error(_)));
+    }
+
+    #[test]
+    fn a_body_is_an_error_only_if_it_is_nothing_else() {
+        for text in [
+            r#"{"error":{"message":"limited"}}"#,
+            r#"{"id":"gen-1","error":{"code":502},"choices":[]}"#,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+        ] {
+            assert!(is_error_body(text.as_bytes()), "{text}");
+        }
+        for text in [
+            r#"{"object":"chat.completion","choices":[{"message":{"content":"\"error\""}}]}"#,
+            r#"{"object":"response","status":"failed","error":{"code":"server_error"}}"#,
+            r#"{"data":[],"error":null}"#,
+            r#"{"error":"#,
+            r#"[{"error":{}}]"#,
+        ] {
+            assert!(!is_error_body(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

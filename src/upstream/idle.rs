@@ -9,9 +9,8 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Context;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
@@ -23,7 +22,8 @@ const SHARDS: usize = 64;
 
 struct Idle {
     stream: Stream,
-    since: Instant,
+    /// Number of the sweep before which it was put here: a clock that costs nothing to read.
+    since: usize,
 }
 
 type Shard = Mutex<HashMap<u64, Vec<Idle>>>;
@@ -31,17 +31,18 @@ type Shard = Mutex<HashMap<u64, Vec<Idle>>>;
 /// All idle upstream connections, in one shard per worker thread, so that threads rarely meet at a lock.
 pub(super) struct IdlePool {
     shards: Box<[Shard]>,
+    sweeps: AtomicUsize,
 }
 
 impl IdlePool {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), sweeps: AtomicUsize::new(0) }
     }
 
     /// The most recently used live connection of that group: this thread's, else another one's. A request may end on
     /// another thread than it began; without looking there its connection would be missed, and one more opened.
     pub(super) fn take(&self, group: u64) -> Option<Stream> {
-        let (mine, used) = (mine(), THREADS.load(Ordering::Relaxed).min(SHARDS));
+        let (mine, used) = (mine(), THREADS.load(Relaxed).min(SHARDS));
         let shards = (mine..used).chain(0..mine).filter_map(|index| self.shards.get(index));
         shards.into_iter().find_map(|shard| take_from(shard, group))
     }
@@ -51,16 +52,17 @@ impl IdlePool {
         let mut shard = self.shard().lock();
         let idle = shard.entry(group).or_default();
         if idle.len() < PER_TARGET {
-            idle.push(Idle { stream, since: Instant::now() });
+            idle.push(Idle { stream, since: self.sweeps.load(Relaxed) });
         }
     }
 
-    /// Closes what has died or been idle longer than `timeout`.
-    pub(super) fn sweep(&self, timeout: Duration) {
+    /// Closes what has died or been idle for more than `kept` sweeps.
+    pub(super) fn sweep(&self, kept: usize) {
+        let now = self.sweeps.fetch_add(1, Relaxed) + 1;
         for shard in &self.shards {
             let mut dead = Vec::new();
             shard.lock().retain(|_, idle| {
-                dead.extend(idle.extract_if(.., |i| i.since.elapsed() > timeout || !is_alive(&mut i.stream)));
+                dead.extend(idle.extract_if(.., |i| now - i.since > kept || !is_alive(&mut i.stream)));
                 !idle.is_empty()
             });
             // The sockets close here, outside the lock.
@@ -79,7 +81,7 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 /// This thread's shard.
 fn mine() -> usize {
     thread_local! {
-        static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        static MINE: usize = THREADS.fetch_add(1, Relaxed) % SHARDS;
     }
     MINE.with(|mine| *mine)
 }
@@ -146,7 +148,8 @@ mod tests {
         let (ours, _peer) = pair();
         pool.put(1, ours);
         assert!(pool.take(2).is_none());
-        pool.sweep(Duration::ZERO);
+        pool.sweep(1);
+        pool.sweep(1);
         assert!(pool.take(1).is_none());
     }
 }

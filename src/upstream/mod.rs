@@ -8,12 +8,15 @@ pub mod attempt;
 mod coalesce;
 pub mod connector;
 mod dial;
+mod evidence;
 pub mod first_event;
 mod idle;
+pub mod payload;
 mod session;
 mod tail;
 pub mod target;
 
 pub use attempt::{Attempt, Evidence};
 pub use connector::Connector;
+pub use payload::Payload;
 pub use target::{Target, Targets};

@@ -4,7 +4,7 @@
 //! * The connection is reusable only if the request left completely *and* the answer came completely. Pingora's own
 //!   session checks the answer alone; after an early 429 a half-sent body would lie in front of the next request.
 //! * Before the head is handed over, everything the verdict needs was read: a failing answer's first bytes, a stream's
-//!   first event. Until then nothing reached the client and another key can be tried.
+//!   first event, a short JSON body. Until then nothing reached the client and another key can be tried.
 //! * A stream that breaks after that never looks finished: the client gets an error event, then an abort.
 
 use std::collections::VecDeque;
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::Stream as FuturesStream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
@@ -26,15 +26,10 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::{Digest, Stream, UniqueIDType, l4::socket::SocketAddr};
 use pingora::time::{sleep, timeout};
 
-use super::attempt::{Attempt, Evidence};
+use super::attempt::Attempt;
 use super::coalesce::{Coalesce, Outbox};
-use super::first_event::{FirstEvent, Gate};
 use super::tail::Tail;
 
-/// As much of a failing answer's body is read for the verdict.
-const EVIDENCE_BYTES: usize = 8 * 1024;
-/// A failing answer whose body dawdles is judged by what came in this time.
-const EVIDENCE_TIME: Duration = Duration::from_secs(2);
 /// A refused answer's rest is read at most so far and so long to save its connection.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(20);
@@ -50,20 +45,23 @@ const QUIET_TURNS: usize = 2;
 
 /// The upstream side of one attempt.
 pub struct UpstreamSession {
-    http: HttpSession,
+    /// Boxed, because Pingora moves the session several times per request.
+    pub(super) http: Box<HttpSession>,
     outbox: Arc<Mutex<Outbox>>,
     attempt: Option<Arc<Attempt>>,
-    response: Option<Box<ResponseHeader>>,
+    /// The final head, without Pingora's record of how its names were spelled, which every later change would have to
+    /// keep in step.
+    pub(super) response: Option<Box<ResponseHeader>>,
     /// Read before the head was handed over, still to be passed on.
-    held: VecDeque<Bytes>,
+    pub(super) held: VecDeque<Bytes>,
     /// The answer came completely.
-    complete: bool,
+    pub(super) complete: bool,
     /// What ends the answer instead, once `held` is passed on.
-    broken: Option<Box<Error>>,
+    pub(super) broken: Option<Box<Error>>,
     /// The client was told that its stream broke.
     announced: bool,
     /// Watches a stream that only the connection's end delimits.
-    tail: Option<Tail>,
+    pub(super) tail: Option<Tail>,
     is_event_stream: bool,
 }
 
@@ -71,7 +69,7 @@ impl UpstreamSession {
     pub(super) fn new(stream: Stream) -> Self {
         let (coalesce, outbox) = Coalesce::new(stream);
         Self {
-            http: HttpSession::new(Box::new(coalesce)),
+            http: Box::new(HttpSession::new(Box::new(coalesce))),
             outbox,
             attempt: None,
             response: None,
@@ -90,7 +88,7 @@ impl UpstreamSession {
 
     /// A refused answer whose rest may be worth reading: its connection can serve another key.
     pub(super) fn is_drainable(&self) -> bool {
-        let refused = self.response.as_ref().is_some_and(|r| r.status.as_u16() >= 400);
+        let refused = self.response.is_some() && self.status() >= 400;
         refused && !self.complete && self.broken.is_none() && self.outbox.lock().is_complete()
     }
 
@@ -120,6 +118,10 @@ impl UpstreamSession {
         Some(coalesce.into_inner())
     }
 
+    fn status(&self) -> u16 {
+        self.http.get_status().map_or(0, |status| status.as_u16())
+    }
+
     fn attempt(&self) -> Result<Arc<Attempt>> {
         self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
     }
@@ -129,10 +131,12 @@ impl UpstreamSession {
         let attempt = self.attempt()?;
         self.read_head(&attempt).await?;
         self.http.respect_keepalive();
-        let response = self.http.resp_header().or_err(InternalError, "a head was just read")?.clone();
+        let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
+        let response = ResponseHeader::from(head.as_owned_parts());
         let status = response.status.as_u16();
-        let content_type = response.headers.get(http::header::CONTENT_TYPE);
-        self.is_event_stream = content_type.is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
+        let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_json = content_type.starts_with(b"application/json");
+        self.is_event_stream = content_type.starts_with(b"text/event-stream");
         if self.is_event_stream && !has_framing(&response) {
             self.tail = Some(Tail::default());
         }
@@ -141,37 +145,46 @@ impl UpstreamSession {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
             self.await_first_event(&attempt).await;
+        } else if status == 200 && is_json {
+            self.await_json(&attempt).await;
         }
         Ok(())
     }
 
-    /// Waits for the final head. The clock starts when the upstream took the last byte it took.
+    /// Waits for the final head.
     async fn read_head(&mut self, attempt: &Attempt) -> Result<()> {
-        let started = Instant::now();
         for _ in 0..MAX_INTERIM {
+            let mut limit = attempt.first_byte;
             loop {
-                let since = self.outbox.lock().last_progress().unwrap_or(started);
-                let until = (since + attempt.first_byte).min(attempt.deadline);
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Error::e_explain(ReadTimedout, "no answer in time");
-                }
-                if let Ok(read) = timeout(left, self.http.read_response()).await {
-                    read?;
-                    break;
+                match timeout(limit, self.http.read_response()).await {
+                    Ok(read) => {
+                        read?;
+                        break;
+                    }
+                    Err(_) => limit = self.patience_left(attempt)?,
                 }
             }
-            match self.http.get_status().map(|s| s.as_u16()) {
-                Some(101) => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
-                Some(100..200) => {}
+            match self.status() {
+                101 => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
+                100..200 => {}
                 _ => return Ok(()),
             }
         }
         Error::e_explain(InvalidHTTPHeader, "too many interim answers")
     }
 
+    /// How much longer to wait for the head: the clock starts when the upstream took the last byte it took.
+    fn patience_left(&self, attempt: &Attempt) -> Result<Duration> {
+        let since = self.outbox.lock().last_progress().unwrap_or(attempt.started).max(attempt.started);
+        let until = (since + attempt.first_byte).min(attempt.started + attempt.total);
+        match until.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(left),
+            _ => Error::e_explain(ReadTimedout, "no answer in time"),
+        }
+    }
+
     /// The next piece of the body as it comes from the wire.
-    async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
+    pub(super) async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
         match timeout(limit, self.http.read_body_bytes()).await {
             Ok(read) => {
                 let piece = read?;
@@ -186,7 +199,7 @@ impl UpstreamSession {
     async fn read_on(&mut self, attempt: &Attempt) -> Result<Option<Bytes>> {
         let is_finished = |tail: &Option<Tail>| tail.as_ref().is_none_or(Tail::is_finished);
         if !self.complete {
-            let limit = attempt.idle.min(attempt.deadline.saturating_duration_since(Instant::now()));
+            let limit = attempt.idle.min(attempt.total.saturating_sub(attempt.started.elapsed()));
             if let Some(piece) = self.read_piece(limit).await? {
                 if let Some(tail) = &mut self.tail {
                     tail.push(&piece);
@@ -199,73 +212,6 @@ impl UpstreamSession {
         }
         self.complete = false;
         Error::e_explain(ConnectionClosed, "the stream ended without its last event")
-    }
-
-    /// Reads a failing answer's first bytes for the verdict.
-    async fn collect_evidence(&mut self, attempt: &Attempt) {
-        let until = Instant::now() + EVIDENCE_TIME;
-        let mut prefix = BytesMut::new();
-        while prefix.len() < EVIDENCE_BYTES {
-            let left = until.saturating_duration_since(Instant::now());
-            match timeout(left, self.http.read_body_bytes()).await {
-                Ok(Ok(Some(piece))) => prefix.extend_from_slice(&piece),
-                Ok(Ok(None)) => {
-                    self.complete = true;
-                    break;
-                }
-                Ok(Err(error)) => {
-                    self.broken = Some(error);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let prefix = prefix.freeze();
-        self.held.push_back(prefix.clone());
-        self.conclude(attempt, Evidence::Status(prefix));
-    }
-
-    /// Holds a 200 event stream until its first event that counts.
-    async fn await_first_event(&mut self, attempt: &Attempt) {
-        let until = (Instant::now() + attempt.hold).min(attempt.deadline);
-        let mut events = FirstEvent::default();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let gate = match self.read_piece(left).await {
-                Ok(Some(piece)) => {
-                    let gate = events.feed(&piece);
-                    self.hold(piece);
-                    gate
-                }
-                Ok(None) => match events.finish() {
-                    Gate::Hold => return self.conclude(attempt, Evidence::EmptyStream),
-                    decided => decided,
-                },
-                // Held long enough: what came is released and the rest follows as it comes.
-                Err(error) if error.etype() == &ReadTimedout => return,
-                Err(error) => {
-                    self.broken = Some(error);
-                    return self.conclude(attempt, Evidence::EmptyStream);
-                }
-            };
-            match gate {
-                Gate::Hold => {}
-                Gate::Open => return,
-                Gate::Error(data) => return self.conclude(attempt, Evidence::StreamError(data)),
-            }
-        }
-    }
-
-    fn hold(&mut self, piece: Bytes) {
-        if let Some(tail) = &mut self.tail {
-            tail.push(&piece);
-        }
-        self.held.push_back(piece);
-    }
-
-    fn conclude(&self, attempt: &Attempt, evidence: Evidence) {
-        // Each attempt has one session, so the slot is empty.
-        let _first = attempt.evidence.set(evidence);
     }
 }
 

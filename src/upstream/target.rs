@@ -78,7 +78,8 @@ impl Target {
         peer.options.alpn = ALPN::H1;
         peer.options.read_timeout = Some(timeouts.idle.max(timeouts.first_byte));
         peer.options.write_timeout = Some(timeouts.idle);
-        peer.options.idle_timeout = Some(Duration::from_secs(60));
+        // Not pooled at all: what this path sends can't be sent again if a pooled connection proves stale.
+        peer.options.idle_timeout = Some(Duration::ZERO);
         peer
     }
 }

@@ -61,10 +61,10 @@ pub type KeysFile = Named<Vec<Entry>>;
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Entry {
-    /// The key alone, or kept elsewhere.
+    /// The key alone.
     Short(ShortKey),
     /// With what is known of it.
-    Long(Key),
+    Long(Box<Key>),
 }
 
 /// A key's text.

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod keys;
 pub mod pool;
 pub mod server;
+pub mod upkeep;
 pub mod value;
 
 use schemars::JsonSchema;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::upkeep::{Balance, EgressCheck, Off, Probe, Reactivate};
 use super::value::Headers;
 use super::{Named, Secret, Time};
 
@@ -281,45 +282,6 @@ impl Default for Timeouts {
     }
 }
 
-/// How proxies towards the provider are checked.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EgressCheck {
-    /// How often.
-    pub every: Time,
-    /// What to fetch through them; null = the pool's target.
-    pub url: Option<String>,
-    /// For one check.
-    pub timeout: Time,
-    /// Failures in a row before a proxy counts as down.
-    #[schemars(range(min = 1))]
-    pub max_failures: u32,
-    /// What happens to its keys.
-    pub on_failure: OnFailure,
-}
-
-impl Default for EgressCheck {
-    fn default() -> Self {
-        Self {
-            every: Time::seconds(3600),
-            url: None,
-            timeout: Time::seconds(10),
-            max_failures: 3,
-            on_failure: OnFailure::Rebind,
-        }
-    }
-}
-
-/// What happens to the keys of a proxy that is down.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]
-pub enum OnFailure {
-    Rebind,
-    Direct,
-    Rest,
-}
-
 /// Models by name.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -332,71 +294,6 @@ pub struct Models {
     pub test: Option<String>,
     /// The name of the key that lists models.
     pub list_key: Option<String>,
-}
-
-/// Tests of resting keys while there is no traffic.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Probe {
-    /// How often.
-    pub every: Time,
-    /// How many at once.
-    #[schemars(range(min = 1))]
-    pub concurrency: u32,
-}
-
-impl Default for Probe {
-    fn default() -> Self {
-        Self { every: Time::seconds(1800), concurrency: 4 }
-    }
-}
-
-/// When keys disabled by rules are tried again.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Reactivate {
-    /// Never.
-    Word(Off),
-    /// By the clock.
-    Schedule(Schedule),
-}
-
-/// Not at all.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the word says it")]
-pub enum Off {
-    Off,
-}
-
-/// `every` or `cron`.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Schedule {
-    /// How often.
-    pub every: Option<Time>,
-    /// A cron line, e.g. `0 0 * * *`.
-    pub cron: Option<String>,
-    /// The zone of `cron`, e.g. `Asia/Shanghai`.
-    pub timezone: Option<String>,
-    /// Test a key before it is used again.
-    pub probe: Option<bool>,
-}
-
-/// Asking the provider for balances.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Balance {
-    /// How often.
-    pub every: Time,
-    /// Keys below are not used.
-    pub minimum: f64,
-}
-
-impl Default for Balance {
-    fn default() -> Self {
-        Self { every: Time::seconds(300), minimum: 0.0 }
-    }
 }
 
 /// Detail of the metrics.

@@ -43,11 +43,12 @@ pub(crate) fn pools(raw: &Named<raw::Pool>, at: &At<'_>, context: &Context<'_>) 
         let at = at.field(name);
         pool_name(name, &at);
         let pool = pool(name, raw, &at, context);
-        let paths_at = at.field("paths");
-        for (index, path) in pool.iter().flat_map(|pool| &pool.paths).enumerate() {
+        for path in pool.iter().flat_map(|pool| &pool.paths) {
             if let Some(owner) = owners.insert(path.clone(), name) {
-                let at = if raw.paths.is_empty() { at } else { paths_at.index(index) };
-                at.error(format!("the path {path} belongs to pool {owner} already; give one of them other paths"));
+                let written = raw.paths.iter().position(|written| written.trim_end_matches('/') == path);
+                let paths = at.field("paths");
+                let place = written.map_or(at, |index| paths.index(index));
+                place.error(format!("the path {path} belongs to pool {owner} already; give one of them other paths"));
             }
         }
         pools.push(pool);
@@ -113,6 +114,7 @@ fn targets(raw: &raw::Pool, provider: Option<&Pack>, at: &At<'_>) -> Vec<Target>
     }
     match provider {
         Some(Pack { base_url: Some(url), .. }) => target::target(url, 1, &here).into_iter().collect(),
+        Some(_) if at.field("provider").is_damaged() => Vec::new(),
         Some(pack) => {
             at.missing(
                 "targets",

@@ -25,22 +25,22 @@ pub(crate) fn server(
     let proxy_at = at.field("proxy");
     let listen_at = proxy_at.field("listen");
     let (admin_at, metrics_at) = (at.field("admin"), at.field("metrics"));
-    let mut taken = Vec::new();
-    let mut bind = |raw: &raw::Listen, at: &At<'_>| -> Option<Listen> {
+    let mut taken: Vec<(Address, &str)> = Vec::new();
+    let mut bind = |owner, raw: &raw::Listen, at: &At<'_>| -> Option<Listen> {
         let listen = listen(raw, at, context)?;
-        if taken.iter().any(|other| collide(other, &listen.address)) {
-            at.error("another listener has this address");
+        if let Some((_, other)) = taken.iter().find(|(other, _)| collide(other, &listen.address)) {
+            at.error(format!("{other} has this address already; write another"));
         }
-        taken.push(listen.address.clone());
+        taken.push((listen.address.clone(), owner));
         Some(listen)
     };
-    let listen: Vec<Listen> =
-        raw.proxy.listen.as_slice().iter().enumerate().filter_map(|(i, l)| bind(l, &listen_at.index(i))).collect();
+    let mut bind_proxy = |(index, raw)| bind("server.proxy", raw, &listen_at.index(index));
+    let listen: Vec<Listen> = raw.proxy.listen.as_slice().iter().enumerate().filter_map(&mut bind_proxy).collect();
     if raw.proxy.listen.as_slice().is_empty() {
         listen_at.error("must name at least one address, e.g. [\"127.0.0.1:8080\"]");
     }
-    let admin = bind(&raw.admin.listen, &admin_at.field("listen"));
-    let metrics = bind(&raw.metrics.listen, &metrics_at.field("listen"));
+    let admin = bind("server.admin", &raw.admin.listen, &admin_at.field("listen"));
+    let metrics = bind("server.metrics", &raw.metrics.listen, &metrics_at.field("listen"));
     let admin = admin.map(|listen| self::admin(&raw.admin, listen, &admin_at, admin_token));
     let metrics_token =
         raw.metrics.token.as_ref().and_then(|t| secret::optional_token(t, &metrics_at.field("token"), context));

@@ -29,18 +29,17 @@ fn parse(url: &str, weight: u32) -> Result<Target, &'static str> {
     if uri.query().is_some() {
         return Err("a base URL has no query (?…); remove it");
     }
-    let host = authority.host();
+    let (host, port) = authority.as_str().split_at_checked(authority.host().len()).ok_or(FORM)?;
+    let port = match port.strip_prefix(':').map(str::parse::<u16>) {
+        None if tls => 443,
+        None => 80,
+        Some(Ok(0)) => return Err("port 0 cannot be connected to"),
+        Some(port) => port.map_err(|_| FORM)?,
+    };
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_ascii_lowercase();
     if host.is_empty() {
         return Err(FORM);
     }
-    let port = match (authority.port_u16(), tls) {
-        (Some(0), _) => return Err("port 0 cannot be connected to"),
-        (Some(port), _) => port,
-        (None, _) if authority.as_str().ends_with(':') || authority.port().is_some() => return Err(FORM),
-        (None, true) => 443,
-        (None, false) => 80,
-    };
     let path = uri.path().trim_end_matches('/');
     if path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
         return Err("the path must not contain //, . or ..");

@@ -57,7 +57,7 @@ fn a_json_line_says_everything() {
     let (log, path) = folder.open(LogFormat::Json);
     log.write(&entry());
     assert!(log.flush());
-    let expected = r#"{"time":"2025-07-05T10:30:00.007Z","request_id":"r-1","client":"192.0.2.7","token":"ci","method":"POST","path":"/modelscope/v1/chat/completions","pool":"modelscope","key":"alice-2","model":"qwen3","status":200,"outcome":"ok","attempts":2,"bytes_in":10,"bytes_out":2000,"duration_ms":12.345,"first_byte_ms":1.5,"upstream":"api-inference.modelscope.cn"}"#;
+    let expected = r#"{"time":"2025-07-05T10:30:00.007Z","request_id":"r-1","client":"192.0.2.7","token":"ci","method":"POST","path":"/modelscope/v1/chat/completions","pool":"modelscope","key":"alice-2","model":"qwen3","status":200,"outcome":"ok","attempts":2,"bytes_in":10,"bytes_out":2000,"duration_ms":12.345,"first_byte_ms":1.500,"upstream":"api-inference.modelscope.cn"}"#;
     assert_eq!(lines(&path), [expected]);
 }
 
