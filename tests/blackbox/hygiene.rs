@@ -92,6 +92,7 @@ fn the_provider_sees_nothing_of_the_client() {
     }
 }
 
+/// A5: what goes upstream is framed anew, whatever the client spoke.
 #[test]
 fn an_http2_request_arrives_as_proper_http1() {
     let mock = MockProvider::start();

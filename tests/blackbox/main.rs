@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::string_slice,
+    clippy::print_stderr,
     reason = "a failing assertion is what a test is for, in its helpers too"
 )]
 

@@ -150,6 +150,7 @@ fn honest_but_unusual_heads_pass() {
     }
 }
 
+/// A4: also where a head could still become HTTP/2's preface, which Pingora itself would wait for without end.
 #[test]
 fn a_slow_head_is_given_up() {
     let mock = MockProvider::start();

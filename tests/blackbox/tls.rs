@@ -10,6 +10,7 @@ fn behind(provider: &TlsProvider, trusted: &Authority) -> Config {
     Config::pool(provider, &["sk-429-1", "sk-ok-1"]).env("SSL_CERT_FILE", &trusted.certificate())
 }
 
+/// A3: the connector reaches targets by name and over TLS, and keeps their connections.
 #[test]
 fn a_provider_of_a_trusted_authority_is_reached() {
     let mock = MockProvider::start();
