@@ -15,10 +15,10 @@ use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::prelude::{Server, background_service};
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::proxy::ProxyServiceBuilder;
 use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
+use pingora_proxy::ProxyServiceBuilder;
 use thiserror::Error;
 
 use crate::admin::{self, AdminState};
