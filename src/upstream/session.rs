@@ -8,6 +8,8 @@
 //! * A stream that breaks after that never looks finished: the client gets an error event, then an abort.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,11 @@ const DRAIN_TIME: Duration = Duration::from_millis(20);
 const MAX_INTERIM: usize = 16;
 /// HTTP/2 discards queued data once a stream fails: the error event gets this long to leave.
 const LAST_EVENT_LINGER: Duration = Duration::from_millis(50);
+
+/// Turns that Pingora's loop takes to notice that this protocol has no custom messages. It ends with the answer only
+/// after that; an answer given sooner leaves it watching the client for a moment, and the client's next request on that
+/// connection would be taken for stray bytes of this one and thrown away.
+const QUIET_TURNS: usize = 2;
 
 /// The upstream side of one attempt.
 pub struct UpstreamSession {
@@ -119,6 +126,31 @@ impl UpstreamSession {
         self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
     }
 
+    /// Reads the final head and what the verdict needs beyond it.
+    async fn read_answer(&mut self) -> Result<()> {
+        let attempt = self.attempt()?;
+        self.read_head(&attempt).await?;
+        self.http.respect_keepalive();
+        let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
+        let response = ResponseHeader::from(head.as_owned_parts());
+        let status = response.status.as_u16();
+        let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_json = content_type.starts_with(b"application/json");
+        self.is_event_stream = content_type.starts_with(b"text/event-stream");
+        if self.is_event_stream && !has_framing(&response) {
+            self.tail = Some(Tail::default());
+        }
+        self.response = Some(Box::new(response));
+        if status >= 400 {
+            self.collect_evidence(&attempt).await;
+        } else if status == 200 && self.is_event_stream {
+            self.await_first_event(&attempt).await;
+        } else if status == 200 && is_json {
+            self.await_json(&attempt).await;
+        }
+        Ok(())
+    }
+
     /// Waits for the final head.
     async fn read_head(&mut self, attempt: &Attempt) -> Result<()> {
         for _ in 0..MAX_INTERIM {
@@ -194,27 +226,18 @@ impl CustomSession for UpstreamSession {
     }
 
     async fn read_response_header(&mut self) -> Result<()> {
-        let attempt = self.attempt()?;
-        self.read_head(&attempt).await?;
-        self.http.respect_keepalive();
-        let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
-        let response = ResponseHeader::from(head.as_owned_parts());
-        let status = response.status.as_u16();
-        let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let is_json = content_type.starts_with(b"application/json");
-        self.is_event_stream = content_type.starts_with(b"text/event-stream");
-        if self.is_event_stream && !has_framing(&response) {
-            self.tail = Some(Tail::default());
+        let mut turns = 0;
+        let mut reading = pin!(self.read_answer());
+        let read = poll_fn(|cx| {
+            let polled = reading.as_mut().poll(cx);
+            turns += usize::from(polled.is_pending());
+            polled
+        })
+        .await;
+        for _ in turns..QUIET_TURNS {
+            tokio::task::yield_now().await;
         }
-        self.response = Some(Box::new(response));
-        if status >= 400 {
-            self.collect_evidence(&attempt).await;
-        } else if status == 200 && self.is_event_stream {
-            self.await_first_event(&attempt).await;
-        } else if status == 200 && is_json {
-            self.await_json(&attempt).await;
-        }
-        Ok(())
+        read
     }
 
     async fn read_response_body(&mut self) -> Result<Option<Bytes>> {

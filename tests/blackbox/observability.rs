@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Config, Connection, MockProvider, request};
+use crate::harness::{Config, Connection, MockProvider, eventually, request};
 
 #[test]
 fn the_metrics_have_their_names() {
@@ -10,6 +10,8 @@ fn the_metrics_have_their_names() {
     let keyweir = Config::pool(&mock, &["sk-429-1", "sk-401-1", "sk-ok-1"]).start();
     assert_eq!(keyweir.chat(&json!({})).status, 200);
     keyweir.send(request("POST", "/nowhere", &[], b""));
+    // A request is counted when it is over, a moment after its answer.
+    eventually("the last request's count", || keyweir.metrics_text().contains("code=\"404\""));
     let text = keyweir.metrics_text();
     for name in [
         "keyweir_requests_total",

@@ -79,6 +79,25 @@ fn several_requests_share_a_connection() {
     }
 }
 
+/// Pingora's loop may still watch the client when a quick answer is out: the next request is not stray data.
+#[test]
+fn requests_that_follow_at_once_are_not_lost() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut connection = keyweir.connect();
+                for _ in 0..400 {
+                    connection.send(chat(&json!({})));
+                    assert_eq!(connection.response().status, 200);
+                }
+            });
+        }
+    });
+    assert!(!keyweir.access_log().contains("cancelled"));
+}
+
 #[test]
 fn a_client_may_ask_for_the_connections_end() {
     let mock = MockProvider::start();

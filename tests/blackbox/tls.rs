@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Authority, Config, Dates, Keyweir, MockProvider, TOKEN, TlsProvider, request};
+use crate::harness::{Authority, Config, Dates, Keyweir, MockProvider, Scripted, TOKEN, TlsProvider, request};
 
 fn behind(provider: &TlsProvider, trusted: &Authority) -> Config {
     Config::pool(provider, &["sk-429-1", "sk-ok-1"]).env("SSL_CERT_FILE", &trusted.certificate())
@@ -77,8 +77,8 @@ fn a_certificate_for_another_name_is_refused() {
 
 #[test]
 fn a_provider_that_speaks_no_tls_is_refused() {
-    let mock = MockProvider::start();
-    let keyweir = Config::pool(format!("https://{mock}"), &["sk-ok-1"]).start();
+    let plain = Scripted::start(|mut peer| peer.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+    let keyweir = Config::pool(format!("https://{plain}"), &["sk-ok-1"]).start();
     let answer = keyweir.chat(&json!({}));
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
 }

@@ -37,7 +37,8 @@ impl Http2 {
             let stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
             let mut builder = h2::client::Builder::new();
-            builder.initial_window_size(1 << 20);
+            // So that no answer waits for another one to be read.
+            builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 26);
             let (send, connection) = builder.handshake(stream).await.unwrap();
             // How the connection ends shows in its streams.
             let task = tokio::spawn(async { drop(connection.await) });
