@@ -8,7 +8,7 @@ use pingora::prelude::*;
 use super::answer::Answer;
 use super::context::{Body, Context};
 use crate::keypool;
-use crate::pool::{Exhausted, Lease};
+use crate::pool::{Exhausted, Lease, Millis, Pool};
 use crate::upstream::{Attempt, Payload};
 
 impl From<Exhausted> for Answer {
@@ -32,17 +32,18 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
-    context.attempts.tried.extend(context.attempts.lease.as_ref().map(Lease::index));
-    let Some(pool) = context.pool() else { return false };
-    let next = pool.entry.pool.checkout(&context.attempts.tried, keypool::now()).ok();
-    context.attempts.next = next;
-    context.attempts.next.is_some()
+    reserve_with(context, |pool, tried, now| pool.checkout(tried, now).ok())
 }
 
 /// Reserves a key that was not tried yet; false if there is none.
 pub(super) fn reserve_other(context: &mut Context) -> bool {
+    reserve_with(context, Pool::checkout_other)
+}
+
+fn reserve_with(context: &mut Context, checkout: impl FnOnce(&Arc<Pool>, &[u32], Millis) -> Option<Lease>) -> bool {
+    context.attempts.tried.extend(context.attempts.lease.as_ref().map(Lease::index));
     let Some(pool) = context.pool() else { return false };
-    let next = pool.entry.pool.checkout_other(&context.attempts.tried, keypool::now());
+    let next = checkout(&pool.entry.pool, &context.attempts.tried, keypool::now());
     context.attempts.next = next;
     context.attempts.next.is_some()
 }

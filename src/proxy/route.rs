@@ -100,15 +100,15 @@ fn is_inference(rest: &str) -> bool {
     rest.strip_prefix('/').and_then(|rest| rest.split('/').next()).is_some_and(|first| INFERENCE.contains(&first))
 }
 
-/// A segment that a provider's server may resolve, and so step around the route filter.
+/// A segment that a provider's server may resolve, and so step around the route filter. Some servers decode the path
+/// first, so encoded dots and slashes count as well.
 fn has_dot_segment(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| {
-        if segment.len() > 6 || !segment.contains(['.', '%']) {
-            return false;
-        }
-        let decoded = segment.to_ascii_lowercase().replace("%2e", ".");
-        decoded == "." || decoded == ".."
-    })
+    let is_dots = |path: &str| path.split(['/', '\\']).any(|segment| segment == "." || segment == "..");
+    if !path.contains('%') {
+        return is_dots(path);
+    }
+    let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+    is_dots(&decoded)
 }
 
 /// The routes a pool serves.
@@ -194,7 +194,14 @@ mod tests {
 
     #[test]
     fn dot_segments_are_refused() {
-        for path in ["/ms/v1/chat/../files", "/ms/%2e%2E/x", "/ms/.%2e/x", "/ms/./x"] {
+        for path in [
+            "/ms/v1/chat/../files",
+            "/ms/%2e%2E/x",
+            "/ms/.%2e/x",
+            "/ms/./x",
+            "/ms/v1/models/..%2Ffiles",
+            "/ms/x%5c..%5cy",
+        ] {
             assert_eq!(find(path, Some(0)), Err(400), "{path}");
         }
         assert!(find("/ms/v1/models/qwen2.5..1", Some(0)).is_ok());

@@ -135,8 +135,10 @@ impl UpstreamSession {
         let response = ResponseHeader::from(head.as_owned_parts());
         let status = response.status.as_u16();
         let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let is_json = content_type.starts_with(b"application/json");
-        self.is_event_stream = content_type.starts_with(b"text/event-stream");
+        // Of a text that was compressed although that was not asked for nothing can be read.
+        let is_text = response.headers.get(http::header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+        let is_json = is_text && content_type.starts_with(b"application/json");
+        self.is_event_stream = is_text && content_type.starts_with(b"text/event-stream");
         if self.is_event_stream && !has_framing(&response) {
             self.tail = Some(Tail::default());
         }

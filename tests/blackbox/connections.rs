@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use serde_json::json;
 
-use crate::harness::{Config, MockProvider, Scripted, chat, eventually, request};
+use crate::harness::{Config, Http2, MockProvider, Scripted, chat, eventually, request};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -210,4 +210,121 @@ fn an_unreachable_provider_is_told_as_such() {
     }
     assert_eq!(keyweir.marked(), [""; 0]);
     assert_eq!(keyweir.send(request("GET", "/good/v1/models", &[], b"")).status, 200, "the server goes on");
+}
+
+#[test]
+fn an_endless_final_error_ends_with_its_client() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-endless-1"]).start();
+    let mut connection = keyweir.connect();
+    connection.send(chat(&json!({})));
+    assert_eq!(connection.head().status, 500);
+    drop(connection);
+    eventually("the endless connections' end", || mock.count("connections_open") == 1);
+    eventually("the lease's end", || keyweir.in_flight() == 0);
+}
+
+#[test]
+fn a_long_answer_passes_whole() {
+    let body: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let answer = body.clone();
+    let provider = Scripted::start(move |mut peer| {
+        while peer.request().is_some() {
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: {}\r\n\r\n",
+                answer.len()
+            ));
+            peer.send(&answer);
+        }
+    });
+    let keyweir = Config::pool(&provider, &["sk-ok-1"]).start();
+    assert!(keyweir.chat(&json!({})).body == body);
+    let http2 = Http2::open(keyweir.proxy).post(PATH, &json!({})).finish();
+    assert!(http2.is_complete && http2.body == body, "over HTTP/2");
+}
+
+#[test]
+fn answers_without_a_body_keep_their_framing() {
+    for (method, head, status) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", 200),
+        ("HEAD", "HTTP/1.1 404 Not Found\r\nContent-Length: 1000\r\n\r\n", 404),
+        ("GET", "HTTP/1.1 204 No Content\r\n\r\n", 204),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", 304),
+    ] {
+        let provider = Scripted::start(move |mut peer| {
+            while peer.request().is_some() {
+                peer.send(head);
+            }
+        });
+        let keyweir = Config::pool(&provider, &["sk-ok-1"]).start();
+        let mut connection = keyweir.connect();
+        for _ in 0..3 {
+            connection.send(request(method, "/v1/models", &[], b""));
+            assert_eq!(connection.response_to(method).status, status, "{head:?}");
+        }
+        assert!(provider.connections() <= 2, "{head:?}: {} connections", provider.connections());
+    }
+}
+
+/// Two framings in one answer: the client must see one of them, and the connection must not be trusted.
+#[test]
+fn an_answer_framed_twice_arrives_with_one_framing() {
+    let provider = Scripted::start(|mut peer| {
+        while peer.request().is_some() {
+            peer.send(
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            );
+        }
+    });
+    let keyweir = Config::pool(&provider, &["sk-ok-1", "sk-ok-2"]).start();
+    for _ in 0..2 {
+        let answer = keyweir.chat(&json!({}));
+        let framings = ["content-length", "transfer-encoding"].map(|name| answer.header(name).is_some());
+        assert_ne!(framings, [true, true], "{:?}", answer.headers);
+        assert!(answer.status == 502 || answer.text() == "hello", "{} {}", answer.status, answer.text());
+    }
+}
+
+#[test]
+fn bytes_behind_an_answer_are_not_the_next_one() {
+    let provider = Scripted::start(|mut peer| {
+        while peer.request().is_some() {
+            peer.send(
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
+            );
+        }
+    });
+    let keyweir = Config::pool(&provider, &["sk-ok-1"]).start();
+    for _ in 0..4 {
+        assert_eq!(keyweir.chat(&json!({})).text(), "{}");
+    }
+}
+
+#[test]
+fn a_refused_client_sees_why_although_it_goes_on_sending() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    for size in [1_000, 200_000, 5_000_000] {
+        let mut connection = keyweir.connect();
+        connection.send(format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
+        connection.send(vec![b'x'; size]);
+        assert_eq!(connection.response().status, 401, "{size}");
+    }
+}
+
+#[test]
+fn trailers_of_a_request_stay_here() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let mut connection = keyweir.connect();
+    for _ in 0..2 {
+        connection.send(request(
+            "POST",
+            PATH,
+            &["Transfer-Encoding: chunked"],
+            b"2\r\n{}\r\n0\r\nX-Trailer: LEAK\r\n\r\n",
+        ));
+        assert_eq!(connection.response().status, 200);
+    }
+    assert!(!mock.stats().to_string().contains("LEAK"));
 }

@@ -128,7 +128,8 @@ fn only_open_routes_are_served() {
         let answer = get(&keyweir, path);
         assert_eq!((answer.status, answer.code().as_str()), (403, "route_denied"), "{path}");
     }
-    for path in ["/p/v1/chat/../files", "/p/v1/chat/%2e%2e/files", "/p/v1/models/%2E./files"] {
+    for path in ["/p/v1/chat/../files", "/p/v1/chat/%2e%2e/files", "/p/v1/models/%2E./files", "/p/v1/models/..%2Ffiles"]
+    {
         assert_eq!(get(&keyweir, path).status, 400, "{path}");
     }
     assert_eq!(mock.count("requests"), 0);

@@ -289,3 +289,19 @@ fn a_stream_keeps_its_upstream_connection() {
     }
     assert!(mock.count("connections_used") <= 2, "one per worker thread: {}", mock.count("connections_used"));
 }
+
+#[test]
+fn a_compressed_stream_passes_unread() {
+    let provider = Scripted::start(|mut peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n");
+            peer.send(chunk("not really gzip"));
+            peer.closed();
+        }
+    });
+    let keyweir = Config::pool_with(&provider, "timeouts: {hold: 1h}", &["sk-ok-1"]).start();
+    let mut connection = keyweir.connect();
+    connection.send(chat(&json!({"stream": true})));
+    assert_eq!(connection.head().header("content-encoding"), Some("gzip"));
+    assert_eq!(connection.until("gzip"), "not really gzip");
+}

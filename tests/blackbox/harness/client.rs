@@ -1,15 +1,20 @@
 //! A client on a raw socket: it sends what it is told, right or wrong, and sees every byte that comes back.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
 use super::server::{PATIENCE, TOKEN};
 
+/// Whatever bytes travel on.
+pub(crate) trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// One connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     read: Vec<u8>,
 }
 
@@ -25,26 +30,17 @@ pub(crate) struct Response {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the server accepts");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, read: Vec::new() }
+        Self::over(dial(address))
+    }
+
+    /// A connection that is already there.
+    pub(crate) fn over(stream: impl Wire + 'static) -> Self {
+        Self { stream: Box::new(stream), read: Vec::new() }
     }
 
     /// Sends bytes; a server that closed already is no error here, its answer tells.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _closed = self.stream.write_all(bytes.as_ref());
-    }
-
-    /// Whether the server took all of `bytes`.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
-    }
-
-    /// Says that nothing more comes, and goes on reading.
-    pub(crate) fn close_write(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads more; false at the connection's end.
@@ -222,6 +218,15 @@ impl Response {
     pub(crate) fn attempts(&self) -> u32 {
         self.header("keyweir-attempts").and_then(|n| n.parse().ok()).unwrap_or(0)
     }
+}
+
+/// A TCP connection that gives up on a peer that hangs.
+pub(crate) fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 fn parse_head(text: &str) -> Response {

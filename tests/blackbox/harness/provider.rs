@@ -90,9 +90,9 @@ impl Scripted {
         // Ends with the process: a listener nobody connects to costs nothing.
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let number = count.fetch_add(1, SeqCst) + 1;
+                count.fetch_add(1, SeqCst);
                 let script = script.clone();
-                thread::spawn(move || script(Peer::new(stream.unwrap(), number)));
+                thread::spawn(move || script(Peer::new(stream.unwrap())));
             }
         });
         Self { address, connections }
@@ -114,15 +114,13 @@ impl fmt::Display for Scripted {
 pub(crate) struct Peer {
     stream: TcpStream,
     read: Vec<u8>,
-    /// Which connection this is, from 1.
-    pub(crate) number: usize,
 }
 
 impl Peer {
-    fn new(stream: TcpStream, number: usize) -> Self {
+    fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, read: Vec::new(), number }
+        Self { stream, read: Vec::new() }
     }
 
     fn fill(&mut self) -> bool {
@@ -193,10 +191,12 @@ impl Peer {
             "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         ));
     }
+}
 
-    /// Waits for keyweir to close; true if it did, false if it sent more.
-    pub(crate) fn closed(&mut self) -> bool {
-        self.read.is_empty() && !self.fill()
+impl Peer {
+    /// Waits for keyweir to close.
+    pub(crate) fn closed(&mut self) {
+        while self.fill() {}
     }
 }
 

@@ -10,11 +10,12 @@ use std::{fs, io};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, StreamOwned};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::RUNTIME;
+use super::client::{Connection, dial};
 use super::server::new_directory;
 
 /// When a certificate is valid.
@@ -61,6 +62,19 @@ impl Authority {
         fs::write(&cert_file, certificate.pem()).unwrap();
         fs::write(&key_file, key.serialize_pem()).unwrap();
         (cert_file, key_file)
+    }
+}
+
+impl Authority {
+    /// A TLS connection to `localhost` that trusts this authority and offers no protocol.
+    pub(crate) fn connect(&self, address: SocketAddr) -> Connection {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        Connection::over(StreamOwned::new(session, dial(address)))
     }
 }
 
