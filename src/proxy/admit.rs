@@ -1,6 +1,6 @@
-//! How much may be under way at once: requests, and bytes of buffered bodies.
+//! How much may be under way at once: connections, requests, and bytes of buffered bodies.
 //!
-//! Both are plain counters with RAII guards; beyond them the client is told to come back, in well under a millisecond.
+//! All are plain counters with RAII guards; beyond them the client is told to come back, in well under a millisecond.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,6 +14,7 @@ const BUDGET_SHARE: usize = 4;
 
 /// The counters, shared by all requests.
 pub struct Admission {
+    connections: Arc<AtomicUsize>,
     in_flight: Arc<AtomicUsize>,
     buffered: Arc<AtomicUsize>,
     buffered_max: usize,
@@ -23,7 +24,7 @@ impl Admission {
     /// Counters for a machine with that much memory (bytes), if known.
     pub fn new(memory: Option<usize>) -> Self {
         let buffered_max = memory.map_or(BUDGET_MAX, |bytes| bytes / BUDGET_SHARE).min(BUDGET_MAX);
-        Self { in_flight: Arc::default(), buffered: Arc::default(), buffered_max }
+        Self { connections: Arc::default(), in_flight: Arc::default(), buffered: Arc::default(), buffered_max }
     }
 
     /// Requests under way.
@@ -33,9 +34,12 @@ impl Admission {
 
     /// Admits a request if fewer than `limit` are under way.
     pub(super) fn admit(&self, limit: usize) -> Result<Slot, Answer> {
-        let slot = Slot(self.in_flight.clone());
-        // The guard exists before the check, so a refused request is counted back as well.
-        if slot.0.fetch_add(1, Relaxed) < limit { Ok(slot) } else { Err(Answer::Overloaded) }
+        Slot::take(&self.in_flight, limit)
+    }
+
+    /// Accepts a connection if fewer than `limit` are open.
+    pub(super) fn connect(&self, limit: usize) -> Result<Slot, Answer> {
+        Slot::take(&self.connections, limit)
     }
 
     /// An empty share of the body budget.
@@ -44,8 +48,16 @@ impl Admission {
     }
 }
 
-/// One admitted request.
+/// One admitted request or connection.
 pub(super) struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(counter: &Arc<AtomicUsize>, limit: usize) -> Result<Self, Answer> {
+        let slot = Self(counter.clone());
+        // The guard exists before the check, so what is refused is counted back as well.
+        if slot.0.fetch_add(1, Relaxed) < limit { Ok(slot) } else { Err(Answer::Overloaded) }
+    }
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {

@@ -16,11 +16,12 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::time::timeout;
+use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::admit::Admission;
 use super::answer::Answer;
 use super::context::new_request_id;
 use super::gateway::Gateway;
@@ -36,9 +37,11 @@ const FIRST_READ: usize = 2048;
 /// The proxy as Pingora runs it.
 pub type Proxy = HttpProxy<Gateway, Connector>;
 
-/// Bounds of a head.
+/// Bounds of a connection and of its heads.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
+    /// Connections open at once.
+    pub connections: usize,
     /// Bytes.
     pub size: usize,
     /// For the whole head, from its first byte.
@@ -59,8 +62,16 @@ pub async fn serve(
     proxy: Arc<Proxy>,
     mut stream: Stream,
     mut shutdown: ShutdownWatch,
+    admission: Arc<Admission>,
     limits: HeadLimits,
 ) -> Option<Stream> {
+    let _open = match admission.connect(limits.connections) {
+        Ok(open) => open,
+        Err(answer) => {
+            refuse(&mut stream, &answer).await;
+            return None;
+        }
+    };
     let mut persistent: Option<HttpPersistentSettings> = None;
     let mut is_first = true;
     loop {

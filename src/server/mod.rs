@@ -15,10 +15,10 @@ use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::prelude::{Server, background_service};
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::proxy::ProxyServiceBuilder;
 use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
+use pingora_proxy::ProxyServiceBuilder;
 use thiserror::Error;
 
 use crate::admin::{self, AdminState};
@@ -127,7 +127,6 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
 fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
         threads: config.server.threads,
-        work_stealing: std::env::var_os("KW_NOSTEAL").is_none(),
         // The drain ends the process as soon as nothing is under way; this is only the longest it may take.
         grace_period_seconds: Some(config.server.grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
@@ -144,7 +143,13 @@ fn proxy_service(
     connector: Connector,
 ) -> Result<Service<front::Proxy>, ServerError> {
     let limits = &config.server.limits;
-    let head = HeadLimits { size: limits.headers, time: limits.header_timeout, keepalive: limits.keepalive };
+    let head = HeadLimits {
+        connections: limits.connections,
+        size: limits.headers,
+        time: limits.header_timeout,
+        keepalive: limits.keepalive,
+    };
+    let admission = shared.admission.clone();
     let gateway = Gateway::new(
         shared.edge.clone(),
         shared.admission.clone(),
@@ -159,7 +164,9 @@ fn proxy_service(
         .server_options(options)
         .custom(
             connector,
-            Arc::new(move |proxy, stream, shutdown| Box::pin(front::serve(proxy, stream, shutdown.clone(), head))),
+            Arc::new(move |proxy, stream, shutdown| {
+                Box::pin(front::serve(proxy, stream, shutdown.clone(), admission.clone(), head))
+            }),
         )
         .build();
     if let Some(proxy) = service.app_logic_mut() {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use pingora::lb::Backend;
-use pingora::lb::selection::{BackendIter, BackendSelection, RoundRobin};
 use pingora::prelude::*;
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::tls::CustomALPN;
+use pingora_load_balancing::Backend;
+use pingora_load_balancing::selection::{BackendIter, BackendSelection, RoundRobin};
 use thiserror::Error;
 
 use super::dial::HostDialer;

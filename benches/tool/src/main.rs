@@ -13,10 +13,6 @@ mod idle;
 mod load;
 mod stream;
 
-/// keyweir's allocator, so that the baseline differs in code alone.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 #[command(about)]
 enum Command {
