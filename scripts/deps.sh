@@ -32,6 +32,7 @@ look() {
     need cmake cmake has cmake # zlib-ng, which Pingora compresses with
     need curl 'curl ca-certificates' has curl
     [ "$1" = test ] || return 0
+    need openssl openssl has openssl # makes the tests' certificate
     need 'Python 3.10 or newer with venv' 'python3 python3-venv' \
         python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))'
     need 'Node.js 18 or newer' nodejs \

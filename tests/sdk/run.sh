@@ -7,7 +7,7 @@
 #   make tests/sdk/.venv/.installed tests/sdk/node_modules/.installed
 #   tests/sdk/run.sh
 #
-# KEYWEIR names the binary (target/debug/keyweir). Arguments go to Python's unittest, and then only Python runs:
+# KEYWEIR is the absolute path of the binary (target/debug/keyweir). Arguments go to Python's unittest, and then only Python runs:
 #
 #   tests/sdk/run.sh test_basics.Basics.test_models
 #   tests/sdk/run.sh -k stream
