@@ -244,7 +244,6 @@ fn a_nominated_host_is_no_server_error() {
 }
 
 #[test]
-#[ignore = "limits.connections is not kept yet"]
 fn connections_are_limited() {
     let mock = MockProvider::start();
     let keyweir = Config::pool(&mock, &["sk-ok-1"]).limits("connections: 2").start();
