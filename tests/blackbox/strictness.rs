@@ -244,7 +244,6 @@ fn a_nominated_host_is_no_server_error() {
 }
 
 #[test]
-#[ignore = "limits.connections is not kept yet"]
 fn connections_are_limited() {
     let mock = MockProvider::start();
     let keyweir = Config::pool(&mock, &["sk-ok-1"]).limits("connections: 2").start();
@@ -257,6 +256,12 @@ fn connections_are_limited() {
     third.send(chat(&json!({})));
     let text = String::from_utf8_lossy(&third.raw_rest()).into_owned();
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 503"), "{text}");
+    drop(kept);
+    eventually("room for another one", || {
+        let mut next = keyweir.connect();
+        next.send(request("GET", "/v1/models", &["Connection: close"], b""));
+        String::from_utf8_lossy(&next.raw_rest()).starts_with("HTTP/1.1 200")
+    });
 }
 
 #[test]
