@@ -256,6 +256,12 @@ fn connections_are_limited() {
     third.send(chat(&json!({})));
     let text = String::from_utf8_lossy(&third.raw_rest()).into_owned();
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 503"), "{text}");
+    drop(kept);
+    eventually("room for another one", || {
+        let mut next = keyweir.connect();
+        next.send(request("GET", "/v1/models", &["Connection: close"], b""));
+        String::from_utf8_lossy(&next.raw_rest()).starts_with("HTTP/1.1 200")
+    });
 }
 
 #[test]
