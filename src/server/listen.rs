@@ -10,6 +10,7 @@ use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::net::TcpSocket;
 
 use super::ServerError;
 use crate::admin;
@@ -28,7 +29,7 @@ pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
     for (setting, listen) in all(config) {
         let fail = |source| ServerError::Listen { setting, address: describe(&listen.address), source };
         match &listen.address {
-            Address::Tcp(address) => drop(std::net::TcpListener::bind(address).map_err(fail)?),
+            Address::Tcp(address) => probe(*address).map_err(fail)?,
             // A socket file that answers belongs to a running process; one that does not is left over.
             Address::Unix(path) if UnixStream::connect(path).is_ok() => {
                 return Err(fail(std::io::ErrorKind::AddrInUse.into()));
@@ -37,6 +38,13 @@ pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
         }
     }
     Ok(())
+}
+
+/// Binds without listening: a client that is early must not be accepted by a socket that only asks whether it may.
+fn probe(address: SocketAddr) -> std::io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
 }
 
 fn all(config: &Config) -> impl Iterator<Item = (&'static str, &Listen)> {
