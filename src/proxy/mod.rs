@@ -2,7 +2,7 @@
 //!
 //! `front` and `head` read a request's head strictly; [`gateway`] is the thin `ProxyHttp` implementation that calls, in
 //! order: `authenticate`, `route`, `admit`, `read_body`, `pick`, `send`, `judge`, `relay`, `record`. What belongs to one
-//! request lives in [`context`]; what belongs to the configuration in [`edge`].
+//! request lives in `context`; what belongs to the configuration in [`edge`].
 
 pub mod admit;
 pub mod answer;

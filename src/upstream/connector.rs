@@ -1,6 +1,6 @@
 //! The connector Pingora asks for upstream connections.
 //!
-//! It uses the transport directly, without Pingora's protocol routing and pool, and hands out [`UpstreamSession`]s.
+//! It uses the transport directly, without Pingora's protocol routing and pool, and hands out `UpstreamSession`s.
 //! Connections are pooled by host, not by address: every target has a `group_key` of its own (see `target`).
 
 use std::sync::Arc;
