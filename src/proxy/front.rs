@@ -4,7 +4,11 @@
 //! refuses, and hands what it accepts on as a prefix. Cleartext HTTP/2 is told by its preface. Pingora's own reader has
 //! no deadline for a head and answers only 400.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -19,7 +23,7 @@ use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::server::ShutdownWatch;
 use pingora::time::timeout;
 use pingora_proxy::HttpProxy;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::admit::Admission;
 use super::answer::Answer;
@@ -31,8 +35,8 @@ use crate::upstream::Connector;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 static HEAD_END: Lazy<memmem::Finder<'static>> = Lazy::new(|| memmem::Finder::new(b"\r\n\r\n"));
-/// Room for most heads; grows up to the limit.
-const FIRST_READ: usize = 2048;
+/// Room for most heads and short bodies; grows up to the limit.
+const FIRST_READ: usize = 4096;
 
 /// The proxy as Pingora runs it.
 pub type Proxy = HttpProxy<Gateway, Connector>;
@@ -105,11 +109,10 @@ pub async fn serve(
 }
 
 async fn read_head(stream: &mut Stream, limits: HeadLimits, is_first: bool) -> Head {
-    let mut read = BytesMut::with_capacity(FIRST_READ);
-    match timeout(limits.keepalive, stream.read_buf(&mut read)).await {
-        Ok(Ok(n)) if n > 0 => {}
+    let mut read = match timeout(limits.keepalive, first_read(stream)).await {
+        Ok(Ok(read)) if !read.is_empty() => read,
         _ => return Head::Closed,
-    }
+    };
     let mut until = None;
     let mut searched = 0;
     loop {
@@ -132,6 +135,17 @@ async fn read_head(stream: &mut Stream, limits: HeadLimits, is_first: bool) -> H
             Ok(_) => return Head::Closed,
         }
     }
+}
+
+/// The first bytes of a request, read through the stack: an idle connection holds no buffer.
+async fn first_read(stream: &mut Stream) -> std::io::Result<BytesMut> {
+    poll_fn(|cx| {
+        let mut space = [const { MaybeUninit::uninit() }; FIRST_READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(BytesMut::from(buffer.filled())))
+    })
+    .await
 }
 
 /// Decides as soon as the head is complete, too large or hopeless.

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -228,18 +229,27 @@ impl CustomSession for UpstreamSession {
     }
 
     async fn read_response_header(&mut self) -> Result<()> {
-        let mut turns = 0;
         let mut reading = pin!(self.read_answer());
-        let read = poll_fn(|cx| {
-            let polled = reading.as_mut().poll(cx);
-            turns += usize::from(polled.is_pending());
-            polled
+        let (mut answer, mut turns) = (None, 0);
+        poll_fn(|cx| {
+            if answer.is_none() {
+                match reading.as_mut().poll(cx) {
+                    Poll::Ready(read) => answer = Some(read),
+                    Poll::Pending => {
+                        turns += 1;
+                        return Poll::Pending;
+                    }
+                }
+            }
+            if turns < QUIET_TURNS {
+                // Waking itself takes a turn; yielding to the runtime would take a round through its I/O driver.
+                turns += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(answer.take().unwrap_or(Ok(())))
         })
-        .await;
-        for _ in turns..QUIET_TURNS {
-            tokio::task::yield_now().await;
-        }
-        read
+        .await
     }
 
     async fn read_response_body(&mut self) -> Result<Option<Bytes>> {
