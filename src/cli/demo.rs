@@ -4,7 +4,7 @@
 //! what a newcomer would type next.
 
 use std::io::{Write, stdout};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) fn execute(args: DemoArgs) -> anyhow::Result<()> {
     thread::spawn(move || {
         let begun = (0..1000).any(|_| {
             thread::park_timeout(Duration::from_millis(5));
-            TcpStream::connect(places.local(places.proxy)).is_ok()
+            TcpStream::connect(server::reachable(places.proxy)).is_ok()
         });
         // Without a reader of stdout the demo still serves.
         let _unread = if begun { stdout().write_all(guide.as_bytes()) } else { Ok(()) };
@@ -65,12 +65,6 @@ impl Places {
         let admin = free_from(SocketAddr::new(wanted.ip(), first_admin))?;
         let metrics = free_from(SocketAddr::new(wanted.ip(), admin.port().saturating_add(1)))?;
         Ok(Self { proxy, admin, metrics })
-    }
-
-    /// As seen from this machine.
-    fn local(self, address: SocketAddr) -> SocketAddr {
-        let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
-        SocketAddr::new(ip, address.port())
     }
 }
 
@@ -132,7 +126,7 @@ fn spec(key: &str) -> KeySpec {
 fn guide(places: &Places, client: &Secret, admin: &Secret) -> String {
     let (client, admin_token) = (client.expose(), admin.expose());
     let (proxy, admin, metrics) =
-        (places.local(places.proxy), places.local(places.admin), places.local(places.metrics));
+        (server::reachable(places.proxy), server::reachable(places.admin), server::reachable(places.metrics));
     format!(
         "
 keyweir is running with a mock provider and {count} keys, some of them bad.

@@ -17,12 +17,13 @@ use pingora::prelude::{Server, background_service};
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
+use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 use pingora_proxy::ProxyServiceBuilder;
 use thiserror::Error;
 
 use crate::admin::{self, AdminState};
-use crate::config::{self, Config, Loaded, TokenDigest};
+use crate::config::{self, Config, Loaded};
 use crate::keypool::KeyPool;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front::{self, HeadLimits};
@@ -32,6 +33,7 @@ use crate::upstream::Connector;
 use crate::upstream::target::TargetError;
 
 pub use first_run::{FirstRun, Tokens};
+pub(crate) use listen::reachable;
 
 use drain::{Drain, Signals};
 use reload::Reloader;
@@ -113,7 +115,7 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
     let connector = Connector::new();
     server.add_service(proxy_service(&server, &config, &shared, connector.clone())?);
     add_operator_services(&mut server, &config, &shared, &reloader)?;
-    server.add_service(background_service("key pool", KeyPoolHandle(shared.keypool.clone())));
+    server.add_service(GenBackgroundService::new("key pool".into(), shared.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
     server.add_service(background_service("reload", reload::Service(reloader)));
     server.add_service(background_service("ready", listen::Announce::new(&config, shared.readiness.clone())));
@@ -209,16 +211,3 @@ fn add_operator_services(
     server.add_service(admin::service("metrics", &config.server.metrics.listen, admin::metrics_router(token))?);
     Ok(())
 }
-
-/// The key pool as a Pingora background service of its own.
-struct KeyPoolHandle(Arc<KeyPool>);
-
-#[async_trait::async_trait]
-impl pingora::services::background::BackgroundService for KeyPoolHandle {
-    async fn start(&self, shutdown: pingora::server::ShutdownWatch) {
-        self.0.start(shutdown).await;
-    }
-}
-
-/// The digest the admin listener compares with.
-pub type AdminDigest = TokenDigest;

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::line::{Capped, JsonFields, Stamp, stamp, word};
+use super::line::{Capped, JsonFields, stamp, word};
 use super::metrics::Outcome;
 use super::sink::{Output, Pace, Sink};
 use crate::config::model::{self, LogFormat};
@@ -149,7 +149,8 @@ fn in_milliseconds(duration: Duration) -> f64 {
 
 /// `TIME STATUS METHOD PATH DURATIONms name=value …`
 fn write_text(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
-    write!(out, "{} {} ", Stamp(entry.time), entry.status)?;
+    stamp(out, entry.time);
+    write!(out, " {} ", entry.status)?;
     word(out, &name(entry.method).text())?;
     out.push(b' ');
     word(out, &Capped { bytes: entry.path, max: PATH_MAX }.text())?;
