@@ -72,7 +72,6 @@ const CONFIG: &[Row] = &[
 ];
 
 const KEYS: &[Row] = &[
-    ("*.*.account", &[], Warn),
     ("*.*.weight", &["1"], Warn),
     ("*.*.limits", &[], Refuse),
     ("*.*.models", &[], Refuse),

@@ -96,9 +96,10 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
     redact::install_panic_hook();
 
     let keypool = Arc::new(KeyPool::default());
-    keypool.replace(&config, keys);
+    let entries = keypool.prepare(&config, keys);
+    let edge = Edge::new(&config, &entries, &tokens.clients)?;
+    keypool.put_in_place(entries);
     metrics::config_reloaded(true);
-    let edge = Edge::new(&config, &keypool, &tokens.clients)?;
     let shared = Shared {
         keypool,
         edge: Arc::new(ArcSwap::from_pointee(edge)),
