@@ -18,6 +18,7 @@ mod bodies;
 mod connections;
 mod disconnects;
 mod exhaustion;
+mod explain;
 mod failover;
 mod hygiene;
 mod observability;
