@@ -23,12 +23,14 @@ mod model;
 mod ready;
 mod refusal;
 mod rest;
+mod saved;
 mod schedule;
 mod selection;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -41,14 +43,16 @@ pub use explain::{Blocker, Explanation, Standing};
 pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
+pub use saved::{Saved, Subject};
 
 use board::Board;
 use budget::Budget;
 use circuit::Circuits;
-use group::Group;
+use group::{Bond, Group};
 use model::{ModelBoard, Models};
 use refusal::Refusals;
 use rest::NEVER;
+use saved::Changed;
 use selection::{Candidates, Strategy};
 
 /// Keys that a request which found none ready looks at in the schedule, before it gives up.
@@ -144,6 +148,8 @@ struct Ledger {
     /// Keys that time alone does not bring back.
     disabled: usize,
     refusals: Refusals,
+    /// Marks to be kept beyond this process.
+    changed: HashSet<Changed>,
     heir: Option<Heir>,
 }
 
