@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::model::{self, ModelBoard};
 use super::refusal::Meaning;
 use super::saved::Changed;
-use super::{Event, Key, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
+use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
 
 impl Pool {
     /// An answer began: others are served there.
@@ -46,19 +46,14 @@ impl Pool {
 
     /// Puts a mark on a key, or on what it belongs to.
     pub fn mark(&self, index: u32, scope: Scope, mark: Mark, place: &Place<'_>, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, ledger, index| {
-            let key = pool.key(index)?;
-            match (scope, mark) {
-                (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
-                    pool.refuse(ledger, index, reason, place, now)
-                }
-                (_, Mark::Disable(reason)) => {
-                    pool.rest(ledger, index, key, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
-                }
-                (_, Mark::Cool { reason, stated }) => {
-                    pool.rest(ledger, index, key, scope, (reason, stated), place, now)
-                }
+        self.in_charge(index, |pool, ledger, index| match (scope, mark) {
+            (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
+                pool.refuse(ledger, index, reason, place, now)
             }
+            (_, Mark::Disable(reason)) => {
+                pool.rest(ledger, index, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
+            }
+            (_, Mark::Cool { reason, stated }) => pool.rest(ledger, index, scope, (reason, stated), place, now),
         })?
     }
 
@@ -90,11 +85,7 @@ impl Pool {
     pub fn blame(&self, index: u32, place: &Place<'_>, since: Millis, now: Millis) -> Option<Event> {
         self.in_charge(index, |pool, ledger, index| {
             let is_fault = pool.circuits.blame(index, place, since, pool.rules.threshold, now);
-            if is_fault {
-                pool.rest(ledger, index, pool.key(index)?, Scope::Key, (Reason::Failing, None), place, now)
-            } else {
-                None
-            }
+            if is_fault { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
         })?
     }
 
@@ -104,11 +95,7 @@ impl Pool {
             let key = pool.key(index)?;
             let strikes = key.state.strikes.fetch_add(1, Relaxed) + 1;
             let is_enough = strikes >= pool.rules.threshold;
-            if is_enough {
-                pool.rest(ledger, index, key, Scope::Key, (Reason::Failing, None), place, now)
-            } else {
-                None
-            }
+            if is_enough { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
         })?
     }
 
@@ -158,9 +145,9 @@ impl Pool {
             let Some(saved) = self.key(index) else { continue };
             ledger.disabled -= usize::from(!saved.is_off);
             saved.state.own.lift();
-            self.rest(ledger, index, saved, Scope::Key, (reason, None), place, now);
+            self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         }
-        let event = self.rest(ledger, index, key, Scope::Key, (reason, None), place, now);
+        let event = self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         if is_first { Some(Event::MassRefusal { keys }) } else { event }
     }
 
@@ -168,12 +155,12 @@ impl Pool {
         &self,
         ledger: &mut Ledger,
         index: u32,
-        key: &Key,
         scope: Scope,
         (reason, stated): (Reason, Option<Duration>),
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
+        let key = self.key(index)?;
         let group = match scope {
             Scope::Account => key.account,
             Scope::Egress => key.egress,
