@@ -21,6 +21,8 @@ pub struct Attempt {
     pub hold: Duration,
     /// Between two pieces of the answer's body.
     pub idle: Duration,
+    /// Silence after which the client of a stream is sent a comment; zero = never.
+    pub keepalive_comment: Duration,
     /// When the attempt began.
     pub started: Instant,
     /// How long it may take from then on.
@@ -46,6 +48,16 @@ impl Attempt {
     /// Attaches the attempt to the request that goes upstream.
     pub fn attach(self: Arc<Self>, request: &mut RequestHeader) {
         request.extensions_mut().insert(self);
+    }
+
+    /// Until when an answer is held for its first event.
+    pub(super) fn held_until(&self) -> Instant {
+        (Instant::now() + self.hold).min(self.started + self.total)
+    }
+
+    /// What is left of `total`.
+    pub(super) fn time_left(&self) -> Duration {
+        self.total.saturating_sub(self.started.elapsed())
     }
 
     /// The attempt a request head carries.

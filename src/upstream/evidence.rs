@@ -44,7 +44,7 @@ impl UpstreamSession {
 
     /// Holds a 200 event stream until its first event that counts.
     pub(super) async fn await_first_event(&mut self, attempt: &Attempt) {
-        let until = (Instant::now() + attempt.hold).min(attempt.started + attempt.total);
+        let until = attempt.held_until();
         let mut events = FirstEvent::default();
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -75,9 +75,11 @@ impl UpstreamSession {
 
     /// Holds a JSON answer that is no longer than an error, until it is clear that it is none sent with a 200.
     pub(super) async fn await_json(&mut self, attempt: &Attempt) {
+        let until = attempt.held_until();
         let mut size = 0;
         while !self.http.is_body_done() {
-            match self.read_piece(attempt.hold).await {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.read_piece(left).await {
                 Ok(Some(piece)) => {
                     size += piece.len();
                     self.hold(piece);
