@@ -27,4 +27,5 @@ mod reload;
 mod routing;
 mod streams;
 mod strictness;
+mod timeouts;
 mod tls;
