@@ -100,4 +100,23 @@ mod tests {
         assert_eq!(keepalive.silent_since(later), later);
         assert!(Keepalive::new(Duration::ZERO).is_none());
     }
+
+    #[test]
+    fn the_last_event_is_the_documented_one() {
+        let docs = include_str!("../../docs/errors.md");
+        let (_, section) = docs.split_once("## Inside a stream").unwrap();
+        for (is_late, code) in [(true, "upstream_timeout"), (false, "upstream_unreachable")] {
+            let event = String::from_utf8(last_event("req-1", is_late).to_vec()).unwrap();
+            let data = event.strip_prefix("\n\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+            let mut value: serde_json::Value = serde_json::from_str(data).unwrap();
+            assert_eq!((&value["error"]["code"], &value["error"]["request_id"]), (&code.into(), &"req-1".into()));
+            assert!(section.contains(&format!("`{code}`")), "{code} is not in docs/errors.md");
+            value["error"]["message"] = "…".into();
+            value["error"]["request_id"] = "…".into();
+            value["error"]["code"] = "upstream_timeout".into();
+            let (_, example) = section.split_once("data: ").unwrap();
+            let example: serde_json::Value = serde_json::from_str(example.lines().next().unwrap()).unwrap();
+            assert_eq!(value, example, "the shape that docs/errors.md shows");
+        }
+    }
 }
