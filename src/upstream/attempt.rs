@@ -50,16 +50,6 @@ impl Attempt {
         request.extensions_mut().insert(self);
     }
 
-    /// Until when an answer is held for its first event.
-    pub(super) fn held_until(&self) -> Instant {
-        (Instant::now() + self.hold).min(self.started + self.total)
-    }
-
-    /// What is left of `total`.
-    pub(super) fn time_left(&self) -> Duration {
-        self.total.saturating_sub(self.started.elapsed())
-    }
-
     /// The attempt a request head carries.
     pub(super) fn of(request: &RequestHeader) -> Option<Arc<Self>> {
         request.extensions.get::<Arc<Self>>().cloned()

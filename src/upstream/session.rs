@@ -155,13 +155,9 @@ impl UpstreamSession {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
             self.keepalive = Keepalive::new(attempt.keepalive_comment);
-            self.await_first_event(&attempt).await;
+            self.await_first_event(&attempt).await?;
         } else if status == 200 && is_json {
-            self.await_json(&attempt).await;
-        }
-        let is_held = !self.complete && attempt.evidence.get().is_none();
-        if is_held && attempt.time_left().is_zero() {
-            return Error::e_explain(ReadTimedout, "no time is left for the rest of the answer");
+            self.await_json(&attempt).await?;
         }
         Ok(())
     }
