@@ -47,7 +47,7 @@ impl UpstreamSession {
     /// # Errors
     /// If the whole attempt's time is over before.
     pub(super) async fn await_first_event(&mut self, attempt: &Attempt) -> Result<()> {
-        let until = Instant::now() + attempt.hold.min(attempt.total);
+        let until = (Instant::now() + attempt.hold).min(attempt.started + attempt.total);
         let mut events = FirstEvent::default();
         let evidence = loop {
             let left = until.saturating_duration_since(Instant::now());
