@@ -19,6 +19,7 @@ mod disconnects;
 mod exhaustion;
 mod failover;
 mod hygiene;
+mod logs;
 mod observability;
 mod operations;
 mod protocols;
