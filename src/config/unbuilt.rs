@@ -71,7 +71,6 @@ const CONFIG: &[Row] = &[
 ];
 
 const KEYS: &[Row] = &[
-    ("*.*.account", &[], Warn),
     ("*.*.weight", &["1"], Warn),
     ("*.*.limits", &[], Refuse),
     ("*.*.models", &[], Refuse),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::config::{ClientToken, Config, Cors, Limits, TokenDigest};
-use crate::keypool::{Entry, KeyPool};
+use crate::keypool::Entry;
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
@@ -40,13 +40,12 @@ pub(super) struct Client {
 }
 
 impl Edge {
-    /// Builds the snapshot for these pools. `extra` are tokens that are not in the file.
+    /// Builds the snapshot for these pools of `config`. `extra` are tokens that are not in the file.
     ///
     /// # Errors
     /// If a target can't be used.
-    pub fn new(config: &Config, keypool: &KeyPool, extra: &[ClientToken]) -> Result<Self, TargetError> {
-        let pools = keypool
-            .entries()
+    pub fn new(config: &Config, entries: &[Arc<Entry>], extra: &[ClientToken]) -> Result<Self, TargetError> {
+        let pools = entries
             .iter()
             .map(|entry| {
                 let targets = Targets::new(&entry.config)?;

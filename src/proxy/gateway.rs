@@ -285,7 +285,7 @@ impl ProxyHttp for Gateway {
             return retry(error, false);
         }
         if context.attempts.committed {
-            context.count_result(AttemptResult::Broken);
+            judge::broken(context);
             context.outcome = Some(Outcome::Broken);
             return retry(error, false);
         }

@@ -7,6 +7,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::context::Context;
 use super::gateway::Gateway;
+use super::judge;
 use crate::telemetry::{AttemptResult, Entry, Outcome};
 
 impl Gateway {
@@ -36,7 +37,7 @@ impl Gateway {
             method: request.method.as_str(),
             path: request.uri.path().as_bytes(),
             pool: pool.map(|pool| pool.entry.config.name.as_str()),
-            key: context.attempts.lease.as_ref().and_then(|lease| lease.key()).map(|key| &*key.name),
+            key: context.key().map(|key| &*key.name),
             model: context.model.as_deref(),
             status,
             outcome,
@@ -74,5 +75,9 @@ fn close_attempt(context: &mut Context, outcome: Outcome) {
             Outcome::Broken => AttemptResult::Broken,
             _ => AttemptResult::Ok,
         });
+        // A client that leaves in the middle of an answer says nothing against the key.
+        if context.attempts.committed && matches!(outcome, Outcome::Ok | Outcome::Cancelled) {
+            judge::finished(context);
+        }
     }
 }

@@ -97,9 +97,10 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
     redact::install_panic_hook();
 
     let keypool = Arc::new(KeyPool::default());
-    keypool.replace(&config, keys);
+    let entries = keypool.prepare(&config, keys);
+    let edge = Edge::new(&config, &entries, &tokens.clients)?;
+    keypool.put_in_place(entries);
     metrics::config_reloaded(true);
-    let edge = Edge::new(&config, &keypool, &tokens.clients)?;
     let shared = Shared {
         keypool,
         edge: Arc::new(ArcSwap::from_pointee(edge)),
@@ -200,6 +201,10 @@ fn add_operator_services(
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
         snapshots,
+        explain: {
+            let keypool = shared.keypool.clone();
+            Arc::new(move |pool, model| keypool.explain(pool, model))
+        },
         readiness: shared.readiness.clone(),
         token: Arc::new(ArcSwap::from_pointee(shared.tokens.admin)),
         hosts: config.server.admin.hosts.clone(),

@@ -70,13 +70,9 @@ impl Reloader {
             log::warn!("{warning}");
         }
         self.refuse_emptied_pools(&loaded.config, &loaded.keys)?;
-        let next = KeyPool::default();
-        // A target that can't be used is found before anything is replaced.
-        next.replace(&loaded.config, loaded.keys.clone());
-        Edge::new(&loaded.config, &next, &self.tokens.clients).map_err(|error| error.to_string())?;
-
-        let change = self.keypool.replace(&loaded.config, loaded.keys);
-        let edge = Edge::new(&loaded.config, &self.keypool, &self.tokens.clients).map_err(|error| error.to_string())?;
+        let entries = self.keypool.prepare(&loaded.config, loaded.keys);
+        let edge = Edge::new(&loaded.config, &entries, &self.tokens.clients).map_err(|error| error.to_string())?;
+        let change = self.keypool.put_in_place(entries);
         self.edge.store(Arc::new(edge));
         logger::set_level(loaded.config.log.level);
         self.access_log.reopen();
