@@ -20,6 +20,7 @@ mod disconnects;
 mod exhaustion;
 mod failover;
 mod hygiene;
+mod keepalive;
 mod logs;
 mod observability;
 mod operations;
