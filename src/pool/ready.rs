@@ -55,6 +55,10 @@ impl ReadySet {
         }
     }
 
+    pub(super) fn contains(&self, index: usize) -> bool {
+        self.next(index, index + 1).is_some()
+    }
+
     /// The first member of `from..end`.
     pub(super) fn next(&self, from: usize, end: usize) -> Option<usize> {
         let (mut level, mut at) = (0, from);
