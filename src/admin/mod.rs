@@ -4,6 +4,7 @@
 //! the functions in [`AdminState`], so this room knows neither pools nor the proxy.
 
 mod api;
+mod explain;
 mod guard;
 mod health;
 pub mod legacy;
@@ -13,5 +14,5 @@ mod router;
 mod service;
 
 pub use metrics::metrics_router;
-pub use router::{AdminState, Reload, router};
+pub use router::{AdminState, Explain, Reload, router};
 pub use service::{AdminApp, Peer, ServiceError, service, tls_settings};

@@ -12,15 +12,20 @@ use http::StatusCode;
 use super::problem::Problem;
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
-use crate::telemetry::{PoolSnapshot, Readiness, Snapshots};
+use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
 
 /// Reloads keys and configuration: a summary of what changed, or why nothing did. May block; called off the runtime.
 pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// Tells why each key of a pool would or would not be handed out for a model; `None` if there is no such pool.
+pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Sync>;
 
 /// What the admin listener shows and does.
 pub struct AdminState {
     /// The pools.
     pub snapshots: Snapshots,
+    /// Answers `GET /api/v1/explain`.
+    pub explain: Explain,
     /// Answers `/readyz`.
     pub readiness: Arc<Readiness>,
     /// Digest of the admin token; swapped by a reload.

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Event, Key, Millis, Pool, Reason, Rules, Seed, Standing};
-use crate::telemetry::{KeySnapshot, PoolMetrics, PoolSnapshot, State};
+use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
+use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
 
 /// Above this many keys, per-key metrics are off unless asked for.
 const PER_KEY_METRICS_UP_TO: usize = 1000;
@@ -98,6 +98,22 @@ impl Entry {
             keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
             transitions,
         }
+    }
+
+    /// Why each key would or would not be handed out for this model now.
+    pub(super) fn explain(&self, model: &str, now: Millis) -> Vec<KeyChance> {
+        let chance = |(key, explanation): (&Key, Explanation)| KeyChance {
+            name: key.name.to_string(),
+            state: match (explanation.blocked, explanation.ready_in) {
+                (None, _) => State::Ready,
+                (Some(_), Some(_)) => State::Cooling,
+                (Some(_), None) => State::Disabled,
+            },
+            blocked_by: explanation.blocked.map(|(blocker, _)| blocker.as_str()),
+            reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
+            ready_in: explanation.ready_in,
+        };
+        self.pool.keys().iter().zip(self.pool.explain(model, now)).map(chance).collect()
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {

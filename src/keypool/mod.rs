@@ -17,7 +17,7 @@ pub use entry::{Credential, Entry};
 
 use crate::config::keys::KeyId;
 use crate::config::{Config, Keys};
-use crate::telemetry::PoolSnapshot;
+use crate::telemetry::{KeyChance, PoolSnapshot};
 
 /// All pools, as of the last successful reload.
 #[derive(Default)]
@@ -65,6 +65,11 @@ impl KeyPool {
         self.entries.store(Arc::new(entries));
         let kept = new.intersection(&old).count();
         Change { keys: new.len(), added: new.len() - kept, removed: old.len() - kept }
+    }
+
+    /// Why each key of a pool would or would not be handed out for this model now; `None` if there is no such pool.
+    pub fn explain(&self, pool: &str, model: &str) -> Option<Vec<KeyChance>> {
+        Some(named(&self.entries.load(), pool)?.explain(model, now()))
     }
 
     /// What metrics and the admin plane show.

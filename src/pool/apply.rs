@@ -65,20 +65,25 @@ impl Pool {
     }
 
     /// A failure whose cause is not known: noted against the circuit. Takes back suspicions that it shows to be wrong.
-    pub fn fault(&self, index: u32, place: &Place<'_>, now: Millis) {
-        self.in_charge(index, |pool, _, index| {
-            let (is_new, refunds) = pool.circuits.fault(index, place, pool.keys.len(), now);
-            if is_new && let Some(key) = pool.key(index) {
+    /// True if whoever is asked there fails.
+    pub fn fault(&self, index: u32, place: &Place<'_>, now: Millis) -> bool {
+        let is_down = self.in_charge(index, |pool, _, index| {
+            let finding = pool.circuits.fault(index, place, pool.keys.len(), now);
+            if finding.is_new
+                && let Some(key) = pool.key(index)
+            {
                 key.state.runs.fetch_add(1, Relaxed);
             }
-            for (index, is_blamed) in refunds {
+            for (index, is_blamed) in finding.refunds {
                 pool.end_run(index);
                 if let Some(key) = pool.key(index).filter(|_| is_blamed) {
                     key.state.suspicion.lift();
                     pool.enter(index, now);
                 }
             }
+            finding.is_down
         });
+        is_down.unwrap_or(false)
     }
 
     /// Holds that failure against the key, whose attempt began `since`; it rests once its run can't be chance.

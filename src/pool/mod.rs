@@ -53,6 +53,8 @@ use selection::{Candidates, Strategy};
 
 /// Keys that a request which found none ready looks at in the schedule, before it gives up.
 const DUE_AT_ONCE: usize = 32;
+/// After so many keys in a row a request looks elsewhere: keys that were bought together often die together.
+const NEIGHBOURS: usize = 8;
 /// Keys that a retry passes over in search of one without suspicion.
 const PASSED_OVER: usize = 16;
 
@@ -181,12 +183,12 @@ impl Pool {
     /// [`Exhausted`] if no key is ready for this model.
     pub fn checkout(&self, model: &str, now: Millis) -> Result<Lease, Exhausted> {
         self.budget.earn();
-        self.find(model, now, |_| true).ok_or_else(|| self.exhausted(model, now))
+        self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
     }
 
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
     pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
-        self.checkout_other(model, tried, now).or_else(|| self.find(model, now, |_| true))
+        self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
     }
 
     /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at
@@ -203,19 +205,22 @@ impl Pool {
             passed_over.set(passed_over.get() + usize::from(!is_accepted));
             is_accepted
         };
-        self.find(model, now, proven).or_else(|| self.find(model, now, |index| !is_tried(index)))
+        let refusals = tried.len();
+        let other = || self.find(model, refusals, now, |index| !is_tried(index));
+        self.find(model, refusals, now, proven).or_else(other)
     }
 
-    /// Takes one retry from the budget: false if it is spent.
-    pub fn spend_retry(&self, now: Millis) -> bool {
-        self.budget.spend(now)
+    /// Takes one retry from the budget: false if it is spent. Fewer are granted where everything `is_down`.
+    pub fn spend_retry(&self, is_down: bool, now: Millis) -> bool {
+        self.budget.spend(is_down, now)
     }
 
-    fn find(&self, model: &str, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
+    /// The next key that is ready for the model. `refusals` are those of this request so far.
+    fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
         let models = self.models.load();
         let model = model::find(&models, model).map(|board| &**board);
         let index = loop {
-            if let Some(index) = self.pick(model, now, &admits) {
+            if let Some(index) = self.pick(model, refusals, now, &admits) {
                 break index;
             }
             // Those looked at may all have been marked again meanwhile, with a ready one behind them.
@@ -227,7 +232,13 @@ impl Pool {
         Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
     }
 
-    fn pick(&self, model: Option<&ModelBoard>, now: Millis, admits: &impl Fn(usize) -> bool) -> Option<usize> {
+    fn pick(
+        &self,
+        model: Option<&ModelBoard>,
+        refusals: usize,
+        now: Millis,
+        admits: &impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         let board = model.map_or(&self.board, |model| &model.board);
         let is_candidate = |index: usize| {
             let place = index as u32;
@@ -243,7 +254,7 @@ impl Pool {
         };
         self.tiers.iter().find_map(|tier| {
             let candidates = Candidates { ready: &board.ready, tier: tier.range.clone(), admits: &is_candidate };
-            tier.strategy.choose(&candidates)
+            if refusals < NEIGHBOURS { tier.strategy.choose(&candidates) } else { candidates.elsewhere(refusals) }
         })
     }
 

@@ -198,6 +198,10 @@ fn add_operator_services(
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
         snapshots,
+        explain: {
+            let keypool = shared.keypool.clone();
+            Arc::new(move |pool, model| keypool.explain(pool, model))
+        },
         readiness: shared.readiness.clone(),
         token: Arc::new(ArcSwap::from_pointee(shared.tokens.admin)),
         hosts: config.server.admin.hosts.clone(),

@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod attribution;
 mod bodies;
 mod connections;
 mod disconnects;

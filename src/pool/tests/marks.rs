@@ -213,13 +213,14 @@ fn dead_keys_one_by_one_are_disabled() {
 #[test]
 fn retries_are_a_fifth_of_the_requests_and_three_a_second() {
     let pool = pool(1);
-    let spend_all = |now| (0..100_000).take_while(|_| pool.spend_retry(now)).count();
-    let saved = spend_all(T0);
+    let spend_all = |is_down, now| (0..100_000).take_while(|_| pool.spend_retry(is_down, now)).count();
+    let saved = spend_all(false, T0);
     assert!((10..=100).contains(&saved), "{saved}");
-    assert_eq!(spend_all(T0.after(secs(4))), 12);
-    for _ in 0..100 {
+    assert_eq!(spend_all(false, T0.after(secs(1))), 3);
+    for _ in 0..50 {
         drop(pool.checkout("m", T0));
     }
-    assert_eq!(spend_all(T0.after(secs(4))), 20);
-    assert_eq!(spend_all(T0), 0, "a clock that seems to go back grants nothing");
+    assert_eq!(spend_all(true, T0.after(secs(2))), 3, "requests earn nothing while the circuit is down");
+    assert_eq!(spend_all(false, T0.after(secs(2))), 10);
+    assert_eq!(spend_all(false, T0), 0, "a clock that seems to go back grants nothing");
 }
