@@ -3,6 +3,7 @@
 mod attribution;
 mod marks;
 mod reloads;
+mod simulation;
 mod turns;
 
 use super::*;
