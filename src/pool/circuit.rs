@@ -188,6 +188,11 @@ impl Circuits {
         self.0.store(known);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.load().len()
+    }
+
     fn find(&self, place: &Place<'_>) -> Option<Arc<Circuit>> {
         let known = self.0.load();
         if known.is_empty() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 
 use super::*;
 use budget::Budget;
@@ -24,7 +25,7 @@ fn duration() -> impl Strategy<Value = Duration> {
 proptest! {
     #[test]
     fn a_ready_set_is_a_set(len in prop_oneof![1..200_usize, 4000..5000_usize, 260_000..265_000_usize],
-                            changes in vec((any::<bool>(), 0..1.0), 1..200), asked in vec((0..1.0, 0..1.0), 20)) {
+                            changes in vec((any::<bool>(), 0.0..1.0_f64), 1..200), asked in vec((0.0..1.0_f64, 0.0..1.0_f64), 20)) {
         let (set, mut plain) = (ReadySet::new(len), BTreeSet::new());
         let at = |share: f64| (share * len as f64) as usize;
         for (is_added, share) in changes {

@@ -95,7 +95,14 @@ fn member(number: usize) -> Seed {
     static IDS: std::sync::LazyLock<Vec<KeyId>> =
         std::sync::LazyLock::new(|| (0..KEYS).map(|number| seed(number).id).collect());
     let account = (number % 10 == 0).then(|| "a".into());
-    Seed { id: IDS[number], name: number.to_string().into(), account, priority: number as u32 % 2, egress: None, is_off: false }
+    Seed {
+        id: IDS[number],
+        name: number.to_string().into(),
+        account,
+        priority: number as u32 % 2,
+        egress: None,
+        is_off: false,
+    }
 }
 
 fn quick(rng: &mut Rng) -> Mark {

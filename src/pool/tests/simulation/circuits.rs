@@ -14,7 +14,7 @@ pub(super) struct Circuit {
     pub(super) last: u64,
     pub(super) runs: BTreeMap<Number, Run>,
     faults: u64,
-    /// Who failed since somebody was served, and how many had been by then.
+    /// Three that failed since somebody was served, and how many had been by then.
     failing: BTreeSet<Number>,
     served_by_then: u64,
 }
@@ -40,7 +40,9 @@ impl Circuit {
             self.served_by_then = self.served;
             self.failing.clear();
         }
-        self.failing.insert(number);
+        if self.failing.len() < 3 {
+            self.failing.insert(number);
+        }
         let is_down = self.failing.len() >= keys.min(3);
         is_down
             .then(|| std::mem::take(&mut self.runs).into_iter().filter(|(_, r)| r.is_blamed).map(|(n, _)| n).collect())

@@ -101,7 +101,9 @@ impl World {
             let new = self.subject();
             let count = subjects.len();
             match (subjects.get_mut(&number), self.rng.u32(0..3)) {
-                (None, _) if count < 200 => drop(subjects.insert(number, new)),
+                (None, _) if count < 200 && !self.reference.keys.contains_key(&number) => {
+                    subjects.insert(number, new);
+                }
                 (Some(_), 0) if count > 1 => drop(subjects.remove(&number)),
                 (Some(known), 1) => known.is_off = !known.is_off,
                 (Some(known), _) => {
