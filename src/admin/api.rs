@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
+use super::reload;
 use super::router::AdminState;
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
@@ -23,6 +24,7 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/pools", get(pools))
         .route("/pools/{pool}/keys", get(keys))
+        .route("/reload", get(reload::last).post(reload::reload))
         .fallback(async || Problem::not_found("this version's API has nothing at this path"))
 }
 
@@ -95,6 +97,6 @@ fn show_key(key: &KeySnapshot) -> Value {
     })
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
 }

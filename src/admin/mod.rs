@@ -9,9 +9,10 @@ mod health;
 pub mod legacy;
 mod metrics;
 mod problem;
+pub mod reload;
 mod router;
 mod service;
 
 pub use metrics::metrics_router;
-pub use router::{AdminState, Reload, router};
-pub use service::{AdminApp, Peer, ServiceError, service, tls_settings};
+pub use router::{Access, AdminState, router};
+pub use service::{AdminApp, Peer, service};

@@ -40,26 +40,31 @@ pub(super) struct Client {
 }
 
 impl Edge {
-    /// Builds the snapshot for these pools. `extra` are tokens that are not in the file.
+    /// The targets of every pool: all of an edge that can be wrong, so that it is known before anything is replaced.
     ///
     /// # Errors
     /// If a target can't be used.
-    pub fn new(config: &Config, keypool: &KeyPool, extra: &[ClientToken]) -> Result<Self, TargetError> {
+    pub fn targets(config: &Config) -> Result<Vec<Targets>, TargetError> {
+        config.pools.iter().map(Targets::new).collect()
+    }
+
+    /// Builds the snapshot for these pools, each with its targets. `extra` are tokens that are not in the file.
+    pub fn new(config: &Config, keypool: &KeyPool, targets: Vec<Targets>, extra: &[ClientToken]) -> Self {
         let pools = keypool
             .entries()
             .iter()
-            .map(|entry| {
-                let targets = Targets::new(&entry.config)?;
+            .zip(targets)
+            .map(|(entry, targets)| {
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
-                Ok(EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) })
+                EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) }
             })
-            .collect::<Result<Vec<_>, TargetError>>()?;
+            .collect();
         let client = |token: &ClientToken| {
             let client = Client { name: token.name.clone(), reveal_key: token.reveal_key };
             (token.token.digest(), Arc::new(client))
         };
-        Ok(Self {
+        Self {
             paths: PathTable::new(&config.pools, config.default_pool),
             pools,
             clients: config.clients.tokens.iter().chain(extra).map(client).collect(),
@@ -67,6 +72,6 @@ impl Edge {
             limits: config.server.limits.clone(),
             cors: config.server.proxy.cors.clone(),
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
-        })
+        }
     }
 }
