@@ -126,6 +126,10 @@ impl Drain {
         self.readiness.enter(Phase::Leaving);
         sleep(SETTLE.min(grace)).await;
         self.readiness.enter(Phase::Refusing);
+        match self.admission.in_flight() {
+            0 => {}
+            in_flight => log::info!(in_flight; "New requests are refused; those under way have {grace:?}."),
+        }
         while Instant::now() < until {
             if self.admission.in_flight() == 0 {
                 sleep(LINGER).await;

@@ -29,9 +29,9 @@ pub(super) fn read(files: impl IntoIterator<Item = PathBuf>) -> Contents {
 }
 
 /// What is known of `files`: as it was before they were parsed or, for new ones, as it is now.
-pub(super) fn extend(mut known: Contents, files: Vec<PathBuf>) -> Contents {
+pub(super) fn extend(known: &Contents, files: Vec<PathBuf>) -> Contents {
     let entry = |path: PathBuf| {
-        let content = known.remove(&path).unwrap_or_else(|| digest(&path).ok());
+        let content = known.get(&path).copied().unwrap_or_else(|| digest(&path).ok());
         (path, content)
     };
     files.into_iter().map(entry).collect()

@@ -123,7 +123,7 @@ impl Reloader {
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
         let (outcome, files) = self.read_and_apply(&mut read.keys, force);
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        read.contents = files::extend(contents, files);
+        read.contents = files::extend(&contents, files);
         read.missing = None;
         metrics::config_reloaded(outcome.is_ok());
         match &outcome {
@@ -143,15 +143,19 @@ impl Reloader {
         let Some(path) = &self.path else {
             return (Err(refusal("this server runs without a configuration file")), Vec::new());
         };
-        let outcome = match config::load(path) {
-            Ok(loaded) => self.apply(loaded, keys, force),
-            Err(Problems(problems)) => {
-                let files = problems.iter().map(|problem| PathBuf::from(&problem.file));
-                let files = files.chain(files::of(path, &self.config.load())).collect();
-                return (Err(Refusal(problems.iter().map(ToString::to_string).collect())), files);
+        let in_effect = || files::of(path, &self.config.load());
+        match config::load(path) {
+            Ok(loaded) => {
+                let wanted = files::of(path, &loaded.config);
+                let outcome = self.apply(loaded, keys, force);
+                (outcome, [wanted, in_effect()].concat())
             }
-        };
-        (outcome, files::of(path, &self.config.load()))
+            Err(Problems(problems)) => {
+                let wrong = problems.iter().map(|problem| PathBuf::from(&problem.file)).collect();
+                let mistakes = problems.iter().map(ToString::to_string).collect();
+                (Err(Refusal(mistakes)), [wrong, in_effect()].concat())
+            }
+        }
     }
 
     fn apply(&self, loaded: Loaded, before: &mut KeyIds, force: bool) -> Result<Report, Refusal> {
