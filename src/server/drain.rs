@@ -1,8 +1,7 @@
 //! The end: SIGTERM and SIGINT stop the listeners, running requests finish, then the process exits.
 //!
-//! First `/readyz` turns 503 while everything goes on, so that load balancers look elsewhere; then the listeners close
-//! and clients are told to leave; a moment later new requests are refused. So whatever was sent before the signal is
-//! answered. Pingora waits out its whole grace period whatever happens, so the drain ends the process itself as soon as
+//! First `/readyz` turns 503 and clients are told to leave, for as long as load balancers need to look elsewhere; then
+//! the listeners close, and a moment later new requests are refused. Whatever was sent before that is answered. Pingora waits out its whole grace period whatever happens, so the drain ends the process itself as soon as
 //! nothing is under way. A second signal ends it at once.
 
 use std::io;
@@ -22,9 +21,8 @@ use crate::proxy::admit::Admission;
 use crate::telemetry::{AccessLog, Phase, Readiness, logger};
 
 const POLL: Duration = Duration::from_millis(10);
-/// What was sent before the signal is read within this time: connections that wait to be accepted before the listeners
-/// close, requests on open connections afterwards.
-const SETTLE: Duration = Duration::from_millis(100);
+/// What was sent before the listeners closed is read within this time.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Last bytes and HTTP/2's GOAWAY get this long to leave.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -74,16 +72,15 @@ impl Signals {
         // Without systemd there is nobody to tell.
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let delay = self.config.load().server.shutdown.delay;
+        self.readiness.enter(Phase::Leaving);
         if delay.is_zero() {
-            self.readiness.enter(Phase::NotReady);
             log::info!("Shutting down: no new connections, running requests finish.");
         } else {
-            self.readiness.enter(Phase::Leaving);
             log::info!("Shutting down: not ready any more, and no new connections in {delay:?}.");
         }
         let hurry = self.hurry.clone();
         tokio::select! {
-            () = sleep(delay.max(SETTLE)) => {}
+            () = sleep(delay) => {}
             () = stops.next() => return hurry.notify_one(),
         }
         tokio::spawn(async move {
@@ -123,7 +120,6 @@ impl Drain {
     async fn until_idle(&self) {
         let grace = self.config.load().server.shutdown.grace;
         let until = Instant::now() + grace;
-        self.readiness.enter(Phase::Leaving);
         sleep(SETTLE.min(grace)).await;
         self.readiness.enter(Phase::Refusing);
         match self.admission.in_flight() {

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::listeners::ListenerConfig;
+use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::background::BackgroundService;
-use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 use super::ServerError;
+use super::accept::Socket;
 use super::tls::Certificates;
 use crate::config::{Address, Config, Listen};
 use crate::telemetry::Readiness;
@@ -31,11 +32,18 @@ const WRITE_BUFFER: usize = 1460;
 const OPERATORS_SOCKET: u32 = 0o660;
 
 /// Makes sure that every address can be listened on. Pingora would retry for half a minute and then go on without it.
-pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
+/// What is bound for that is dropped again, but for the proxy's sockets.
+pub(super) fn bind(config: &Config) -> Result<Vec<Socket>, ServerError> {
+    let mut sockets = Vec::new();
     for (setting, listen) in all(config) {
         let fail = |source| ServerError::Listen { setting, address: describe(&listen.address), source };
         match &listen.address {
-            Address::Tcp(address) => probe(*address).map_err(fail)?,
+            Address::Tcp(address) => {
+                let socket = Socket::bind(*address).map_err(fail)?;
+                if setting == CLIENTS {
+                    sockets.push(socket);
+                }
+            }
             // A socket file that answers belongs to a running process; one that does not is left over.
             Address::Unix(path) if UnixStream::connect(path).is_ok() => {
                 return Err(fail(std::io::ErrorKind::AddrInUse.into()));
@@ -43,19 +51,15 @@ pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
             Address::Unix(_) => {}
         }
     }
-    Ok(())
+    Ok(sockets)
 }
 
-/// Binds without listening: a client that is early must not be accepted by a socket that only asks whether it may.
-fn probe(address: SocketAddr) -> std::io::Result<()> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)
-}
+/// The setting of the proxy's addresses.
+const CLIENTS: &str = "server.proxy.listen";
 
 pub(super) fn all(config: &Config) -> impl Iterator<Item = (&'static str, &Listen)> {
     let server = &config.server;
-    let proxy = server.proxy.listen.iter().map(|listen| ("server.proxy.listen", listen));
+    let proxy = server.proxy.listen.iter().map(|listen| (CLIENTS, listen));
     proxy.chain([("server.admin.listen", &server.admin.listen), ("server.metrics.listen", &server.metrics.listen)])
 }
 
@@ -69,11 +73,20 @@ fn describe(address: &Address) -> String {
 /// A listener of the proxy: HTTP/1 and, told by ALPN or preface, HTTP/2.
 pub(super) fn for_clients(listen: &Listen, certificates: &Certificates) -> Result<ListenerConfig, ServerError> {
     let endpoint = endpoint(&listen.address);
-    let Some(mut settings) = certificates.settings(&listen.address).map_err(ServerError::Tls)? else {
-        return Ok(endpoint.l4_buffer(L4BufferSettings::new(PLAIN_BUFFER, WRITE_BUFFER)));
-    };
-    settings.enable_h2();
-    Ok(endpoint.tls(settings).l4_buffer(L4BufferSettings::new(TLS_BUFFER, WRITE_BUFFER)))
+    Ok(match tls_for_clients(&listen.address, certificates)? {
+        Some(settings) => endpoint.tls(settings).l4_buffer(L4BufferSettings::new(TLS_BUFFER, WRITE_BUFFER)),
+        None => endpoint.l4_buffer(L4BufferSettings::new(PLAIN_BUFFER, WRITE_BUFFER)),
+    })
+}
+
+/// TLS of a listener of the proxy; `None` = it has none.
+pub(super) fn tls_for_clients(
+    address: &Address,
+    certificates: &Certificates,
+) -> Result<Option<TlsSettings>, ServerError> {
+    let mut settings = certificates.settings(address).map_err(ServerError::Tls)?;
+    settings.iter_mut().for_each(TlsSettings::enable_h2);
+    Ok(settings)
 }
 
 /// A listener of the operators: HTTP/1, its unix socket closed to strangers.

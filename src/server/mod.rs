@@ -3,6 +3,7 @@
 //! One process holds the proxy, the admin and the metrics listener, the key pool service, and the services that sweep
 //! idle connections, reload on SIGHUP or a changed file, and drain on SIGTERM.
 
+mod accept;
 mod change;
 mod drain;
 mod files;
@@ -13,15 +14,15 @@ mod tls;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::{Server, background_service};
 use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
 use pingora::services::background::GenBackgroundService;
-use pingora::services::listening::Service;
 use pingora_proxy::ProxyServiceBuilder;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -40,6 +41,7 @@ use crate::upstream::target::TargetError;
 pub use first_run::{FirstRun, Tokens};
 pub(crate) use listen::reachable;
 
+use accept::{Listeners, Socket};
 use change::KeyIds;
 use drain::{Drain, Signals};
 use listen::ToTheEnd;
@@ -104,7 +106,7 @@ struct Shared {
 /// If it can't start; once it runs, failures are logged and survived.
 pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), ServerError> {
     let Loaded { config, keys, .. } = loaded;
-    listen::check_free(&config)?;
+    let sockets = listen::bind(&config)?;
     redact::install_panic_hook();
 
     let ids = KeyIds::of(&config, &keys);
@@ -113,7 +115,7 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
     server.bootstrap();
     let reloader = Arc::new(Reloader::new(path, ids, &shared));
     let connector = Connector::new();
-    server.add_service(proxy_service(&server, &config, &shared, connector.clone())?);
+    server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
     add_operator_services(&mut server, &config, &shared, &reloader)?;
     server.add_service(GenBackgroundService::new("key pool".into(), shared.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
@@ -166,9 +168,12 @@ fn proxy_service(
     config: &Config,
     shared: &Shared,
     connector: Connector,
-) -> Result<Service<front::Proxy>, ServerError> {
+    sockets: Vec<Socket>,
+) -> Result<Listeners, ServerError> {
     let limits = &config.server.limits;
     let (admission, edge) = (shared.admission.clone(), shared.edge.clone());
+    let proxy = Arc::new(OnceLock::new());
+    let shown = proxy.clone();
     let gateway = Gateway::new(
         shared.edge.clone(),
         shared.admission.clone(),
@@ -184,6 +189,7 @@ fn proxy_service(
         .custom(
             connector,
             Arc::new(move |proxy, stream, shutdown| {
+                shown.get_or_init(|| proxy.clone());
                 Box::pin(front::serve(proxy, stream, shutdown.clone(), admission.clone(), edge.clone()))
             }),
         )
@@ -194,7 +200,12 @@ fn proxy_service(
     for listen in &config.server.proxy.listen {
         service.add_listener(listen::for_clients(listen, &shared.certificates)?);
     }
-    Ok(service)
+    let with_tls = |socket: Socket| {
+        let settings = listen::tls_for_clients(&socket.address(), &shared.certificates)?;
+        Ok((socket, settings.map(TlsSettings::build)))
+    };
+    let sockets = sockets.into_iter().map(with_tls).collect::<Result<_, ServerError>>()?;
+    Ok(Listeners { inner: service, sockets, proxy })
 }
 
 fn add_operator_services(

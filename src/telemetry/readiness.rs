@@ -5,15 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// How far a shutdown has come. What an earlier phase says, the later ones say too.
+/// How far a shutdown has come. What holds in a phase holds in the later ones too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
     /// There is none.
     Serving,
-    /// `/readyz` says 503.
-    NotReady,
-    /// Clients are told not to use their connections again.
+    /// `/readyz` says 503, and clients are told not to use their connections again.
     Leaving,
     /// Requests are answered 503.
     Refusing,
@@ -56,8 +54,7 @@ impl Readiness {
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
-            1 => Phase::NotReady,
-            2 => Phase::Leaving,
+            1 => Phase::Leaving,
             _ => Phase::Refusing,
         }
     }
@@ -106,7 +103,7 @@ mod tests {
         readiness.set_keys_loaded();
         assert!(readiness.is_ready());
         assert_eq!(readiness.report(None, false), Report { status: 200, body: "ready\n".into() });
-        readiness.enter(Phase::NotReady);
+        readiness.enter(Phase::Leaving);
         let report = readiness.report(None, false);
         assert_eq!(report, Report { status: 503, body: "[-]not-draining failed\nnot ready\n".into() });
     }

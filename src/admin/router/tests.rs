@@ -175,7 +175,7 @@ async fn unknown_paths_and_methods_are_problems() {
 #[tokio::test]
 async fn readyz_follows_the_readiness_and_lists_its_checks() {
     let draining = state();
-    draining.readiness.enter(Phase::NotReady);
+    draining.readiness.enter(Phase::Leaving);
     let answer = send_to(draining, request(Method::GET, "/readyz?verbose")).await;
     assert_eq!(answer.status, 503);
     assert!(answer.text.contains("[+]listeners ok\n") && answer.text.contains("[-]not-draining failed\n"));
