@@ -155,7 +155,7 @@ fn a_setting_that_waits_for_a_restart_is_named_until_then() {
         for _ in 0..2 {
             assert_eq!(keyweir.reload()["restart_required"], json!([setting]));
         }
-        assert!(keyweir.log().contains(&format!("restart required for {setting}")), "{}", keyweir.log());
+        eventually("the log line", || keyweir.log().contains(&format!("restart required for {setting}")));
         keyweir.rewrite(&to, &from);
         assert_eq!(keyweir.reload()["restart_required"], json!([]));
     }
