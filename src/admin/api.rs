@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::explain;
 use super::problem::Problem;
 use super::reload;
 use super::router::AdminState;
@@ -25,6 +26,7 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
         .route("/pools", get(pools))
         .route("/pools/{pool}/keys", get(keys))
         .route("/reload", get(reload::last).post(reload::reload))
+        .route("/explain", get(explain::explain))
         .fallback(async || Problem::not_found("this version's API has nothing at this path"))
 }
 
@@ -44,16 +46,22 @@ fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
 }
 
 /// One page of `items`, and where the next begins.
-fn page<T>(query: &PageQuery, items: &[T], show: impl Fn(&T) -> Value) -> Json<Value> {
-    let start = query.cursor.unwrap_or(0).min(items.len());
-    let end = (start + query.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX)).min(items.len());
+pub(super) fn page<T>(
+    limit: Option<usize>,
+    cursor: Option<usize>,
+    items: &[T],
+    show: impl Fn(&T) -> Value,
+) -> Json<Value> {
+    let start = cursor.unwrap_or(0).min(items.len());
+    let end = (start + limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX)).min(items.len());
     let shown: Vec<_> = items.iter().take(end).skip(start).map(show).collect();
     let next = (end < items.len()).then(|| end.to_string());
     Json(json!({"items": shown, "total": items.len(), "next_cursor": next}))
 }
 
 async fn pools(State(state): State<Arc<AdminState>>, query: PageQueryResult) -> Result<Json<Value>, Problem> {
-    Ok(page(&parsed(query)?, &(state.snapshots)(), show_pool))
+    let query = parsed(query)?;
+    Ok(page(query.limit, query.cursor, &(state.snapshots)(), show_pool))
 }
 
 fn show_pool(pool: &PoolSnapshot) -> Value {
@@ -77,7 +85,7 @@ async fn keys(
         let text = query.q.as_deref().unwrap_or_default();
         wanted.is_none_or(|word| key.state.as_str() == word) && key.name.contains(text)
     });
-    Ok(page(&query, &pool.keys, show_key))
+    Ok(page(query.limit, query.cursor, &pool.keys, show_key))
 }
 
 fn show_key(key: &KeySnapshot) -> Value {

@@ -4,6 +4,7 @@
 //! the functions in [`AdminState`], so this room knows neither pools nor the proxy.
 
 mod api;
+mod explain;
 mod guard;
 mod health;
 pub mod legacy;
@@ -14,5 +15,5 @@ mod router;
 mod service;
 
 pub use metrics::metrics_router;
-pub use router::{Access, AdminState, router};
+pub use router::{Access, AdminState, Explain, router};
 pub use service::{AdminApp, Peer, service};

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::reload::{Last, Reload};
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
-use crate::telemetry::{PoolSnapshot, Readiness, Snapshots};
+use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
 
 /// By what requests to the operators' listeners are judged; swapped by a reload.
 #[derive(Debug, Clone)]
@@ -26,10 +26,15 @@ pub struct Access {
     pub metrics_token: Option<TokenDigest>,
 }
 
+/// Tells why each key of a pool would or would not be handed out for a model; `None` if there is no such pool.
+pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Sync>;
+
 /// What the admin listener shows and does.
 pub struct AdminState {
     /// The pools.
     pub snapshots: Snapshots,
+    /// Answers `GET /api/v1/explain`.
+    pub explain: Explain,
     /// Answers `/readyz`.
     pub readiness: Arc<Readiness>,
     /// Who may come in.

@@ -5,12 +5,14 @@
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod healthcheck;
 mod init;
 mod man;
 mod mock;
 mod run;
 mod schema;
+mod server;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -49,6 +51,8 @@ enum Command {
     Demo(DemoArgs),
     /// Serve the mock provider alone
     Mock(MockArgs),
+    /// Tell why each key of a pool would or would not be picked now, and when it is back
+    Explain(ExplainArgs),
     /// Print the JSON Schema of keyweir.yaml
     Schema(SchemaArgs),
     /// Print a shell's completions
@@ -138,6 +142,33 @@ pub(crate) struct MockArgs {
     pub(crate) listen: SocketAddr,
 }
 
+/// Which running server is asked.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The server's admin address
+    #[arg(long, value_name = "URL", env = "KEYWEIR_SERVER", default_value = "http://127.0.0.1:8081")]
+    pub(crate) server: String,
+    /// A file that holds the admin token; else KEYWEIR_ADMIN_TOKEN in the environment does
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// `keyweir explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The pool; the default one if none is named
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pool: Option<String>,
+    /// The model a request would ask for
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
 /// `keyweir schema`
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
@@ -182,6 +213,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::execute(&args),
         Command::Demo(args) => done(demo::execute(args)),
         Command::Mock(args) => done(mock::execute(args.listen)),
+        Command::Explain(args) => explain::execute(&args),
         Command::Schema(args) => done(schema::execute(&args)),
         Command::Completions { shell } => done(completions::execute(shell)),
         Command::Man => done(man::execute()),

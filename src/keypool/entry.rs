@@ -5,10 +5,9 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
-use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Key, KeyState, Millis, Pool, Rules, Standing};
-use crate::telemetry::{KeySnapshot, PoolMetrics, PoolSnapshot, State};
+use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
+use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
 
 /// Above this many keys, per-key metrics are off unless asked for.
 const PER_KEY_METRICS_UP_TO: usize = 1000;
@@ -34,22 +33,17 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(
-        config: config::Pool,
-        mut specs: Vec<KeySpec>,
-        mut known: impl FnMut(KeyId) -> Option<Arc<KeyState>>,
-    ) -> Self {
+    /// Prepares a pool. Keys that are in `before` too keep their state; nothing changes before it is [opened](Self::open).
+    pub(super) fn new(config: config::Pool, mut specs: Vec<KeySpec>, before: Option<&Self>) -> Self {
         // As the core sorts them, so that an index means the same key here and there.
         specs.sort_by_key(|spec| spec.priority);
         let credentials = specs.iter().map(|spec| credential(&config, spec)).collect();
-        let keys: Vec<_> = specs
-            .iter()
-            .map(|spec| {
-                let state = known(spec.id).unwrap_or_default();
-                state.set_disabled_by_operator(spec.disabled);
-                Key { id: spec.id, name: spec.name.as_str().into(), priority: spec.priority, state }
-            })
-            .collect();
+        let per_key = match config.per_key_metrics {
+            PerKeyMetrics::On => true,
+            PerKeyMetrics::Off => false,
+            PerKeyMetrics::Auto => specs.len() <= PER_KEY_METRICS_UP_TO,
+        };
+        let seeds = specs.iter().map(seed).collect();
         let blacklist = &config.blacklist;
         let rules = Rules {
             threshold: blacklist.threshold,
@@ -57,14 +51,31 @@ impl Entry {
             max_cooldown: blacklist.max_cooldown,
             permanent: blacklist.permanent,
         };
-        let per_key = match config.per_key_metrics {
-            PerKeyMetrics::On => true,
-            PerKeyMetrics::Off => false,
-            PerKeyMetrics::Auto => keys.len() <= PER_KEY_METRICS_UP_TO,
-        };
+        let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        let pool = Arc::new(Pool::new(keys, rules, config.start_index));
-        Self { config, pool, metrics, credentials, per_key }
+        Self { config, pool: Arc::new(pool), metrics, credentials, per_key }
+    }
+
+    /// Lets it take the place of `before`.
+    pub(super) fn open(&self, before: Option<&Self>, now: Millis) {
+        self.pool.open(before.map(|before| &*before.pool), now);
+    }
+
+    /// Tells operators what became of a key.
+    pub fn announce(&self, index: u32, event: Option<Event>) {
+        let (Some(event), Some(key)) = (event, self.pool.key(index)) else { return };
+        let (pool, key) = (self.config.name.as_str(), &*key.name);
+        match event {
+            Event::Rested(reason, rest) => {
+                log::debug!(pool, key, reason = reason.as_str(), seconds = rest.as_secs_f64(); "A key rests.");
+            }
+            Event::Disabled(reason) => log::warn!(pool, key, reason = reason.as_str(); "A key is disabled."),
+            Event::MassRefusal { keys } => log::error!(
+                pool, keys;
+                "The provider refuses most keys of the pool at once. They rest and are not disabled: \
+                 check the provider and the pool's target."
+            ),
+        }
     }
 
     /// What a request with that key carries.
@@ -73,23 +84,65 @@ impl Entry {
     }
 
     pub(super) fn snapshot(&self, now: Millis, is_default: bool) -> PoolSnapshot {
-        let mut transitions = std::collections::BTreeMap::new();
-        let keys = self.pool.keys();
-        for (reason, rests, disablements) in keys.iter().flat_map(|key| key.state.transitions()) {
-            *transitions.entry((false, reason.as_str())).or_insert(0) += rests;
-            *transitions.entry((true, reason.as_str())).or_insert(0) += disablements;
+        let counted = self.pool.transitions();
+        let mut transitions = vec![(State::Ready, "rest_over", counted.returns())];
+        for (reason, rests, disablements) in counted.by_reason() {
+            transitions.push((State::Cooling, reason.as_str(), rests));
+            transitions.push((State::Disabled, reason.as_str(), disablements));
         }
+        transitions.retain(|(_, _, times)| *times > 0);
         PoolSnapshot {
             pool: self.config.name.clone(),
             per_key: self.per_key,
             is_default,
-            keys: keys.iter().map(|key| snapshot(key, now)).collect(),
-            transitions: transitions
-                .into_iter()
-                .filter(|(_, count)| *count > 0)
-                .map(|((off, reason), n)| (if off { State::Disabled } else { State::Cooling }, reason, n))
-                .collect(),
+            keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
+            transitions,
         }
+    }
+
+    /// Why each key would or would not be handed out for this model now.
+    pub(super) fn explain(&self, model: &str, now: Millis) -> Vec<KeyChance> {
+        let chance = |(key, explanation): (&Key, Explanation)| KeyChance {
+            name: key.name.to_string(),
+            state: match (explanation.blocked, explanation.ready_in) {
+                (None, _) => State::Ready,
+                (Some(_), Some(_)) => State::Cooling,
+                (Some(_), None) => State::Disabled,
+            },
+            blocked_by: explanation.blocked.map(|(blocker, _)| blocker.as_str()),
+            reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
+            ready_in: explanation.ready_in,
+        };
+        self.pool.keys().iter().zip(self.pool.explain(model, now)).map(chance).collect()
+    }
+
+    fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
+        let (state, reason, back_in) = match self.pool.standing(index, now) {
+            Standing::Ready => (State::Ready, None, None),
+            Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
+            Standing::Disabled(reason) => (State::Disabled, reason, None),
+        };
+        KeySnapshot {
+            name: key.name.to_string(),
+            state,
+            reason: reason.map(Reason::as_str),
+            back_in,
+            requests: key.state.uses(),
+            last_used: key.state.last_used().map(wall_time),
+            attempts: key.state.results(),
+            in_flight: key.state.in_flight(),
+        }
+    }
+}
+
+fn seed(spec: &KeySpec) -> Seed {
+    Seed {
+        id: spec.id,
+        name: spec.name.as_str().into(),
+        priority: spec.priority,
+        account: spec.account.as_deref().map(Arc::from),
+        egress: None,
+        is_off: spec.disabled,
     }
 }
 
@@ -99,22 +152,4 @@ fn credential(config: &config::Pool, spec: &KeySpec) -> Credential {
     let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);
     Credential { value, headers: spec.headers.clone() }
-}
-
-fn snapshot(key: &Key, now: Millis) -> KeySnapshot {
-    let (state, reason, back_in) = match key.state.standing(now) {
-        Standing::Ready => (State::Ready, None, None),
-        Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
-        Standing::Disabled(reason) => (State::Disabled, reason, None),
-    };
-    KeySnapshot {
-        name: key.name.to_string(),
-        state,
-        reason: reason.map(crate::pool::Reason::as_str),
-        back_in,
-        requests: key.state.uses(),
-        last_used: key.state.last_used().map(wall_time),
-        attempts: key.state.results(),
-        in_flight: key.state.in_flight(),
-    }
 }

@@ -7,7 +7,7 @@ mod clock;
 mod entry;
 mod service;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,9 +15,9 @@ use arc_swap::ArcSwap;
 pub use clock::{at, now, wall_time};
 pub use entry::{Credential, Entry};
 
-use crate::config::{Config, Keys, keys::KeyId};
-use crate::pool::KeyState;
-use crate::telemetry::PoolSnapshot;
+use crate::config::keys::KeyId;
+use crate::config::{Config, Keys};
+use crate::telemetry::{KeyChance, PoolSnapshot};
 
 /// All pools, as of the last successful reload.
 #[derive(Default)]
@@ -42,28 +42,34 @@ impl KeyPool {
         self.entries.load_full()
     }
 
-    /// Replaces all pools. Keys that stay keep their state.
-    pub fn replace(&self, config: &Config, keys: Keys) -> Change {
+    /// Prepares pools to take the place of the present ones. Nothing changes before they are put
+    /// [in place](Self::put_in_place).
+    pub fn prepare(&self, config: &Config, keys: Keys) -> Vec<Arc<Entry>> {
         let before = self.entries.load();
-        let mut states: HashMap<KeyId, Arc<KeyState>> = HashMap::new();
-        for entry in before.iter() {
-            states.extend(entry.pool.keys().iter().map(|key| (key.id, key.state.clone())));
+        let prepare = |(pool, specs): (&crate::config::Pool, _)| {
+            Arc::new(Entry::new(pool.clone(), specs, named(&before, &pool.name)))
+        };
+        config.pools.iter().zip(keys).map(prepare).collect()
+    }
+
+    /// Replaces all pools by prepared ones. Keys that stay keep their state.
+    pub fn put_in_place(&self, entries: Vec<Arc<Entry>>) -> Change {
+        let (before, now) = (self.entries.load(), now());
+        let ids = |entries: &[Arc<Entry>]| -> HashSet<KeyId> {
+            entries.iter().flat_map(|entry| entry.pool.keys().iter().map(|key| key.id)).collect()
+        };
+        let (old, new) = (ids(&before), ids(&entries));
+        for entry in &entries {
+            entry.open(named(&before, &entry.config.name), now);
         }
-        let known = states.len();
-        let mut change = Change::default();
-        let entries: Vec<_> = config
-            .pools
-            .iter()
-            .zip(keys)
-            .map(|(pool, specs)| {
-                change.keys += specs.len();
-                Arc::new(Entry::new(pool.clone(), specs, |id| states.remove(&id)))
-            })
-            .collect();
-        change.removed = states.len();
-        change.added = change.keys + change.removed - known;
         self.entries.store(Arc::new(entries));
-        change
+        let kept = new.intersection(&old).count();
+        Change { keys: new.len(), added: new.len() - kept, removed: old.len() - kept }
+    }
+
+    /// Why each key of a pool would or would not be handed out for this model now; `None` if there is no such pool.
+    pub fn explain(&self, pool: &str, model: &str) -> Option<Vec<KeyChance>> {
+        Some(named(&self.entries.load(), pool)?.explain(model, now()))
     }
 
     /// What metrics and the admin plane show.
@@ -72,4 +78,8 @@ impl KeyPool {
         let is_default = |name: &str| default_pool == Some(name);
         self.entries.load().iter().map(|entry| entry.snapshot(now, is_default(&entry.config.name))).collect()
     }
+}
+
+fn named<'a>(entries: &'a [Arc<Entry>], name: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.config.name == name).map(|entry| &**entry)
 }

@@ -12,29 +12,55 @@ use crate::pool::Standing;
 
 /// Key changes reach the log within this time.
 const TICK: Duration = Duration::from_secs(1);
+/// Keys whose rest is over return within this time where others are ready; a request that finds none ready does not wait
+/// for it.
+const PACE: Duration = Duration::from_millis(20);
+/// Keys that return before the lock is given up for a moment.
+const AT_ONCE: usize = 256;
 
 #[async_trait]
 impl BackgroundService for KeyPool {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let mut usable = HashMap::new();
+        let mut next_report = now();
         loop {
+            let first = self.bring_back().await;
             tokio::select! {
                 _ = shutdown.changed() => return,
-                () = tokio::time::sleep(TICK) => self.report_changes(&mut usable),
+                () = tokio::time::sleep(first.clamp(PACE, TICK)) => {}
+            }
+            if now() >= next_report {
+                next_report = now().after(TICK);
+                self.report_changes(&mut usable);
             }
         }
     }
 }
 
 impl KeyPool {
+    /// Lets keys return whose time has come; tells how long it is to the next.
+    async fn bring_back(&self) -> Duration {
+        let mut first = TICK;
+        for entry in self.entries.load_full().iter() {
+            while entry.pool.advance(now(), AT_ONCE) >= AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+            if let Some(next) = entry.pool.next_return() {
+                first = first.min(now().until(next));
+            }
+        }
+        first
+    }
+
     /// Logs each pool that ran out of ready keys or has one again: the two moments an operator is asked about.
     fn report_changes(&self, usable: &mut HashMap<String, bool>) {
         let now = now();
         for entry in self.entries.load().iter() {
             let pool = entry.config.name.as_str();
             let (mut ready, mut cooling, mut disabled) = (0, 0, 0);
-            for key in entry.pool.keys() {
-                match key.state.standing(now) {
+            entry.pool.tidy(now);
+            for index in (0..).take(entry.pool.keys().len()) {
+                match entry.pool.standing(index, now) {
                     Standing::Ready => ready += 1,
                     Standing::Cooling(..) => cooling += 1,
                     Standing::Disabled(_) => disabled += 1,

@@ -5,46 +5,42 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Key, Millis, Pool};
+use super::{KeyState, Millis};
 
 /// One key in use.
 pub struct Lease {
-    pool: Arc<Pool>,
-    index: usize,
+    state: Arc<KeyState>,
+    index: u32,
+    since: Millis,
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, index: usize, now: Millis) -> Self {
-        let lease = Self { pool, index };
-        if let Some(key) = lease.key() {
-            key.state.in_flight.fetch_add(1, Relaxed);
-            key.state.uses.fetch_add(1, Relaxed);
-            key.state.last_used.store(now.0, Relaxed);
-        }
-        lease
+    pub(super) fn new(state: Arc<KeyState>, index: u32, since: Millis) -> Self {
+        state.in_flight.fetch_add(1, Relaxed);
+        state.uses.fetch_add(1, Relaxed);
+        state.last_used.store(since.0, Relaxed);
+        Self { state, index, since }
     }
 
-    /// Place of the key in its pool.
+    /// Place of the key in the pool it came from.
     pub fn index(&self) -> u32 {
-        u32::try_from(self.index).unwrap_or(u32::MAX)
+        self.index
     }
 
-    /// The pool it came from.
-    pub fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+    /// When it was handed out.
+    pub fn since(&self) -> Millis {
+        self.since
     }
 
-    /// The key itself.
-    pub fn key(&self) -> Option<&Key> {
-        self.pool.keys().get(self.index)
+    /// The key's state.
+    pub fn state(&self) -> &KeyState {
+        &self.state
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(key) = self.key() {
-            let before = key.state.in_flight.fetch_sub(1, Relaxed);
-            debug_assert!(before > 0, "a lease was dropped twice");
-        }
+        let before = self.state.in_flight.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease was dropped twice");
     }
 }

@@ -1,25 +1,66 @@
 //! The pool core: which key now, what a failure costs, when a key returns.
 //!
 //! Sans-io: no socket, no clock, no random numbers, no async. Time comes in as [`Millis`] since the process started, so
-//! every rule can be tested without waiting. Marks and counters live in atomics: a checkout takes no lock and allocates
-//! nothing.
+//! every rule can be tested without waiting. The truth is a deadline per key, account, egress and (key, model), in
+//! atomics; boards (bitsets and schedules) find keys by it. A checkout takes no lock and allocates nothing; whatever
+//! changes a deadline holds the pool's lock, off the fast path.
 //!
-//! Invariants: a disabled key is never handed out; a cooling key not before its time; a lease counts as in flight until
-//! it is dropped, however its request ended.
+//! Invariants: a disabled key is never handed out; a resting key not before its time; a lease counts as in flight until
+//! it is dropped, however its request ended; a reload loses no mark, also none of a request that began before it.
 
+mod apply;
+mod atomic;
+mod board;
+mod budget;
+mod build;
+mod circuit;
+mod explain;
+mod group;
 mod key;
 mod lease;
+mod mark;
+mod model;
+mod ready;
+mod refusal;
+mod rest;
+mod saved;
+mod schedule;
 mod selection;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-pub use key::{Key, KeyState, Mark, RESULTS, Reason, Standing};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+pub use explain::{Blocker, Explanation, Standing};
+pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
-use selection::Cursor;
+pub use mark::{Event, Mark, Place, Reason, Scope};
+pub use saved::{Saved, Subject};
+
+use board::Board;
+use budget::Budget;
+use circuit::Circuits;
+use group::{Bond, Group};
+use model::{ModelBoard, Models};
+use refusal::Refusals;
+use rest::NEVER;
+use saved::Changed;
+use selection::{Candidates, Strategy};
+
+/// Keys that a request which found none ready looks at in the schedule, before it gives up.
+const DUE_AT_ONCE: usize = 32;
+/// After so many keys in a row a request looks elsewhere: keys that were bought together often die together.
+const NEIGHBOURS: usize = 8;
+/// Keys that a retry passes over in search of one without suspicion.
+const PASSED_OVER: usize = 16;
 
 /// Milliseconds on a monotonic clock that starts with the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -60,78 +101,246 @@ pub enum Exhausted {
     NoneUsable,
 }
 
-/// The keys of one pool, in the order they are asked.
+/// How often keys entered a state. Outlives reloads.
+#[derive(Debug, Default)]
+pub struct Transitions {
+    rests: [AtomicU64; Reason::ALL.len()],
+    disablements: [AtomicU64; Reason::ALL.len()],
+    returns: AtomicU64,
+}
+
+impl Transitions {
+    /// Per reason: rests begun and keys disabled.
+    pub fn by_reason(&self) -> impl Iterator<Item = (Reason, u64, u64)> + '_ {
+        let counts = self.rests.iter().zip(&self.disablements);
+        Reason::ALL.into_iter().zip(counts).map(|(reason, (r, d))| (reason, r.load(Relaxed), d.load(Relaxed)))
+    }
+
+    /// Keys whose rest ended.
+    pub fn returns(&self) -> u64 {
+        self.returns.load(Relaxed)
+    }
+}
+
+/// The keys of one pool, in the order they are asked; one generation, from one reload to the next.
 pub struct Pool {
     keys: Box<[Key]>,
-    /// Ends of the priority tiers in `keys`, which is sorted by priority.
+    groups: Box<[Group]>,
+    /// Ranges of equal priority in `keys`, which is sorted by it.
     tiers: Box<[Tier]>,
     rules: Rules,
+    board: Board,
+    models: ArcSwap<Models>,
+    circuits: Circuits,
+    budget: Arc<Budget>,
+    transitions: Arc<Transitions>,
+    ledger: Mutex<Ledger>,
 }
 
 struct Tier {
-    range: std::ops::Range<usize>,
-    cursor: Cursor,
+    range: Range<usize>,
+    strategy: Box<dyn Strategy>,
+}
+
+/// What only writers need; its lock serialises them.
+#[derive(Default)]
+struct Ledger {
+    /// Keys that time alone does not bring back.
+    disabled: usize,
+    refusals: Refusals,
+    /// Marks to be kept beyond this process.
+    changed: HashSet<Changed>,
+    heir: Option<Heir>,
+}
+
+/// The pool that took this one's place.
+struct Heir {
+    pool: Arc<Pool>,
+    /// Where this pool's keys are in it.
+    moved: Arc<[Option<u32>]>,
 }
 
 impl Pool {
-    /// A pool of these keys. Round robin starts at `start_index` of each tier.
-    pub fn new(mut keys: Vec<Key>, rules: Rules, start_index: usize) -> Self {
-        keys.sort_by_key(|key| key.priority);
-        let mut tiers = Vec::new();
-        let mut start = 0;
-        for tier in keys.chunk_by(|a, b| a.priority == b.priority) {
-            let range = start..start + tier.len();
-            start = range.end;
-            tiers.push(Tier { cursor: Cursor::before(range.start + start_index % tier.len(), &range), range });
-        }
-        Self { keys: keys.into(), tiers: tiers.into(), rules }
-    }
-
     /// The keys, tier by tier.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// The next ready key in turn. A key in `tried` is handed out again only if no other is ready.
+    /// One key.
+    pub fn key(&self, index: u32) -> Option<&Key> {
+        self.keys.get(index as usize)
+    }
+
+    /// How often keys entered a state.
+    pub fn transitions(&self) -> &Transitions {
+        &self.transitions
+    }
+
+    /// The key of a request's first attempt: the next ready one in turn.
     ///
     /// # Errors
-    /// [`Exhausted`] if no key is ready.
-    pub fn checkout(self: &Arc<Self>, tried: &[u32], now: Millis) -> Result<Lease, Exhausted> {
-        let again = || if tried.is_empty() { None } else { self.find(now, |_| true) };
-        let lease = self.checkout_other(tried, now);
-        let lease = lease.or_else(|| again().map(|index| Lease::new(self.clone(), index, now)));
-        lease.ok_or_else(|| self.exhausted(now))
+    /// [`Exhausted`] if no key is ready for this model.
+    pub fn checkout(&self, model: &str, now: Millis) -> Result<Lease, Exhausted> {
+        self.budget.earn();
+        self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
     }
 
-    /// The next ready key in turn that is not in `tried`, if there is one.
-    pub fn checkout_other(self: &Arc<Self>, tried: &[u32], now: Millis) -> Option<Lease> {
-        let index = self.find(now, |index| !tried.iter().any(|&t| t as usize == index))?;
-        Some(Lease::new(self.clone(), index, now))
+    /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
+    pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
+        self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
     }
 
-    fn find(&self, now: Millis, admits: impl Fn(usize) -> bool) -> Option<usize> {
+    /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at
+    /// present, for its answer tells whose fault the failure was.
+    pub fn checkout_other(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
+        let is_tried = |index: usize| tried.iter().any(|&t| t as usize == index);
+        let is_doubted = |index: usize| self.keys.get(index).is_none_or(|key| key.state.runs.load(Relaxed) != 0);
+        let passed_over = std::cell::Cell::new(0);
+        let proven = |index: usize| {
+            if is_tried(index) {
+                return false;
+            }
+            let is_accepted = !is_doubted(index) || passed_over.get() >= PASSED_OVER;
+            passed_over.set(passed_over.get() + usize::from(!is_accepted));
+            is_accepted
+        };
+        let refusals = tried.len();
+        let other = || self.find(model, refusals, now, |index| !is_tried(index));
+        self.find(model, refusals, now, proven).or_else(other)
+    }
+
+    /// Takes one retry from the budget: false if it is spent. Fewer are granted where everything `is_down`.
+    pub fn spend_retry(&self, is_down: bool, now: Millis) -> bool {
+        self.budget.spend(is_down, now)
+    }
+
+    /// The next key that is ready for the model. `refusals` are those of this request so far.
+    fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
+        let models = self.models.load();
+        let model = model::find(&models, model).map(|board| &**board);
+        let pick = || self.pick(model, refusals, now, &admits);
+        let index = pick().or_else(|| if self.advance(now, DUE_AT_ONCE) > 0 { pick() } else { None })?;
+        let key = self.keys.get(index)?;
+        Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
+    }
+
+    fn pick(
+        &self,
+        model: Option<&ModelBoard>,
+        refusals: usize,
+        now: Millis,
+        admits: &impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let board = model.map_or(&self.board, |model| &model.board);
+        let is_candidate = |index: usize| {
+            let place = index as u32;
+            if !admits(index) {
+                return false;
+            }
+            let is_ready = self.blocked_until(place, model) <= now.0;
+            if !is_ready {
+                // A mark that is being entered, or one put on the key after a reload took this pool's place.
+                self.refresh(place, now);
+            }
+            is_ready
+        };
         self.tiers.iter().find_map(|tier| {
-            tier.cursor.advance(&tier.range, |index| {
-                admits(index) && self.keys.get(index).is_some_and(|key| key.state.is_ready(now))
-            })
+            let candidates = Candidates { ready: &board.ready, tier: tier.range.clone(), admits: &is_candidate };
+            if refusals < NEIGHBOURS { tier.strategy.choose(&candidates) } else { candidates.elsewhere(refusals) }
         })
     }
 
+    /// Until when a key may not be used: for this model, or at all.
+    fn blocked_until(&self, index: u32, model: Option<&ModelBoard>) -> u64 {
+        let Some(key) = self.key(index).filter(|key| !key.is_off) else { return NEVER };
+        let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
+        let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
+        let own = key.state.own.until().max(of_group(key.account)).max(of_group(key.egress));
+        own.max(model.map_or(0, |model| model.until(index)))
+    }
+
     /// A key is ready now.
-    pub fn has_ready(&self, now: Millis) -> bool {
-        self.keys.iter().any(|key| key.state.is_ready(now))
+    pub fn has_ready(&self, model: &str, now: Millis) -> bool {
+        let models = self.models.load();
+        let model = model::find(&models, model).map(|board| &**board);
+        let board = model.map_or(&self.board, |model| &model.board);
+        let mut from = 0;
+        while let Some(index) = board.ready.next(from, self.keys.len()) {
+            if self.blocked_until(index as u32, model) <= now.0 {
+                return true;
+            }
+            from = index + 1;
+        }
+        false
     }
 
     /// Why nothing can be handed out.
-    pub fn exhausted(&self, now: Millis) -> Exhausted {
-        let back = self.keys.iter().filter_map(|key| key.state.returns_in(now)).min();
-        back.map_or(Exhausted::NoneUsable, Exhausted::Cooling)
+    pub fn exhausted(&self, model: &str, now: Millis) -> Exhausted {
+        let models = self.models.load();
+        let model = model::find(&models, model).map(|board| &**board);
+        let board = model.map_or(&self.board, |model| &model.board);
+        let _writer = self.ledger.lock();
+        let back = board.first_return(|index| self.blocked_until(index, model));
+        back.map_or(Exhausted::NoneUsable, |at| Exhausted::Cooling(now.until(at)))
     }
 
-    /// Applies what an answer means for the key that was used.
-    pub fn report(&self, index: u32, mark: Mark, now: Millis) {
-        if let Some(key) = self.keys.get(index as usize) {
-            key.state.apply(mark, &self.rules, now);
+    /// Lets keys return whose time has come, at most `limit` of each board; returns how many were looked at.
+    pub fn advance(&self, now: Millis, limit: usize) -> usize {
+        let _writer = self.ledger.lock();
+        let mut returned = 0;
+        let mut looked_at = self.board.advance(now, limit, |index| {
+            let until = self.blocked_until(index, None);
+            returned += u64::from(until <= now.0);
+            until
+        });
+        self.transitions.returns.fetch_add(returned, Relaxed);
+        for model in self.models.load().iter() {
+            looked_at += model.board.advance(now, limit, |index| self.blocked_until(index, Some(model)));
+        }
+        looked_at
+    }
+
+    /// When [`Pool::advance`] has something to do next.
+    pub fn next_return(&self) -> Option<Millis> {
+        let _writer = self.ledger.lock();
+        let models = self.models.load();
+        let first = self.board.first_return(|index| self.blocked_until(index, None));
+        let of_models =
+            models.iter().filter_map(|model| model.board.first_return(|i| self.blocked_until(i, Some(model))));
+        first.into_iter().chain(of_models).min()
+    }
+
+    /// Forgets what is of no use any more: models whose keys are long back, circuits that work.
+    pub fn tidy(&self, now: Millis) {
+        let _writer = self.ledger.lock();
+        let models = self.models.load();
+        if models.iter().any(|model| model.is_forgotten(now)) {
+            let kept = models.iter().filter(|model| !model.is_forgotten(now)).cloned().collect();
+            self.models.store(Arc::new(kept));
+        }
+        for index in self.circuits.tidy(now) {
+            self.end_run(index);
+        }
+    }
+
+    /// Corrects the boards' picture of a key.
+    fn refresh(&self, index: u32, now: Millis) {
+        let _writer = self.ledger.lock();
+        self.enter(index, now);
+    }
+
+    /// Enters a key into every board as its deadlines say. Callers hold the ledger.
+    fn enter(&self, index: u32, now: Millis) {
+        self.board.enter(index, self.blocked_until(index, None), now);
+        for model in self.models.load().iter() {
+            model.board.enter(index, self.blocked_until(index, Some(model)), now);
+        }
+    }
+
+    fn end_run(&self, index: u32) {
+        if let Some(key) = self.key(index) {
+            // Runs are counted under the ledger's lock, so this never passes zero.
+            key.state.runs.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::admit::{BodyBudget, Slot};
 use super::answer::{Answer, Provider};
 use super::edge::{Client, Edge, EdgePool};
 use super::route::Route;
-use crate::pool::Lease;
+use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
 use crate::upstream::{Attempt, Payload, Target};
@@ -79,14 +79,22 @@ pub(super) struct Attempts {
     pub(super) timeouts: u32,
     /// The pooled connection was stale: the same key is sent again on a fresh one.
     pub(super) stale: bool,
-    /// An uncertain refusal of one key, not yet acted upon (see `judge`).
-    pub(super) suspect: Option<(u32, Verdict)>,
+    /// Keys whose failures may not be their own (see `judge`).
+    pub(super) suspects: Vec<Suspect>,
     /// The answer's head was passed on; nothing is retried any more.
     pub(super) committed: bool,
     /// The result of the attempt under way was counted.
     pub(super) is_counted: bool,
     /// The status passed on.
     pub(super) status: u16,
+}
+
+/// A key that failed for an uncertain cause, and is not yet blamed for it.
+pub(super) struct Suspect {
+    pub(super) index: u32,
+    /// When its attempt began.
+    pub(super) since: Millis,
+    pub(super) verdict: Verdict,
 }
 
 /// Moments, for metrics and the access log.
@@ -130,6 +138,16 @@ impl Context {
         self.edge.as_ref()?.pools.get(self.route.as_ref()?.pool)
     }
 
+    /// The model asked for; empty if none was.
+    pub(super) fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or_default()
+    }
+
+    /// The key in use.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.pool()?.entry.pool.key(self.attempts.lease.as_ref()?.index())
+    }
+
     /// The request's id, made now if it has none.
     pub(super) fn request_id(&mut self) -> Arc<str> {
         self.request_id.get_or_insert_with(new_request_id).clone()
@@ -145,8 +163,8 @@ impl Context {
         if std::mem::replace(&mut self.attempts.is_counted, true) {
             return;
         }
-        if let Some(key) = self.attempts.lease.as_ref().and_then(Lease::key) {
-            key.state.count(result.index());
+        if let Some(lease) = &self.attempts.lease {
+            lease.state().count(result.index());
         }
     }
 

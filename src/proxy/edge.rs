@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::config::{ClientToken, Config, Cors, Limits, TokenDigest};
-use crate::keypool::{Entry, KeyPool};
+use crate::keypool::Entry;
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
@@ -40,31 +40,25 @@ pub(super) struct Client {
 }
 
 impl Edge {
-    /// The targets of every pool: all of an edge that can be wrong, so that it is known before anything is replaced.
+    /// Builds the snapshot for these pools of `config`. `extra` are tokens that are not in the file.
     ///
     /// # Errors
     /// If a target can't be used.
-    pub fn targets(config: &Config) -> Result<Vec<Targets>, TargetError> {
-        config.pools.iter().map(Targets::new).collect()
-    }
-
-    /// Builds the snapshot for these pools, each with its targets. `extra` are tokens that are not in the file.
-    pub fn new(config: &Config, keypool: &KeyPool, targets: Vec<Targets>, extra: &[ClientToken]) -> Self {
-        let pools = keypool
-            .entries()
+    pub fn new(config: &Config, entries: &[Arc<Entry>], extra: &[ClientToken]) -> Result<Self, TargetError> {
+        let pools = entries
             .iter()
-            .zip(targets)
-            .map(|(entry, targets)| {
+            .map(|entry| {
+                let targets = Targets::new(&entry.config)?;
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
-                EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) }
+                Ok(EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) })
             })
-            .collect();
+            .collect::<Result<Vec<_>, TargetError>>()?;
         let client = |token: &ClientToken| {
             let client = Client { name: token.name.clone(), reveal_key: token.reveal_key };
             (token.token.digest(), Arc::new(client))
         };
-        Self {
+        Ok(Self {
             paths: PathTable::new(&config.pools, config.default_pool),
             pools,
             clients: config.clients.tokens.iter().chain(extra).map(client).collect(),
@@ -72,6 +66,6 @@ impl Edge {
             limits: config.server.limits.clone(),
             cors: config.server.proxy.cors.clone(),
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
-        }
+        })
     }
 }

@@ -24,7 +24,7 @@ impl From<Exhausted> for Answer {
 pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
     let now = Instant::now();
-    let lease = pool.entry.pool.checkout(&[], keypool::at(now))?;
+    let lease = pool.entry.pool.checkout(context.model(), keypool::at(now))?;
     context.attempts.next = Some(lease);
     context.times.picked = Some(now);
     Ok(())
@@ -32,7 +32,7 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
-    reserve_with(context, |pool, tried, now| pool.checkout(tried, now).ok())
+    reserve_with(context, Pool::checkout_again)
 }
 
 /// Reserves a key that was not tried yet; false if there is none.
@@ -40,10 +40,10 @@ pub(super) fn reserve_other(context: &mut Context) -> bool {
     reserve_with(context, Pool::checkout_other)
 }
 
-fn reserve_with(context: &mut Context, checkout: impl FnOnce(&Arc<Pool>, &[u32], Millis) -> Option<Lease>) -> bool {
+fn reserve_with(context: &mut Context, checkout: fn(&Pool, &str, &[u32], Millis) -> Option<Lease>) -> bool {
     context.attempts.tried.extend(context.attempts.lease.as_ref().map(Lease::index));
     let Some(pool) = context.pool() else { return false };
-    let next = checkout(&pool.entry.pool, &context.attempts.tried, keypool::now());
+    let next = checkout(&pool.entry.pool, context.model(), &context.attempts.tried, keypool::now());
     context.attempts.next = next;
     context.attempts.next.is_some()
 }
@@ -76,6 +76,7 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         first_byte: timeouts.first_byte,
         hold: timeouts.hold,
         idle: timeouts.idle,
+        keepalive_comment: timeouts.keepalive_comment,
         started: now,
         total: timeouts.total,
         request_id,

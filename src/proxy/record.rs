@@ -7,11 +7,13 @@ use pingora::protocols::http::ServerSession;
 
 use super::context::Context;
 use super::gateway::Gateway;
+use super::judge;
 use crate::telemetry::{AttemptResult, Entry, Outcome};
 
 impl Gateway {
     /// Counts and logs one request, however it ended.
     pub(super) fn record(&self, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
+        let request_id = context.request_id();
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let outcome = outcome(context, status, error);
         close_attempt(context, outcome);
@@ -29,13 +31,13 @@ impl Gateway {
         let target = context.attempts.target.as_ref();
         self.access_log.write(&Entry {
             time: SystemTime::now(),
-            request_id: context.request_id.as_deref().unwrap_or_default(),
+            request_id: &request_id,
             client: context.client_ip,
             token: context.client.as_ref().map(|client| client.name.as_str()),
             method: request.method.as_str(),
             path: request.uri.path().as_bytes(),
             pool: pool.map(|pool| pool.entry.config.name.as_str()),
-            key: context.attempts.lease.as_ref().and_then(|lease| lease.key()).map(|key| &*key.name),
+            key: context.key().map(|key| &*key.name),
             model: context.model.as_deref(),
             status,
             outcome,
@@ -73,5 +75,9 @@ fn close_attempt(context: &mut Context, outcome: Outcome) {
             Outcome::Broken => AttemptResult::Broken,
             _ => AttemptResult::Ok,
         });
+        // A client that leaves in the middle of an answer says nothing against the key.
+        if context.attempts.committed && matches!(outcome, Outcome::Ok | Outcome::Cancelled) {
+            judge::finished(context);
+        }
     }
 }

@@ -28,8 +28,7 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
     if let Some(pool) = context.pool() {
         head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
     }
-    let key = context.attempts.lease.as_ref().and_then(|lease| lease.key());
-    if let Some(key) = key
+    if let Some(key) = context.key()
         && context.client.as_ref().is_some_and(|client| client.reveal_key)
     {
         head.insert_header(names::KEYWEIR_KEY, &*key.name)?;

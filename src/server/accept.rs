@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora::listeners::PreTlsProcess;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::config::Address;
 use crate::proxy::front::Proxy;
+use crate::proxy::tls_door::TlsDoor;
 
 /// As long as Pingora waits for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(60);
@@ -53,6 +55,8 @@ pub(super) struct Listeners {
     pub(super) inner: listening::Service<Proxy>,
     /// Each with what shakes hands, where it has TLS.
     pub(super) sockets: Vec<(Socket, Option<Acceptor>)>,
+    /// What those pass first.
+    pub(super) door: Arc<TlsDoor>,
     /// Pingora keeps the proxy to itself, but shows it to each connection that is not HTTP/2 over TLS.
     pub(super) proxy: Arc<OnceLock<Arc<Proxy>>>,
 }
@@ -66,7 +70,7 @@ impl Service for Listeners {
             match &fds {
                 Some(fds) if fds.lock().get(&address).is_none() => {
                     fds.lock().add(address, socket.for_pingora.into_raw_fd());
-                    kept.push((socket.kept, acceptor.map(Arc::new)));
+                    kept.push((socket.kept, acceptor.map(|acceptor| (Arc::new(acceptor), self.door.clone()))));
                 }
                 // Handed over by another process: it is not ours to keep open.
                 _ => {}
@@ -74,9 +78,9 @@ impl Service for Listeners {
         }
         self.inner.start_service(fds, shutdown.clone(), listeners_per_fd).await;
         let Some(proxy) = self.proxy.get() else { return };
-        for (listener, acceptor) in kept {
+        for (listener, tls) in kept {
             while let Ok((stream, _)) = listener.accept() {
-                tokio::spawn(serve(stream, acceptor.clone(), proxy.clone(), shutdown.clone()));
+                tokio::spawn(serve(stream, tls.clone(), proxy.clone(), shutdown.clone()));
             }
         }
     }
@@ -94,25 +98,23 @@ impl Service for Listeners {
     }
 }
 
-async fn serve(
-    stream: std::net::TcpStream,
-    acceptor: Option<Arc<Acceptor>>,
-    proxy: Arc<Proxy>,
-    shutdown: ShutdownWatch,
-) {
-    match prepare(stream, acceptor).await {
+type Tls = Option<(Arc<Acceptor>, Arc<TlsDoor>)>;
+
+async fn serve(stream: std::net::TcpStream, tls: Tls, proxy: Arc<Proxy>, shutdown: ShutdownWatch) {
+    match prepare(stream, tls).await {
         Ok(stream) => listening::Service::handle_event(stream, proxy, shutdown).await,
         Err(error) => log::debug!("a connection that was accepted last failed: {error}"),
     }
 }
 
-async fn prepare(stream: std::net::TcpStream, acceptor: Option<Arc<Acceptor>>) -> pingora::Result<Stream> {
+async fn prepare(stream: std::net::TcpStream, tls: Tls) -> pingora::Result<Stream> {
     let broken = |error| pingora::Error::because(pingora::ErrorType::AcceptError, "a connection from the queue", error);
     stream.set_nonblocking(true).map_err(broken)?;
     let mut stream = L4Stream::from(TcpStream::from_std(stream).map_err(broken)?);
     stream.set_nodelay()?;
     stream.set_socket_digest(SocketDigest::from_raw_fd(stream.as_raw_fd()));
-    let Some(acceptor) = acceptor else { return Ok(Box::new(stream)) };
+    let Some((acceptor, door)) = tls else { return Ok(Box::new(stream)) };
+    door.process(&mut stream).await?;
     match timeout(HANDSHAKE, acceptor.tls_handshake(stream)).await {
         Ok(shaken) => Ok(Box::new(shaken?)),
         Err(_) => pingora::Error::e_explain(pingora::ErrorType::TLSHandshakeTimedout, "in the queue"),

@@ -1,9 +1,11 @@
 //! What differs between two configurations: keys come and go at once, a few settings wait for a restart.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::admin::reload::PoolChange;
-use crate::config::{Config, KeyId, Keys, Listen};
+use crate::config::{Config, KeyId, Listen};
+use crate::keypool::Entry;
 
 /// Which keys each pool has, sorted.
 #[derive(Debug, Default)]
@@ -14,10 +16,10 @@ pub(super) struct KeyIds {
 }
 
 impl KeyIds {
-    pub(super) fn of(config: &Config, keys: &Keys) -> Self {
-        let names: Vec<String> = config.pools.iter().map(|pool| pool.name.clone()).collect();
-        let sorted = keys.iter().map(|keys| {
-            let mut ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
+    pub(super) fn of(pools: &[Arc<Entry>]) -> Self {
+        let names: Vec<String> = pools.iter().map(|entry| entry.config.name.clone()).collect();
+        let sorted = pools.iter().map(|entry| {
+            let mut ids: Vec<KeyId> = entry.pool.keys().iter().map(|key| key.id).collect();
             ids.sort_unstable();
             ids
         });

@@ -33,6 +33,7 @@ use crate::config::{Config, Keys, Loaded};
 use crate::keypool::KeyPool;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
+use crate::proxy::tls_door::TlsDoor;
 use crate::proxy::{Edge, Gateway};
 use crate::telemetry::{AccessLog, Readiness, Snapshots, logger, metrics, redact};
 use crate::upstream::Connector;
@@ -42,7 +43,6 @@ pub use first_run::{FirstRun, Tokens};
 pub(crate) use listen::reachable;
 
 use accept::{Listeners, Socket};
-use change::KeyIds;
 use drain::{Drain, Signals};
 use listen::ToTheEnd;
 use reload::Reloader;
@@ -109,11 +109,10 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
     let sockets = listen::bind(&config)?;
     redact::install_panic_hook();
 
-    let ids = KeyIds::of(&config, &keys);
     let shared = Shared::new(&config, keys, &tokens)?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    let reloader = Arc::new(Reloader::new(path, ids, &shared));
+    let reloader = Arc::new(Reloader::new(path, &shared));
     let connector = Connector::new();
     server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
     add_operator_services(&mut server, &config, &shared, &reloader)?;
@@ -132,16 +131,17 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
 
 impl Shared {
     fn new(config: &Config, keys: Keys, tokens: &Tokens) -> Result<Self, ServerError> {
-        let targets = Edge::targets(config)?;
-        let access_log = AccessLog::open(&config.log).map_err(ServerError::AccessLog)?;
         let keypool = Arc::new(KeyPool::default());
-        keypool.replace(config, keys);
+        let entries = keypool.prepare(config, keys);
+        let edge = Edge::new(config, &entries, &tokens.clients)?;
+        let access_log = AccessLog::open(&config.log).map_err(ServerError::AccessLog)?;
+        keypool.put_in_place(entries);
         metrics::config_reloaded(true);
         let readiness = Arc::<Readiness>::default();
         readiness.set_keys_loaded();
         Ok(Self {
             config: Arc::new(ArcSwap::from_pointee(config.clone())),
-            edge: Arc::new(ArcSwap::from_pointee(Edge::new(config, &keypool, targets, &tokens.clients))),
+            edge: Arc::new(ArcSwap::from_pointee(edge)),
             keypool,
             admission: Arc::new(Admission::new(available_memory())),
             readiness,
@@ -200,12 +200,14 @@ fn proxy_service(
     for listen in &config.server.proxy.listen {
         service.add_listener(listen::for_clients(listen, &shared.certificates)?);
     }
+    let door = Arc::new(TlsDoor::new(shared.admission.clone(), shared.edge.clone()));
+    service.endpoints().set_pre_tls_callback(door.clone());
     let with_tls = |socket: Socket| {
         let settings = listen::tls_for_clients(&socket.address(), &shared.certificates)?;
         Ok((socket, settings.map(TlsSettings::build)))
     };
     let sockets = sockets.into_iter().map(with_tls).collect::<Result<_, ServerError>>()?;
-    Ok(Listeners { inner: service, sockets, proxy })
+    Ok(Listeners { inner: service, sockets, door, proxy })
 }
 
 fn add_operator_services(
@@ -221,6 +223,10 @@ fn add_operator_services(
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
         snapshots,
+        explain: {
+            let keypool = shared.keypool.clone();
+            Arc::new(move |pool, model| keypool.explain(pool, model))
+        },
         readiness: shared.readiness.clone(),
         access: shared.access.clone(),
         reload: {

@@ -42,7 +42,6 @@ pub(super) struct Reloader {
 
 /// What was read last. Held during a reload, so that two don't interleave.
 struct Read {
-    keys: KeyIds,
     /// The files, whether or not they were accepted.
     contents: Contents,
     /// The missing file that was complained about.
@@ -50,15 +49,16 @@ struct Read {
 }
 
 impl Reloader {
-    pub(super) fn new(path: Option<PathBuf>, keys: KeyIds, shared: &Shared) -> Self {
+    pub(super) fn new(path: Option<PathBuf>, shared: &Shared) -> Self {
         let config = shared.config.load_full();
+        let keys = KeyIds::of(&shared.keypool.entries());
         let report = Report { pools: keys.changes(&KeyIds::default()), ..Report::default() };
         let last = Last { time: SystemTime::now(), trigger: Trigger::Start, outcome: Ok(report) };
         let files = path.as_ref().map(|path| files::of(path, &config)).unwrap_or_default();
         Self {
             path,
             started: Config::clone(&config),
-            read: Mutex::new(Read { keys, contents: files::read(files), missing: None }),
+            read: Mutex::new(Read { contents: files::read(files), missing: None }),
             last: Arc::new(ArcSwap::from_pointee(last)),
             reloaded: Notify::new(),
             config: shared.config.clone(),
@@ -91,6 +91,12 @@ impl Reloader {
         self.reload_as(&mut read, contents, trigger, force)
     }
 
+    /// Whether a file holds something else than when it was read last, and nobody said so yet.
+    pub(super) fn is_outdated(&self) -> bool {
+        let read = self.read.lock();
+        read.missing.is_none() && files::read(read.contents.keys().cloned()) != read.contents
+    }
+
     /// Reloads if a file holds something else than when it was read last.
     pub(super) fn reload_if_changed(&self) {
         let mut read = self.read.lock();
@@ -121,7 +127,7 @@ impl Reloader {
     ) -> Result<Report, Refusal> {
         // Without systemd there is nobody to tell.
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
-        let (outcome, files) = self.read_and_apply(&mut read.keys, force);
+        let (outcome, files) = self.read_and_apply(force);
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         read.contents = files::extend(&contents, files);
         read.missing = None;
@@ -139,7 +145,7 @@ impl Reloader {
     }
 
     /// The outcome, and the files that count from now on: also those whose mistakes are to be mended.
-    fn read_and_apply(&self, keys: &mut KeyIds, force: bool) -> (Result<Report, Refusal>, Vec<PathBuf>) {
+    fn read_and_apply(&self, force: bool) -> (Result<Report, Refusal>, Vec<PathBuf>) {
         let Some(path) = &self.path else {
             return (Err(refusal("this server runs without a configuration file")), Vec::new());
         };
@@ -147,7 +153,7 @@ impl Reloader {
         match config::load(path) {
             Ok(loaded) => {
                 let wanted = files::of(path, &loaded.config);
-                let outcome = self.apply(loaded, keys, force);
+                let outcome = self.apply(loaded, force);
                 (outcome, [wanted, in_effect()].concat())
             }
             Err(Problems(problems)) => {
@@ -158,32 +164,32 @@ impl Reloader {
         }
     }
 
-    fn apply(&self, loaded: Loaded, before: &mut KeyIds, force: bool) -> Result<Report, Refusal> {
+    fn apply(&self, loaded: Loaded, force: bool) -> Result<Report, Refusal> {
         let Loaded { config, keys, warnings, .. } = loaded;
-        let after = KeyIds::of(&config, &keys);
-        if let Some(pool) = after.emptied_since(before).filter(|_| !force) {
+        let entries = self.keypool.prepare(&config, keys);
+        let (before, after) = (KeyIds::of(&self.keypool.entries()), KeyIds::of(&entries));
+        if let Some(pool) = after.emptied_since(&before).filter(|_| !force) {
             return Err(refusal(format!(
                 "pool {pool} would lose all its keys; remove the pool, or force it: POST /api/v1/reload?force=true"
             )));
         }
-        let targets = Edge::targets(&config).map_err(refusal)?;
         let tokens = Tokens::complete(&config).map_err(refusal)?;
+        let edge = Edge::new(&config, &entries, &tokens.clients).map_err(refusal)?;
         let access_log =
             self.access_log.prepare(&config.log).map_err(|error| refusal(format!("log.access: {error}")))?;
 
         // From here on nothing fails.
-        self.keypool.replace(&config, keys);
-        self.edge.store(Arc::new(Edge::new(&config, &self.keypool, targets, &tokens.clients)));
+        self.keypool.put_in_place(entries);
+        self.edge.store(Arc::new(edge));
         self.access.store(Arc::new(access(&config, &tokens)));
         self.certificates.replace(&config);
         logger::set(&config.log);
         self.access_log.switch(access_log);
         let report = Report {
-            pools: after.changes(before),
+            pools: after.changes(&before),
             warnings: warnings.iter().map(ToString::to_string).collect(),
             restart_required: restart_required(&self.started, &config),
         };
-        *before = after;
         self.config.store(Arc::new(config));
         Ok(report)
     }

@@ -44,12 +44,17 @@ impl BackgroundService for Service {
         loop {
             watch.begin(&self.0.files());
             // Whatever happened while nobody watched is noticed here.
-            self.blocking(Reloader::reload_if_changed).await;
+            if self.blocking(Reloader::is_outdated).await {
+                watch.touched.notify_one();
+            }
             tokio::select! {
                 _ = shutdown.changed() => return,
                 _ = hangups.recv() => self.blocking(|reloader| drop(reloader.reload(Trigger::Signal, false))).await,
                 () = self.0.reloaded.notified() => {}
-                () = watch.touched.notified() => watch.settle().await,
+                () = watch.touched.notified() => {
+                    watch.settle().await;
+                    self.blocking(Reloader::reload_if_changed).await;
+                }
             }
         }
     }
@@ -57,11 +62,10 @@ impl BackgroundService for Service {
 
 impl Service {
     /// Files of 100,000 keys take a while to read: not on a runtime thread.
-    async fn blocking(&self, act: impl FnOnce(&Reloader) + Send + 'static) {
+    async fn blocking<T: Default + Send + 'static>(&self, act: impl FnOnce(&Reloader) -> T + Send + 'static) -> T {
         let reloader = self.0.clone();
-        if tokio::task::spawn_blocking(move || act(&reloader)).await.is_err() {
-            log::error!("The reload broke off.");
-        }
+        let outcome = tokio::task::spawn_blocking(move || act(&reloader)).await;
+        outcome.inspect_err(|error| log::error!("The reload broke off: {error}")).unwrap_or_default()
     }
 }
 

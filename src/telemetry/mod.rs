@@ -16,4 +16,4 @@ pub mod snapshot;
 pub use access_log::{AccessLog, Entry};
 pub use metrics::{Outcome, PoolMetrics};
 pub use readiness::{Phase, Readiness};
-pub use snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State};
+pub use snapshot::{AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State};

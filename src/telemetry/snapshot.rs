@@ -54,6 +54,21 @@ pub struct KeySnapshot {
     pub in_flight: u32,
 }
 
+/// Why a key would or would not be handed out for a request now.
+#[derive(Debug, Clone)]
+pub struct KeyChance {
+    /// Unique in the pool.
+    pub name: String,
+    /// What it is doing, as this request would see it.
+    pub state: State,
+    /// The first thing that blocks it: `operator`, `key`, `account`, `egress` or `model`.
+    pub blocked_by: Option<&'static str>,
+    /// Why that blocks it.
+    pub reason: Option<&'static str>,
+    /// Until nothing blocks it any more; `None` where time alone does not bring it back.
+    pub ready_in: Option<Duration>,
+}
+
 /// What a key is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {

@@ -8,4 +8,4 @@ mod reset;
 mod status;
 
 pub use reset::stated_rest;
-pub use status::{Verdict, of_status, of_stream_error};
+pub use status::{Fault, Verdict, of_failure, of_status, of_stream_error};

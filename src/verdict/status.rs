@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::reset::stated_rest;
-use crate::pool::{Mark, Reason};
+use crate::pool::{Mark, Reason, Scope};
 use crate::telemetry::AttemptResult;
 
 /// An unexplained 403 may pass (a region block, a model terms page); the key rests meanwhile.
@@ -17,48 +17,71 @@ const UNPAID_REST: Duration = Duration::from_secs(3600);
 /// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// What becomes of the key, if anything.
-    pub mark: Option<Mark>,
-    /// The cause is certain: the key. Asking another one costs nothing.
-    pub certain: bool,
+    /// Whose fault it is.
+    pub fault: Fault,
     /// Another key may answer better.
     pub retry: bool,
     /// As it is counted.
     pub result: AttemptResult,
 }
 
-impl Verdict {
-    const fn keep(result: AttemptResult) -> Self {
-        Self { mark: None, certain: false, retry: false, result }
-    }
+/// Whose fault an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody's: it is a success.
+    None,
+    /// The client's own: no key is touched and none is tried again.
+    Client,
+    /// Certainly the key's, or of what it belongs to. Asking another key is fast and unbilled.
+    Key(Scope, Mark),
+    /// The key's, unless another key is refused the same.
+    Refused(Mark),
+    /// Unknown: the provider's, the request's or the key's.
+    Unknown,
+    /// The way there: no connection came about. Never the key's.
+    Target,
+}
 
-    const fn certain(mark: Mark, result: AttemptResult) -> Self {
-        Self { mark: Some(mark), certain: true, retry: true, result }
+impl Fault {
+    /// What another key answers won't change what is known of this one.
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::Key(..))
     }
 }
 
 /// The verdict on an answer's head.
 pub fn of_status(status: u16, headers: &HeaderMap) -> Verdict {
-    let stated = || stated_rest(headers, std::time::SystemTime::now());
+    let key = |mark, result| Verdict { fault: Fault::Key(Scope::Key, mark), retry: true, result };
     let cool = |reason, stated| Mark::Cool { reason, stated };
     match status {
-        0..=399 => Verdict { mark: Some(Mark::Success), ..Verdict::keep(AttemptResult::Ok) },
-        401 => Verdict::certain(Mark::Disable(Reason::Unauthorized), AttemptResult::Unauthorized),
-        402 => Verdict::certain(cool(Reason::Exhausted, Some(UNPAID_REST)), AttemptResult::Forbidden),
-        // Uncertain: the same refusal from two keys blames the request.
+        0..=399 => Verdict { fault: Fault::None, retry: false, result: AttemptResult::Ok },
+        401 => key(Mark::Disable(Reason::Unauthorized), AttemptResult::Unauthorized),
+        402 => key(cool(Reason::Exhausted, Some(UNPAID_REST)), AttemptResult::Forbidden),
         403 => Verdict {
-            certain: false,
-            ..Verdict::certain(cool(Reason::Forbidden, Some(FORBIDDEN_REST)), AttemptResult::Forbidden)
-        },
-        429 => Verdict::certain(cool(Reason::RateLimited, stated()), AttemptResult::RateLimited),
-        408 | 500.. => Verdict {
-            mark: Some(Mark::Strike),
-            certain: false,
+            fault: Fault::Refused(cool(Reason::Forbidden, Some(FORBIDDEN_REST))),
             retry: true,
-            result: if matches!(status, 408 | 504 | 524) { AttemptResult::Timeout } else { AttemptResult::ServerError },
+            result: AttemptResult::Forbidden,
         },
-        _ => Verdict::keep(AttemptResult::ClientError),
+        429 => {
+            let stated = stated_rest(headers, std::time::SystemTime::now());
+            key(cool(Reason::RateLimited, stated), AttemptResult::RateLimited)
+        }
+        408 | 504 | 524 => unknown(AttemptResult::Timeout),
+        500.. => unknown(AttemptResult::ServerError),
+        _ => Verdict { fault: Fault::Client, retry: false, result: AttemptResult::ClientError },
     }
+}
+
+/// The verdict on an attempt that brought no answer, or one that broke off.
+pub fn of_failure(result: AttemptResult) -> Verdict {
+    match result {
+        AttemptResult::Unreachable => Verdict { fault: Fault::Target, retry: true, result },
+        _ => unknown(result),
+    }
+}
+
+fn unknown(result: AttemptResult) -> Verdict {
+    Verdict { fault: Fault::Unknown, retry: true, result }
 }
 
 /// The verdict on the error event that opens a 200 stream.
@@ -92,7 +115,7 @@ mod tests {
     fn the_clients_own_errors_touch_no_key() {
         for status in [400, 404, 405, 409, 413, 422] {
             let verdict = of_status(status, &HeaderMap::new());
-            assert_eq!((verdict.mark, verdict.retry), (None, false), "{status}");
+            assert_eq!((verdict.fault, verdict.retry), (Fault::Client, false), "{status}");
         }
     }
 

@@ -13,14 +13,18 @@
 
 mod harness;
 
+mod attribution;
 mod bodies;
 mod connections;
 mod disconnects;
 mod exhaustion;
+mod explain;
 mod failover;
 mod hygiene;
+mod keepalive;
 mod live_settings;
 mod load;
+mod logs;
 mod observability;
 mod operations;
 mod protocols;
@@ -29,5 +33,6 @@ mod reload;
 mod routing;
 mod streams;
 mod strictness;
+mod timeouts;
 mod tls;
 mod watching;

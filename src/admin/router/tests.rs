@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::admin::reload::{PoolChange, Refusal, Report, Trigger};
-use crate::telemetry::{AttemptResult, KeySnapshot, Phase, State};
+use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State};
 
 const TOKEN: &str = "admin-CANARY";
 
@@ -40,6 +40,21 @@ fn access() -> Access {
     Access { token, hosts: vec!["keys.example.org".into()], metrics_token: None }
 }
 
+fn chances(model: &str) -> Vec<KeyChance> {
+    let chance = |name: &str, state, blocked_by, ready_in| KeyChance {
+        name: name.into(),
+        state,
+        blocked_by,
+        reason: blocked_by.map(|_| "rate_limited"),
+        ready_in,
+    };
+    let blocked_by = Some(if model.is_empty() { "key" } else { "model" });
+    vec![
+        chance("alice", State::Cooling, blocked_by, Some(Duration::from_millis(1500))),
+        chance("bob", State::Disabled, Some("operator"), None),
+    ]
+}
+
 fn state() -> AdminState {
     let readiness = Readiness::default();
     readiness.set_listeners_bound();
@@ -48,6 +63,7 @@ fn state() -> AdminState {
         snapshots: Arc::new(pools),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
+        explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
         reload: Arc::new(|_| Ok(Report::default())),
         last_reload: Arc::new(ArcSwap::from_pointee(Last {
             time: SystemTime::UNIX_EPOCH,
@@ -124,6 +140,24 @@ async fn only_the_whole_token_as_bearer_opens() {
     }
     let twice = authorized(Method::GET, "/stats").header("authorization", "Bearer x");
     assert_eq!(send_to(state(), twice).await.status, 401);
+}
+
+#[tokio::test]
+async fn explain_names_each_keys_first_blocker_and_when_it_is_back() {
+    let answer = get("/api/v1/explain?model=qwen").await.json();
+    assert_eq!(
+        (&answer["pool"], &answer["model"], &answer["ready_in"]),
+        (&json!("modelscope"), &json!("qwen"), &json!(1.5))
+    );
+    assert_eq!(answer["keys"], json!({"ready": 0, "cooling": 1, "disabled": 1}));
+    let first = &answer["items"][0];
+    assert_eq!((&first["name"], &first["blocked_by"]), (&json!("alice"), &json!("model")));
+    assert_eq!((&first["reason"], &first["ready_in"]), (&json!("rate_limited"), &json!(1.5)));
+    assert!(first["ready_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(answer["items"][1]["ready_at"], Value::Null);
+    assert_eq!(get("/api/v1/explain?pool=modelscope").await.json()["items"][0]["blocked_by"], "key");
+    assert_eq!(get("/api/v1/explain?pool=none").await.status, 404);
+    assert_eq!(get("/api/v1/explain?limit=1").await.json()["next_cursor"], "1");
 }
 
 #[tokio::test]

@@ -1,0 +1,81 @@
+//! `keyweir explain`: why there is a key for a request, or none.
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::server::Server;
+use super::{ExplainArgs, Format};
+
+/// Exit status 0 if a key is ready, 1 if none is.
+pub(crate) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let query: Vec<_> = [("pool", &args.pool), ("model", &args.model)]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
+        .collect();
+    let answer = Server::new(&args.server)?.get_all("explain", &query)?;
+    let mut out = stdout().lock();
+    match args.format {
+        Format::Json => writeln!(out, "{answer:#}")?,
+        Format::Text => write!(out, "{}", table(&answer))?,
+    }
+    Ok(if answer["keys"]["ready"].as_u64() > Some(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(answer: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let heads = ["KEY", "STATE", "BLOCKED BY", "REASON", "READY IN"].map(str::to_owned);
+    let rows = answer["items"].as_array().into_iter().flatten().map(|key| {
+        let ready_in = match key["ready_in"].as_f64() {
+            Some(seconds) if seconds > 0.0 => duration(seconds),
+            Some(_) => "now".into(),
+            None => "-".into(),
+        };
+        [word(&key["name"]), word(&key["state"]), word(&key["blocked_by"]), word(&key["reason"]), ready_in]
+    });
+    let rows: Vec<_> = std::iter::once(heads).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..5).map(width).collect();
+    let count = |state: &str| answer["keys"][state].as_u64().unwrap_or(0);
+    let model = answer["model"].as_str().map(|model| format!(", model {model}")).unwrap_or_default();
+    let (ready, cooling, disabled) = (count("ready"), count("cooling"), count("disabled"));
+    let mut text = format!(
+        "pool {}{model}: {ready} ready, {cooling} cooling, {disabled} disabled\n",
+        answer["pool"].as_str().unwrap_or_default()
+    );
+    for row in &rows {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// To the second, upwards: whoever waits so long is not early.
+fn duration(seconds: f64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds.ceil() as u64)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned_and_says_when() {
+        let answer = json!({"pool": "p", "model": "m", "keys": {"ready": 1, "cooling": 1}, "items": [
+            {"name": "a", "state": "ready", "blocked_by": null, "reason": null, "ready_in": 0.0},
+            {"name": "long-name", "state": "cooling", "blocked_by": "key", "reason": "rate_limited", "ready_in": 61.2},
+        ]});
+        assert_eq!(
+            table(&answer),
+            "pool p, model m: 1 ready, 1 cooling, 0 disabled\n\
+             KEY        STATE    BLOCKED BY  REASON        READY IN\n\
+             a          ready    -           -             now\n\
+             long-name  cooling  key         rate_limited  1m 2s\n"
+        );
+    }
+}

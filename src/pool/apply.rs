@@ -1,0 +1,207 @@
+//! What an attempt's outcome does to the pool. Everything here runs on failures only, but [`Pool::served`] and
+//! [`Pool::succeed`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::model::{self, ModelBoard};
+use super::refusal::Meaning;
+use super::saved::Changed;
+use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
+
+impl Pool {
+    /// An answer began: others are served there.
+    pub fn served(&self, place: &Place<'_>) {
+        self.circuits.served(place);
+    }
+
+    /// An answer that had begun broke off.
+    pub fn broke(&self, place: &Place<'_>) {
+        self.circuits.broke(place);
+    }
+
+    /// An answer came to its end: whatever was held against the key is forgotten.
+    pub fn succeed(&self, index: u32, place: &Place<'_>) {
+        let Some(key) = self.key(index) else { return };
+        key.state.own.forgive();
+        if let Some(account) = key.account.and_then(|account| self.groups.get(account as usize)) {
+            account.rest.forgive();
+        }
+        if let Some(mark) = model::find(&self.models.load(), place.model).and_then(|model| model.mark(index)) {
+            mark.forgive();
+        }
+        // Stores only where needed: a success must not dirty the cache line of a healthy key.
+        if key.state.strikes.load(Relaxed) != 0 {
+            key.state.strikes.store(0, Relaxed);
+        }
+        if key.state.runs.load(Relaxed) != 0 {
+            self.in_charge(index, |pool, _, index| {
+                if pool.circuits.end_run(index, place) {
+                    pool.end_run(index);
+                }
+            });
+        }
+    }
+
+    /// Puts a mark on a key, or on what it belongs to.
+    pub fn mark(&self, index: u32, scope: Scope, mark: Mark, place: &Place<'_>, now: Millis) -> Option<Event> {
+        self.in_charge(index, |pool, ledger, index| match (scope, mark) {
+            (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
+                pool.refuse(ledger, index, reason, place, now)
+            }
+            (_, Mark::Disable(reason)) => {
+                pool.rest(ledger, index, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
+            }
+            (_, Mark::Cool { reason, stated }) => pool.rest(ledger, index, scope, (reason, stated), place, now),
+        })?
+    }
+
+    /// A failure whose cause is not known: noted against the circuit. Takes back suspicions that it shows to be wrong.
+    /// True if whoever is asked there fails.
+    pub fn fault(&self, index: u32, place: &Place<'_>, now: Millis) -> bool {
+        let is_down = self.in_charge(index, |pool, ledger, index| {
+            let finding = pool.circuits.fault(index, place, pool.keys.len(), now);
+            if finding.is_new
+                && let Some(key) = pool.key(index)
+            {
+                key.state.runs.fetch_add(1, Relaxed);
+            }
+            for (index, is_blamed) in finding.refunds {
+                pool.end_run(index);
+                let own = pool.key(index).map(|key| &key.state.own);
+                if let Some(own) = own.filter(|own| is_blamed && own.reason() == Some(Reason::Failing)) {
+                    own.lift();
+                    ledger.changed.insert(Changed::Key(index));
+                    pool.enter(index, now);
+                }
+            }
+            finding.is_down
+        });
+        is_down.unwrap_or(false)
+    }
+
+    /// Holds that failure against the key, whose attempt began `since`; it rests once its run can't be chance.
+    pub fn blame(&self, index: u32, place: &Place<'_>, since: Millis, now: Millis) -> Option<Event> {
+        self.in_charge(index, |pool, ledger, index| {
+            let is_fault = pool.circuits.blame(index, place, since, pool.rules.threshold, now);
+            if is_fault { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
+        })?
+    }
+
+    /// Counts a failure against the key whatever its cause; it rests at the threshold.
+    pub fn strike(&self, index: u32, place: &Place<'_>, now: Millis) -> Option<Event> {
+        self.in_charge(index, |pool, ledger, index| {
+            let key = pool.key(index)?;
+            let strikes = key.state.strikes.fetch_add(1, Relaxed) + 1;
+            let is_enough = strikes >= pool.rules.threshold;
+            if is_enough { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
+        })?
+    }
+
+    /// Brings a key back whatever it rests or is disabled for; its account and egress stay as they are.
+    pub fn reset(&self, index: u32, now: Millis) {
+        self.in_charge(index, |pool, ledger, index| {
+            let Some(key) = pool.key(index) else { return };
+            ledger.disabled -= usize::from(key.state.own.is_disabled() && !key.is_off);
+            key.state.own.reset();
+            key.state.strikes.store(0, Relaxed);
+            for model in pool.models.load().iter() {
+                if let Some(mark) = model.mark(index).filter(|mark| !mark.is_over(now)) {
+                    mark.reset();
+                    ledger.changed.insert(Changed::Model(index, model.model.clone()));
+                }
+            }
+            ledger.changed.insert(Changed::Key(index));
+            pool.enter(index, now);
+        });
+    }
+
+    /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
+    fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
+        let mut ledger = self.ledger.lock();
+        let Some(heir) = &ledger.heir else { return Some(change(self, &mut ledger, index)) };
+        let place = heir.moved.get(index as usize).copied().flatten();
+        let heir = heir.pool.clone();
+        drop(ledger);
+        heir.in_charge(place?, change)
+    }
+
+    /// A provider's word that a key is dead: believed, unless too many keys are "dead" at once.
+    fn refuse(&self, ledger: &mut Ledger, index: u32, reason: Reason, place: &Place<'_>, now: Millis) -> Option<Event> {
+        let key = self.key(index).filter(|key| !key.is_off && !key.state.own.is_disabled())?;
+        let enabled = self.keys.len() - ledger.disabled;
+        let is_disabled = |index| self.key(index).is_some_and(|key| key.state.own.is_disabled());
+        let meaning = ledger.refusals.note(place.target, index, enabled, is_disabled, now);
+        let Meaning::Mass { before, is_first, keys } = meaning else {
+            key.state.own.disable(reason);
+            ledger.changed.insert(Changed::Key(index));
+            ledger.disabled += 1;
+            count(&self.transitions.disablements, reason);
+            self.enter(index, now);
+            return Some(Event::Disabled(reason));
+        };
+        for index in before {
+            let Some(saved) = self.key(index) else { continue };
+            ledger.disabled -= usize::from(!saved.is_off);
+            saved.state.own.lift();
+            self.rest(ledger, index, Scope::Key, (reason, None), place, now);
+        }
+        let event = self.rest(ledger, index, Scope::Key, (reason, None), place, now);
+        if is_first { Some(Event::MassRefusal { keys }) } else { event }
+    }
+
+    fn rest(
+        &self,
+        ledger: &mut Ledger,
+        index: u32,
+        scope: Scope,
+        (reason, stated): (Reason, Option<Duration>),
+        place: &Place<'_>,
+        now: Millis,
+    ) -> Option<Event> {
+        let key = self.key(index)?;
+        let group = match scope {
+            Scope::Account => key.account,
+            Scope::Egress => key.egress,
+            Scope::Key | Scope::Model => None,
+        };
+        let (changed, begun) = if let Some((place, group)) = group.and_then(|p| Some((p, self.groups.get(p as usize)?)))
+        {
+            let begun = group.rest.begin(reason, stated, &self.rules, now);
+            group.members.iter().for_each(|&member| self.enter(member, now));
+            (Changed::Group(place), begun.then(|| group.rest.until()))
+        } else if scope == Scope::Model && !place.model.is_empty() {
+            let model = self.model_board(place.model, now);
+            let begun = model.rest(index, reason, stated, &self.rules, now);
+            model.board.enter(index, self.blocked_until(index, Some(&model)), now);
+            (Changed::Model(index, model.model.clone()), begun.then(|| model.until(index)))
+        } else {
+            let begun = key.state.own.begin(reason, stated, &self.rules, now);
+            self.enter(index, now);
+            (Changed::Key(index), begun.then(|| key.state.own.until()))
+        };
+        ledger.changed.insert(changed);
+        let until = begun?;
+        count(&self.transitions.rests, reason);
+        Some(Event::Rested(reason, now.until(Millis(until))))
+    }
+
+    /// The board of a model, made if it has none.
+    pub(super) fn model_board(&self, name: &str, now: Millis) -> Arc<ModelBoard> {
+        let models = self.models.load();
+        if let Some(known) = model::find(&models, name) {
+            return known.clone();
+        }
+        let made = Arc::new(ModelBoard::new(name, self.keys.len()));
+        (0..).zip(&self.keys).for_each(|(index, _)| made.board.enter(index, self.blocked_until(index, None), now));
+        self.models.store(Arc::new(model::with(&models, made.clone())));
+        made
+    }
+}
+
+fn count(counters: &[AtomicU64], reason: Reason) {
+    if let Some(counter) = counters.get(reason as usize - 1) {
+        counter.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,99 @@
+//! How a pool comes into being, and how one takes another's place at a reload.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::board::Board;
+use super::budget::Budget;
+use super::circuit::Circuits;
+use super::group::{Bond, Group, Groups};
+use super::rest::Rest;
+use super::selection::{RoundRobin, Strategy};
+use super::{Heir, Key, KeyState, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
+use crate::config::keys::KeyId;
+
+impl Pool {
+    /// Prepares a pool of these keys; round robin starts at `start_index` of each tier. Keys, accounts and egresses that
+    /// are in `before` too share their state with it. It hands out keys once it is [opened](Self::open).
+    pub fn new(mut seeds: Vec<Seed>, rules: Rules, start_index: usize, before: Option<&Self>) -> Self {
+        seeds.sort_by_key(|seed| seed.priority);
+        let known: HashMap<KeyId, &Arc<KeyState>> =
+            before.iter().flat_map(|pool| pool.keys.iter().map(|key| (key.id, &key.state))).collect();
+        let mut groups = Groups::default();
+        let keys: Box<[Key]> = (0..)
+            .zip(seeds)
+            .map(|(place, seed)| {
+                let mut join = |bond, name: &Option<Arc<str>>| {
+                    name.as_ref().map(|name| groups.join(bond, name, place, || known_rest(before, bond, name)))
+                };
+                Key {
+                    account: join(Bond::Account, &seed.account),
+                    egress: join(Bond::Egress, &seed.egress),
+                    state: known.get(&seed.id).map(|state| Arc::clone(state)).unwrap_or_default(),
+                    id: seed.id,
+                    name: seed.name,
+                    priority: seed.priority,
+                    is_off: seed.is_off,
+                }
+            })
+            .collect();
+        Self {
+            groups: groups.into_list(),
+            tiers: tiers(&keys, start_index),
+            rules,
+            board: Board::new(keys.len()),
+            models: ArcSwap::default(),
+            circuits: Circuits::default(),
+            budget: before.map_or_else(|| Arc::new(Budget::new()), |pool| pool.budget.clone()),
+            transitions: before.map_or_else(Arc::<Transitions>::default, |pool| pool.transitions.clone()),
+            ledger: Mutex::new(Ledger::default()),
+            keys,
+        }
+    }
+
+    /// Opens the pool. With `before` it takes that pool's place: marks of requests that began there are put on here.
+    pub fn open(self: &Arc<Self>, before: Option<&Self>, now: Millis) {
+        let mut old = before.map(|pool| (pool, pool.ledger.lock()));
+        let mut ledger = self.ledger.lock();
+        if let Some((before, old)) = &mut old {
+            let moved = self.places_of(before);
+            let models = before.models.load().iter().map(|m| Arc::new(m.carry_over(self.keys.len(), &moved))).collect();
+            self.models.store(Arc::new(models));
+            self.circuits.take_over(&before.circuits, &moved);
+            ledger.take_over_changes(old, &moved);
+            ledger.refusals = std::mem::take(&mut old.refusals).moved(&moved);
+            old.heir = Some(Heir { pool: self.clone(), moved });
+        }
+        self.enter_all(&mut ledger, now);
+    }
+
+    pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
+        ledger.disabled = self.keys.iter().filter(|key| key.is_off || key.state.own.is_disabled()).count();
+        (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
+    }
+
+    /// Where the keys of another pool are in this one.
+    fn places_of(&self, before: &Self) -> Arc<[Option<u32>]> {
+        let places: HashMap<KeyId, u32> = self.keys.iter().map(|key| key.id).zip(0..).collect();
+        before.keys.iter().map(|key| places.get(&key.id).copied()).collect()
+    }
+}
+
+fn known_rest(before: Option<&Pool>, bond: Bond, name: &Arc<str>) -> Arc<Rest> {
+    let is_it = |group: &&Group| group.bond == bond && group.name == *name;
+    before.and_then(|pool| pool.groups.iter().find(is_it)).map(|group| group.rest.clone()).unwrap_or_default()
+}
+
+fn tiers(keys: &[Key], start_index: usize) -> Box<[Tier]> {
+    let mut start = 0;
+    let tier = |tier: &[Key]| {
+        let range = start..start + tier.len();
+        start = range.end;
+        let strategy: Box<dyn Strategy> = Box::new(RoundRobin::starting_at(range.start + start_index % tier.len()));
+        Tier { range, strategy }
+    };
+    keys.chunk_by(|a, b| a.priority == b.priority).map(tier).collect()
+}

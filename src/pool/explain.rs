@@ -1,0 +1,96 @@
+//! Why each key would or would not be handed out now.
+
+use std::time::Duration;
+
+use super::model::{self, ModelBoard};
+use super::rest::{NEVER, Rest};
+use super::{Key, Millis, Pool, Reason};
+
+/// Whether a key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Ready,
+    /// Not before this much time has passed.
+    Cooling(Duration, Option<Reason>),
+    /// Not at all.
+    Disabled(Option<Reason>),
+}
+
+/// What keeps a key from being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocker {
+    /// The operator switched it off in the keys file.
+    Operator,
+    /// A mark of its own.
+    Key,
+    /// A mark on its account.
+    Account,
+    /// A mark on its egress.
+    Egress,
+    /// A mark of its own for the model asked about.
+    Model,
+}
+
+impl Blocker {
+    /// As shown in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Key => "key",
+            Self::Account => "account",
+            Self::Egress => "egress",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// One key's chances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
+    /// The first thing that blocks it, and why; `None` if it is ready.
+    pub blocked: Option<(Blocker, Option<Reason>)>,
+    /// Until nothing blocks it any more; `None` where time alone does not bring it back.
+    pub ready_in: Option<Duration>,
+}
+
+impl Pool {
+    /// What a request for this model would find, key by key in the order of [`Pool::keys`]. An empty name asks about no
+    /// model in particular.
+    pub fn explain(&self, model: &str, now: Millis) -> Vec<Explanation> {
+        let models = self.models.load();
+        let model = model::find(&models, model).map(|board| &**board);
+        (0..).zip(&self.keys).map(|(index, key)| self.explain_key(index, key, model, now)).collect()
+    }
+
+    /// Whether a key may be used, its account and egress included.
+    pub fn standing(&self, index: u32, now: Millis) -> Standing {
+        let Some(key) = self.key(index) else { return Standing::Disabled(None) };
+        let explanation = self.explain_key(index, key, None, now);
+        let reason = explanation.blocked.and_then(|(_, reason)| reason);
+        match (explanation.blocked, explanation.ready_in) {
+            (None, _) => Standing::Ready,
+            (Some(_), Some(left)) => Standing::Cooling(left, reason),
+            (Some(_), None) => Standing::Disabled(reason),
+        }
+    }
+
+    fn explain_key(&self, index: u32, key: &Key, model: Option<&ModelBoard>, now: Millis) -> Explanation {
+        let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize)).map(|g| &*g.rest);
+        let rests = [
+            (Blocker::Key, Some(&key.state.own)),
+            (Blocker::Account, group(key.account)),
+            (Blocker::Egress, group(key.egress)),
+            (Blocker::Model, model.and_then(|model| model.mark(index))),
+        ];
+        let mark = |(blocker, rest): (Blocker, Option<&Rest>)| {
+            rest.filter(|rest| !rest.is_over(now)).map(|rest| (blocker, rest.reason()))
+        };
+        let blocked = match key.is_off {
+            true => Some((Blocker::Operator, Some(Reason::Operator))),
+            false => rests.into_iter().find_map(mark),
+        };
+        let until = self.blocked_until(index, model);
+        Explanation { blocked, ready_in: (until != NEVER).then(|| now.until(Millis(until))) }
+    }
+}

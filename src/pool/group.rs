@@ -1,0 +1,47 @@
+//! Keys that rest together: those of an account, those of an egress.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::rest::Rest;
+
+/// What keys have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Bond {
+    Account,
+    Egress,
+}
+
+/// One account or egress. Its rest outlives reloads.
+pub(super) struct Group {
+    pub(super) bond: Bond,
+    pub(super) name: Arc<str>,
+    pub(super) rest: Arc<Rest>,
+    /// Places of its keys in the pool.
+    pub(super) members: Vec<u32>,
+}
+
+/// Collects the groups of a pool that is being built.
+#[derive(Default)]
+pub(super) struct Groups {
+    list: Vec<Group>,
+    places: HashMap<(Bond, Arc<str>), u32>,
+}
+
+impl Groups {
+    /// Enters a key into the group of that name; returns the group's place.
+    pub(super) fn join(&mut self, bond: Bond, name: &Arc<str>, key: u32, known: impl Fn() -> Arc<Rest>) -> u32 {
+        let place = *self.places.entry((bond, name.clone())).or_insert_with(|| {
+            self.list.push(Group { bond, name: name.clone(), rest: known(), members: Vec::new() });
+            self.list.len() as u32 - 1
+        });
+        if let Some(group) = self.list.get_mut(place as usize) {
+            group.members.push(key);
+        }
+        place
+    }
+
+    pub(super) fn into_list(self) -> Box<[Group]> {
+        self.list.into()
+    }
+}

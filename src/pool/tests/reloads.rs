@@ -1,0 +1,73 @@
+//! One pool takes another's place.
+
+use super::*;
+
+fn reload(before: &Pool, seeds: Vec<Seed>, now: Millis) -> Arc<Pool> {
+    let pool = Arc::new(Pool::new(seeds, RULES, 0, Some(before)));
+    pool.open(Some(before), now);
+    pool
+}
+
+#[test]
+fn kept_keys_keep_their_state_wherever_they_move() {
+    let old = pool(3);
+    mark(&old, 0, cool(60), T0);
+    mark(&old, 1, DEAD, T0);
+    old.mark(2, Scope::Model, cool(60), &HERE, T0);
+    let new = reload(&old, vec![seed(9), seed(2), seed(1), seed(0)], T0);
+    assert_eq!(new.standing(3, T0), Standing::Cooling(secs(60), Some(Reason::RateLimited)));
+    assert_eq!(new.standing(2, T0), Standing::Disabled(Some(Reason::Unauthorized)));
+    assert_eq!(new.explain("m", T0)[1].blocked, Some((Blocker::Model, Some(Reason::RateLimited))));
+    assert_eq!(picks(&new, 2, T0), [0, 0]);
+    assert_eq!(ready(&new, T0.after(secs(60))), 3);
+}
+
+#[test]
+fn marks_of_requests_that_began_before_are_not_lost() {
+    let old = pool(3);
+    let lease = old.checkout("m", T0).unwrap();
+    let new = reload(&old, vec![seed(2), seed(1), seed(0)], T0);
+    let newer = reload(&new, vec![seed(1), seed(0)], T0);
+    old.mark(lease.index(), Scope::Key, cool(60), &HERE, T0);
+    assert_eq!(picks(&newer, 2, T0), [0, 0]);
+    assert_eq!(newer.explain("m", T0)[1].blocked, Some((Blocker::Key, Some(Reason::RateLimited))));
+    assert_eq!(old.mark(2, Scope::Key, cool(60), &HERE, T0), None, "that key is gone");
+    assert!(old.checkout("m", T0).unwrap().index() != lease.index(), "the old pool knows it as well");
+}
+
+#[test]
+fn suspicion_moves_with_the_key() {
+    let old = pool(3);
+    let mut now = T0;
+    let fail = |pool: &Pool, index, now: Millis| {
+        pool.fault(index, &HERE, now);
+        (0..5).for_each(|_| pool.served(&HERE));
+        pool.blame(index, &HERE, now, now.after(Duration::from_millis(1)))
+    };
+    assert_eq!(fail(&old, 2, now), None);
+    let new = reload(&old, vec![seed(2), seed(0), seed(1)], now);
+    now = now.after(secs(1));
+    let events: Vec<_> = (1..4).map(|i| fail(&new, 0, now.after(secs(i)))).collect();
+    assert!(events.iter().flatten().any(|event| matches!(event, Event::Rested(Reason::Failing, _))), "{events:?}");
+    assert!(matches!(new.standing(0, now.after(secs(4))), Standing::Cooling(..)));
+}
+
+#[test]
+fn an_account_rests_on_with_its_new_keys() {
+    let of = |i| Seed { account: Some("a".into()), ..seed(i) };
+    let old = pool_of(vec![of(0), of(1)], RULES, 0);
+    old.mark(0, Scope::Account, cool(60), &HERE, T0);
+    let new = reload(&old, vec![of(1), of(2), seed(3)], T0);
+    assert_eq!(picks(&new, 2, T0), [2, 2]);
+}
+
+#[test]
+fn a_key_switched_off_in_the_file_comes_back_with_what_it_earned() {
+    let old = pool(2);
+    mark(&old, 0, cool(60), T0);
+    let off = reload(&old, vec![Seed { is_off: true, ..seed(0) }, Seed { is_off: true, ..seed(1) }], T0);
+    assert_eq!(off.checkout("m", T0).err(), Some(Exhausted::NoneUsable));
+    let on = reload(&off, vec![seed(0), seed(1)], T0);
+    assert_eq!(picks(&on, 2, T0), [1, 1]);
+    assert_eq!(ready(&on, T0.after(secs(60))), 2);
+}
