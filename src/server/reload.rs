@@ -102,6 +102,7 @@ impl Reloader {
         let mut read = self.read.lock();
         let contents = files::read(read.contents.keys().cloned());
         if contents == read.contents {
+            read.missing = None;
             return;
         }
         // A file that is being replaced is gone for a moment: its keys stay until it is back or somebody asks.

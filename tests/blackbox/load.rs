@@ -7,7 +7,9 @@ use std::{env, thread};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Config, Connection, Http2, Keyweir, MockProvider, chat, eventually};
+use crate::harness::{
+    Authority, Config, Connection, Dates, Http2, Keyweir, MockProvider, chat, eventually, free_address,
+};
 
 fn short_stream() -> Value {
     json!({"stream": true, "mock": {"events": 5, "interval_ms": 2}})
@@ -93,9 +95,8 @@ struct Departure<'a> {
 impl Departure<'_> {
     /// False once the client was turned away.
     fn ask(&self, connection: &mut Connection, members: &Value, is_new: bool) -> bool {
-        // Read before sending: a request that saw no signal was sent before it.
-        let is_early = !self.is_signalled.load(SeqCst);
         connection.send(chat(members));
+        let is_early = !self.is_signalled.load(SeqCst);
         let Some(answer) = connection.try_response() else {
             assert!(!is_early, "a request from before the signal was lost");
             assert!(is_new, "a kept connection broke without having said so");
@@ -117,11 +118,10 @@ impl Departure<'_> {
         while self.ask(&mut connection, members, false) {}
     }
 
-    fn on_new_connections(&self, members: &Value) {
+    fn on_new_connections(&self, members: &Value, open: impl Fn() -> Option<Connection>) {
         loop {
-            let is_early = !self.is_signalled.load(SeqCst);
-            let Some(mut connection) = Connection::try_open(self.keyweir.proxy) else {
-                assert!(!is_early, "a connection from before the signal was refused");
+            let Some(mut connection) = open() else {
+                assert!(self.is_signalled.load(SeqCst), "a connection from before the signal was refused");
                 return;
             };
             if !self.ask(&mut connection, members, true) {
@@ -129,10 +129,29 @@ impl Departure<'_> {
             }
         }
     }
+
+    /// When a request really leaves is up to the client's own task, so it counts as early once its answer has begun.
+    fn over_http2(&self) {
+        let client = Http2::open(self.keyweir.proxy);
+        while let Some(answer) = client.try_post("/v1/chat/completions", &short_stream()) {
+            let is_early = !self.is_signalled.load(SeqCst);
+            let answer = answer.finish();
+            if answer.status == 503 && !is_early {
+                return assert_eq!(answer.code(), "draining");
+            }
+            assert!(answer.status == 200 && answer.is_complete, "{}: {}", answer.status, answer.text());
+            self.served.fetch_add(1, SeqCst);
+        }
+        assert!(self.is_signalled.load(SeqCst), "the connection ended before the signal");
+    }
 }
 
 fn drain_under_load(mock: &MockProvider, reset: &AtomicUsize) {
-    let mut keyweir = Config::pool(mock, &["sk-ok-1", "sk-ok-2", "sk-ok-3"]).grace("1m").start();
+    let (authority, secure) = (Authority::new(), free_address());
+    let (cert, key) = authority.issue(Dates::Valid);
+    let listen = format!("{{address: \"{secure}\", tls: {{cert: {}, key: {}}}}}", cert.display(), key.display());
+    let config = Config::pool(mock, &["sk-ok-1", "sk-ok-2", "sk-ok-3"]).grace("1m").also_listen(&listen);
+    let mut keyweir = config.start();
     let (is_signalled, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     let clients = &Departure { keyweir: &keyweir, is_signalled: &is_signalled, served: &served, reset };
     thread::scope(|scope| {
@@ -140,8 +159,10 @@ fn drain_under_load(mock: &MockProvider, reset: &AtomicUsize) {
         for members in [json!({}), short_stream(), longer] {
             let (first, second) = (members.clone(), members);
             scope.spawn(move || clients.on_one_connection(&first));
-            scope.spawn(move || clients.on_new_connections(&second));
+            scope.spawn(move || clients.on_new_connections(&second, || Connection::try_open(clients.keyweir.proxy)));
         }
+        scope.spawn(|| clients.on_new_connections(&json!({}), || authority.try_connect(secure)));
+        scope.spawn(|| clients.over_http2());
         eventually("the load", || served.load(SeqCst) > 20);
         is_signalled.store(true, SeqCst);
         keyweir.signal("TERM");

@@ -35,7 +35,7 @@ impl Connection {
 
     /// A connection, unless nobody listens.
     pub(crate) fn try_open(address: SocketAddr) -> Option<Self> {
-        TcpStream::connect(address).ok().map(|stream| Self::over(set_up(stream)))
+        try_dial(address).map(Self::over)
     }
 
     /// A connection that is already there.
@@ -241,14 +241,16 @@ impl Response {
 
 /// A TCP connection that gives up on a peer that hangs.
 pub(crate) fn dial(address: SocketAddr) -> TcpStream {
-    set_up(TcpStream::connect(address).expect("the server accepts"))
+    try_dial(address).expect("the server accepts")
 }
 
-fn set_up(stream: TcpStream) -> TcpStream {
+/// The same, unless nobody listens.
+pub(crate) fn try_dial(address: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream
+    Some(stream)
 }
 
 fn parse_head(text: &str) -> Response {

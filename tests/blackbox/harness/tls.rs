@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::RUNTIME;
-use super::client::{Connection, dial};
+use super::client::{Connection, dial, try_dial};
 use super::server::new_directory;
 
 /// When a certificate is valid.
@@ -76,6 +76,11 @@ impl Authority {
     /// A TLS connection to `localhost` that trusts this authority and offers no protocol.
     pub(crate) fn connect(&self, address: SocketAddr) -> Connection {
         Connection::over(StreamOwned::new(self.session(), dial(address)))
+    }
+
+    /// The same, unless nobody listens.
+    pub(crate) fn try_connect(&self, address: SocketAddr) -> Option<Connection> {
+        Some(Connection::over(StreamOwned::new(self.session(), try_dial(address)?)))
     }
 
     fn session(&self) -> ClientConnection {
