@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::reload::{Last, Reload};
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
+use crate::keypool::KeyPool;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
 
 /// By what requests to the operators' listeners are judged; swapped by a reload.
@@ -33,6 +34,8 @@ pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Syn
 pub struct AdminState {
     /// The pools.
     pub snapshots: Snapshots,
+    /// What operators change.
+    pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
     /// Answers `/readyz`.
@@ -76,6 +79,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/balance", get(legacy::balance))
         .route("/blacklist", get(legacy::blacklist))
         .route("/reload-keys", post(legacy::reload_keys))
+        .route("/reset-keys", get(legacy::reset_keys).post(legacy::reset_keys))
         .nest("/api/v1", api::router())
         .layer(from_fn_with_state(Arc::clone(&state), guard::check_token));
     open.merge(protected)

@@ -99,26 +99,8 @@ impl Pool {
         })?
     }
 
-    /// Brings a key back whatever it rests or is disabled for; its account and egress stay as they are.
-    pub fn reset(&self, index: u32, now: Millis) {
-        self.in_charge(index, |pool, ledger, index| {
-            let Some(key) = pool.key(index) else { return };
-            ledger.disabled -= usize::from(key.state.own.is_disabled() && !key.is_off);
-            key.state.own.reset();
-            key.state.strikes.store(0, Relaxed);
-            for model in pool.models.load().iter() {
-                if let Some(mark) = model.mark(index).filter(|mark| !mark.is_over(now)) {
-                    mark.reset();
-                    ledger.changed.insert(Changed::Model(index, model.model.clone()));
-                }
-            }
-            ledger.changed.insert(Changed::Key(index));
-            pool.enter(index, now);
-        });
-    }
-
     /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
-    fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
+    pub(super) fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
         let mut ledger = self.ledger.lock();
         let Some(heir) = &ledger.heir else { return Some(change(self, &mut ledger, index)) };
         let place = heir.moved.get(index as usize).copied().flatten();
@@ -129,7 +111,7 @@ impl Pool {
 
     /// A provider's word that a key is dead: believed, unless too many keys are "dead" at once.
     fn refuse(&self, ledger: &mut Ledger, index: u32, reason: Reason, place: &Place<'_>, now: Millis) -> Option<Event> {
-        let key = self.key(index).filter(|key| !key.is_off && !key.state.own.is_disabled())?;
+        let key = self.key(index).filter(|key| !key.is_out())?;
         let enabled = self.keys.len() - ledger.disabled;
         let is_disabled = |index| self.key(index).is_some_and(|key| key.state.own.is_disabled());
         let meaning = ledger.refusals.note(place.target, index, enabled, is_disabled, now);
@@ -143,7 +125,7 @@ impl Pool {
         };
         for index in before {
             let Some(saved) = self.key(index) else { continue };
-            ledger.disabled -= usize::from(!saved.is_off);
+            ledger.disabled -= usize::from(!saved.is_switched_off());
             saved.state.own.lift();
             self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         }

@@ -223,6 +223,7 @@ fn add_operator_services(
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
         snapshots,
+        keypool: shared.keypool.clone(),
         explain: {
             let keypool = shared.keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))

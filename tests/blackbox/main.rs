@@ -16,6 +16,7 @@ mod harness;
 mod attribution;
 mod bodies;
 mod connections;
+mod control;
 mod disconnects;
 mod exhaustion;
 mod explain;

@@ -15,6 +15,7 @@ const TOKEN: &str = "admin-CANARY";
 
 fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
     KeySnapshot {
+        id: crate::config::keys::KeyId::of("test", name),
         name: name.into(),
         state,
         reason: (state != State::Ready).then_some("rate_limited"),
@@ -63,6 +64,7 @@ fn state() -> AdminState {
         snapshots: Arc::new(pools),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
+        keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
         reload: Arc::new(|_| Ok(Report::default())),
         last_reload: Arc::new(ArcSwap::from_pointee(Last {
