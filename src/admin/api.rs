@@ -1,4 +1,4 @@
-//! `/api/v1`: pools and keys, to read.
+//! `/api/v1`: what is at which path, and pools and keys to read.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,9 +12,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
-use super::reload;
 use super::router::AdminState;
-use super::{explain, keys};
+use super::{explain, keys, reload};
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
