@@ -1,10 +1,10 @@
 //! One key: whether it may be used, and what is counted of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::Millis;
 use super::rest::Rest;
+use super::{Millis, Reason};
 use crate::config::keys::KeyId;
 
 /// Kinds of result counted per key, the size of its counter array.
@@ -13,6 +13,8 @@ pub const RESULTS: usize = 10;
 /// The mutable part of a key. It outlives reloads: a key that stays keeps its state.
 #[derive(Debug, Default)]
 pub struct KeyState {
+    /// Switched off by an operator while the server runs; what the key earned itself is kept beneath.
+    pub(super) is_disabled: AtomicBool,
     /// Rests for what is certain, and its disablement.
     pub(super) own: Rest,
     /// Rests for failures that may prove not to be its fault: taking one back takes back nothing else.
@@ -31,6 +33,11 @@ impl KeyState {
     /// The deadline of what it earned itself.
     pub(super) fn until(&self) -> u64 {
         self.own.until().max(self.suspicion.until())
+    }
+
+    /// Where a mark of this reason belongs.
+    pub(super) fn rest_for(&self, reason: Option<Reason>) -> &Rest {
+        if reason == Some(Reason::Failing) { &self.suspicion } else { &self.own }
     }
 
     /// Requests under way.
@@ -76,6 +83,23 @@ pub struct Key {
     pub(super) egress: Option<u32>,
     /// Switched off in the keys file; what the key earned itself is kept beneath.
     pub(super) is_off: bool,
+}
+
+impl Key {
+    /// The keys file says that it is not to be used.
+    pub fn is_off(&self) -> bool {
+        self.is_off
+    }
+
+    /// An operator says so, here or in the file.
+    pub(super) fn is_switched_off(&self) -> bool {
+        self.is_off || self.state.is_disabled.load(Relaxed)
+    }
+
+    /// Time alone does not bring it back.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_switched_off() || self.state.own.is_disabled()
+    }
 }
 
 /// What a pool is told of a key it shall hold.

@@ -14,6 +14,7 @@ mod board;
 mod budget;
 mod build;
 mod circuit;
+mod control;
 mod explain;
 mod group;
 mod key;
@@ -23,12 +24,14 @@ mod model;
 mod ready;
 mod refusal;
 mod rest;
+mod saved;
 mod schedule;
 mod selection;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -41,14 +44,16 @@ pub use explain::{Blocker, Explanation, Standing};
 pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
+pub use saved::{Saved, Subject};
 
 use board::Board;
 use budget::Budget;
 use circuit::Circuits;
-use group::Group;
+use group::{Bond, Group};
 use model::{ModelBoard, Models};
 use refusal::Refusals;
 use rest::NEVER;
+use saved::Changed;
 use selection::{Candidates, Strategy};
 
 /// Keys that a request which found none ready looks at in the schedule, before it gives up.
@@ -146,6 +151,8 @@ struct Ledger {
     /// Keys that time alone does not bring back.
     disabled: usize,
     refusals: Refusals,
+    /// Marks to be kept beyond this process.
+    changed: HashSet<Changed>,
 }
 
 /// The pool that took this one's place.
@@ -260,7 +267,7 @@ impl Pool {
 
     /// Until when a key may not be used: for this model, or at all.
     fn blocked_until(&self, index: u32, model: Option<&ModelBoard>) -> u64 {
-        let Some(key) = self.key(index).filter(|key| !key.is_off) else { return NEVER };
+        let Some(key) = self.key(index).filter(|key| !key.is_switched_off()) else { return NEVER };
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
         let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
         let own = key.state.until().max(of_group(key.account)).max(of_group(key.egress));

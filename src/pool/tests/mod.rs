@@ -5,6 +5,7 @@ mod evenness;
 mod marks;
 mod properties;
 mod reloads;
+mod saved;
 mod simulation;
 mod threads;
 mod turns;
