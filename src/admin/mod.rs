@@ -12,6 +12,7 @@ mod metrics;
 mod problem;
 mod router;
 mod service;
+mod tokens;
 
 pub use metrics::metrics_router;
 pub use router::{AdminState, Explain, Reload, router};

@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::problem::Problem;
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
-use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
+use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
 /// Reloads keys and configuration: a summary of what changed, or why nothing did. May block; called off the runtime.
 pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -26,6 +26,8 @@ pub struct AdminState {
     pub snapshots: Snapshots,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
+    /// The client tokens.
+    pub tokens: TokenSnapshots,
     /// Answers `/readyz`.
     pub readiness: Arc<Readiness>,
     /// Digest of the admin token; swapped by a reload.

@@ -23,7 +23,9 @@ mod read_body;
 mod record;
 mod relay;
 mod route;
+mod scope;
 mod send;
+mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;

@@ -97,7 +97,7 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
 
     let keypool = Arc::new(KeyPool::default());
     let entries = keypool.prepare(&config, keys);
-    let edge = Edge::new(&config, &entries, &tokens.clients)?;
+    let edge = Edge::new(&config, &entries, &tokens.clients, None)?;
     keypool.put_in_place(entries);
     metrics::config_reloaded(true);
     let shared = Shared {
@@ -201,6 +201,10 @@ fn add_operator_services(
         explain: {
             let keypool = shared.keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))
+        },
+        tokens: {
+            let edge = shared.edge.clone();
+            Arc::new(move || edge.load().tokens())
         },
         readiness: shared.readiness.clone(),
         token: Arc::new(ArcSwap::from_pointee(shared.tokens.admin)),

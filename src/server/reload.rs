@@ -71,7 +71,8 @@ impl Reloader {
         }
         self.refuse_emptied_pools(&loaded.config, &loaded.keys)?;
         let entries = self.keypool.prepare(&loaded.config, loaded.keys);
-        let edge = Edge::new(&loaded.config, &entries, &self.tokens.clients).map_err(|error| error.to_string())?;
+        let edge = Edge::new(&loaded.config, &entries, &self.tokens.clients, Some(&self.edge.load()))
+            .map_err(|error| error.to_string())?;
         let change = self.keypool.put_in_place(entries);
         self.edge.store(Arc::new(edge));
         logger::set_level(loaded.config.log.level);

@@ -19,9 +19,12 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::refusals::AuthFailure;
 use super::snapshot::AttemptResult;
+use tokens::TokenMetrics;
 
 mod keys;
+mod tokens;
 
 pub use keys::register as register_keys;
 
@@ -44,6 +47,8 @@ const RETRIES: Name = ("keyweir_retries_total", "Attempts repeated, by the resul
 const KEYS: Name = ("keyweir_keys", "Keys by state.");
 const KEY_STATE: Name = ("keyweir_key_state", "1 for the state a key is in, 0 for the others.");
 const KEY_TRANSITIONS: Name = ("keyweir_key_transitions_total", "Times keys entered a state, by reason.");
+const TOKENS: Name = ("keyweir_tokens_total", "Tokens of text that providers told of, by pool, model and type.");
+const AUTH_FAILURES: Name = ("keyweir_client_auth_failures_total", "Requests without a valid client token, by reason.");
 const RELOAD_SUCCESSFUL: Name =
     ("keyweir_config_last_reload_successful", "1 if the last reload was taken over, else 0.");
 const RELOAD_TIME: Name =
@@ -63,6 +68,8 @@ pub const NAMES: &[(&str, &str)] = &[
     KEYS,
     KEY_STATE,
     KEY_TRANSITIONS,
+    TOKENS,
+    AUTH_FAILURES,
     RELOAD_SUCCESSFUL,
     RELOAD_TIME,
     LOG_DROPPED,
@@ -137,6 +144,7 @@ pub struct PoolMetrics {
     first_byte: Histogram,
     overhead: Histogram,
     in_flight: IntGauge,
+    tokens: TokenMetrics,
 }
 
 impl PoolMetrics {
@@ -156,6 +164,7 @@ impl PoolMetrics {
             first_byte: FAMILIES.first_byte.with_label_values(&[name]),
             overhead: FAMILIES.overhead.with_label_values(&[name]),
             in_flight: FAMILIES.in_flight.with_label_values(&[name]),
+            tokens: TokenMetrics::new(name),
         };
         // Shown as 0 before the first request: rates and alerts need a series to start from.
         metrics.requests_counter(200, Outcome::Ok);
@@ -186,6 +195,12 @@ impl PoolMetrics {
         if let Some(overhead) = overhead {
             self.overhead.observe(overhead.as_secs_f64());
         }
+    }
+
+    /// Counts the tokens a request used. Its model is counted under its name once a request for it `is_served` to the
+    /// end, which takes a provider; else as `other`.
+    pub fn tokens_used(&self, model: &str, prompt: u64, completion: u64, is_served: bool) {
+        self.tokens.add(model, prompt, completion, is_served);
     }
 
     /// Counts one more attempt, made because the last one ended in `reason`.
@@ -224,6 +239,11 @@ pub fn config_reloaded(successful: bool) {
     }
 }
 
+/// Counts a request without a valid client token.
+pub(super) fn client_auth_failed(why: AuthFailure) {
+    FAMILIES.auth_failures[why as usize].inc();
+}
+
 /// Counts log lines that were given up.
 pub(super) fn log_dropped(lines: u64) {
     FAMILIES.log_dropped.inc_by(lines);
@@ -256,6 +276,7 @@ struct Families {
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
+    auth_failures: [IntCounter; AuthFailure::ALL.len()],
     reload_successful: IntGauge,
     reload_time: IntGauge,
     log_dropped: IntCounter,
@@ -272,6 +293,10 @@ impl Families {
             overhead: histograms(OVERHEAD, OVERHEAD_BUCKETS),
             in_flight: registered(IntGaugeVec::new(opts(IN_FLIGHT), &["pool"])),
             retries: registered(IntCounterVec::new(opts(RETRIES), &["pool", "reason"])),
+            auth_failures: {
+                let family = registered(IntCounterVec::new(opts(AUTH_FAILURES), &["reason"]));
+                AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))
+            },
             reload_successful: registered(IntGauge::with_opts(opts(RELOAD_SUCCESSFUL))),
             reload_time: registered(IntGauge::with_opts(opts(RELOAD_TIME))),
             log_dropped: registered(IntCounter::with_opts(opts(LOG_DROPPED))),

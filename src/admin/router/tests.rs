@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, State};
+use crate::config::ClientLimits;
+use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, State, TokenSnapshot};
 
 const TOKEN: &str = "admin-CANARY";
 
@@ -34,6 +35,27 @@ fn pools() -> Vec<PoolSnapshot> {
     vec![pool("modelscope", true, first), pool("siliconflow", false, vec![key("dave", State::Ready, 0)])]
 }
 
+fn tokens() -> Vec<TokenSnapshot> {
+    let limits = ClientLimits { rpm: Some(60), ..ClientLimits::default() };
+    let used = SystemTime::UNIX_EPOCH + Duration::from_millis(1_751_711_400_007);
+    let token = |name: &str| TokenSnapshot {
+        name: name.into(),
+        reveal_key: false,
+        pools: vec!["modelscope".into()],
+        models: vec![],
+        limits,
+        expires: Some(used),
+        is_expired: true,
+        in_flight: 1,
+        requests: 12,
+        refused: 3,
+        tokens_in: 100,
+        tokens_out: 200,
+        last_used: Some(used),
+    };
+    vec![token("ci"), token("laptop")]
+}
+
 fn chances(model: &str) -> Vec<KeyChance> {
     let chance = |name: &str, state, blocked_by, ready_in| KeyChance {
         name: name.into(),
@@ -55,6 +77,7 @@ fn state() -> AdminState {
     readiness.set_keys_loaded();
     AdminState {
         snapshots: Arc::new(pools),
+        tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         token: Arc::new(ArcSwap::from_pointee(TokenDigest::of(TOKEN.as_bytes()))),
         hosts: vec!["keys.example.org".into()],
@@ -341,4 +364,20 @@ async fn key_lists_are_filtered_and_paged() {
     for query in ["state=odd", "limit=-1", "cursor=x"] {
         assert_eq!(get(&format!("{keys}?{query}")).await.status, 400, "{query}");
     }
+}
+
+#[tokio::test]
+async fn tokens_are_listed_with_scopes_limits_and_use() {
+    let list = get("/api/v1/tokens?q=lap").await.json();
+    assert_eq!(list["total"], 1);
+    let expected = json!({
+        "name": "laptop", "reveal_key": false, "pools": ["modelscope"], "models": [],
+        "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
+        "expires": "2025-07-05T10:30:00.007Z", "expired": true,
+        "in_flight": 1, "requests": 12, "refused": 3, "tokens_in": 100, "tokens_out": 200,
+        "last_used": "2025-07-05T10:30:00.007Z",
+    });
+    assert_eq!(list["items"][0], expected);
+    assert_eq!(get("/api/v1/tokens?limit=1").await.json()["next_cursor"], "1");
+    assert_eq!(send_to(state(), request(Method::GET, "/api/v1/tokens")).await.status, 401);
 }
