@@ -123,16 +123,15 @@ impl Client {
     /// If a limit is reached; nothing was charged then.
     pub fn admit(&self, tokens: u64, now: Millis, wall: impl FnOnce() -> SystemTime) -> Result<Admitted, Refusal> {
         let (limits, usage) = (self.token.limits, &self.account.usage);
-        let charge = match self.charge(tokens, now, wall) {
-            Ok(charge) => charge,
-            Err(refusal) => {
-                usage.refused.fetch_add(1, Relaxed);
-                return Err(refusal);
-            }
-        };
+        let charge = self.charge(tokens, now, wall)?;
         usage.requests.fetch_add(1, Relaxed);
         usage.last_used.store(now.0, Relaxed);
         Ok(Admitted { account: self.account.clone(), limits, charge, is_asked: false })
+    }
+
+    /// Counts a request that a limit kept out.
+    pub fn count_refusal(&self) {
+        self.account.usage.refused.fetch_add(1, Relaxed);
     }
 
     fn charge(&self, tokens: u64, now: Millis, wall: impl FnOnce() -> SystemTime) -> Result<Charge, Refusal> {

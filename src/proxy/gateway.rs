@@ -11,6 +11,7 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio::time::sleep;
 
 use super::admit::Admission;
 use super::answer::{self, Answer};
@@ -21,13 +22,16 @@ use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
 use super::{cors, local, model, names, pick, relay, scope, send};
-use crate::clients::Admitted;
+use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
 use crate::keypool;
 use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
 
 /// Bytes of a request that are about one token, for a first guess.
 const BYTES_PER_TOKEN: u64 = 4;
+/// A client with as many requests under way as it may have is looked at again after these pauses, each twice the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(64);
 /// How long a discarded request body may keep a connection from being reused.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Longest client-given request id that is taken over.
@@ -97,7 +101,7 @@ impl Gateway {
         context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
         if is_websocket(request) {
             context.body = Body::Tunnel;
-            admit_client(session, context, limits)?;
+            admit_client(session.req_header(), context, limits).await?;
             return Ok(false);
         }
         let mut budget = self.admission.budget();
@@ -106,7 +110,7 @@ impl Gateway {
         if let Body::Buffered(body) = &context.body {
             context.model = model::of_payload(body);
         }
-        admit_client(session, context, limits)?;
+        admit_client(session.req_header(), context, limits).await?;
         Ok(false)
     }
 
@@ -137,15 +141,26 @@ impl Gateway {
 }
 
 /// What the client may ask for, and whether it may now.
-fn admit_client(session: &ServerSession, context: &mut Context, limits: &Limits) -> Result<(), Answer> {
+async fn admit_client(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<(), Answer> {
     let (Some(client), Some(route)) = (&context.client, &context.route) else { return Ok(()) };
-    let request = session.req_header();
     scope::check(client, request, route.rest(request.uri.path()), &context.body, limits.buffer)?;
     let estimate = match &context.body {
         Body::Buffered(body) => body.len() as u64 / BYTES_PER_TOKEN,
         Body::Empty | Body::Streamed { .. } | Body::Tunnel => 0,
     };
-    let admitted = client.admit(estimate, keypool::now(), SystemTime::now).map_err(Answer::ClientLimit)?;
+    let mut pause = FIRST_PAUSE;
+    let admitted = loop {
+        match client.admit(estimate, keypool::now(), SystemTime::now) {
+            Ok(admitted) => break admitted,
+            // A client that has the last byte of an answer may ask again before the end of that request is noted here.
+            Err(refusal) if refusal.limit == Limit::Concurrency && pause <= LAST_PAUSE => sleep(pause).await,
+            Err(refusal) => {
+                client.count_refusal();
+                return Err(Answer::ClientLimit(refusal));
+            }
+        }
+        pause *= 2;
+    };
     context.guards.admitted = Some(admitted);
     Ok(())
 }

@@ -374,26 +374,4 @@ mod tests {
     fn the_memory_is_small_and_bounded() {
         assert!(size_of::<Scanner>() <= 128, "{}", size_of::<Scanner>());
     }
-
-    /// Not a test of speed but a way to measure it: `cargo test --release usage_speed -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn usage_speed() {
-        let event = r#"data: {"id":"chatcmpl-0000000000000001","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o","choices":[{"index":0,"delta":{"content":"Hello "},"logprobs":null,"finish_reason":null}],"usage":null}"#;
-        for (name, text) in [
-            ("event with usage: null", event.to_owned()),
-            ("event", event.replace(r#","usage":null"#, "")),
-            ("1 MiB of text", "a quoted \\\"text\\\" ".repeat(60_000)),
-        ] {
-            let times = if text.len() > 1000 { 500 } else { 2_000_000 };
-            let mut scanner = Scanner::default();
-            let started = std::time::Instant::now();
-            for _ in 0..times {
-                scanner.feed(std::hint::black_box(text.as_bytes()));
-            }
-            let each = started.elapsed() / times;
-            println!("{name}: {each:?} for {} bytes", text.len());
-            assert_eq!(scanner.used(), None);
-        }
-    }
 }
