@@ -60,7 +60,6 @@ impl Answered {
 struct Scanner {
     state: State,
     counts: Counts,
-    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -94,6 +93,7 @@ struct Counts {
     cache_read: u32,
     completion: u32,
     total: u32,
+    is_told: bool,
 }
 
 impl Scanner {
@@ -108,10 +108,10 @@ impl Scanner {
     }
 
     fn used(&self) -> Option<Used> {
-        if !self.is_told {
+        let counts = &self.counts;
+        if !counts.is_told {
             return None;
         }
-        let counts = &self.counts;
         let [prompt, input, written, read, completion, total] =
             [counts.prompt, counts.input, counts.cache_written, counts.cache_read, counts.completion, counts.total]
                 .map(u64::from);
@@ -150,47 +150,33 @@ impl Scanner {
         }
     }
 
-    /// Reads from behind the needle to the object's end, or to where it turns out to be none.
+    /// Reads on behind the needle: a byte up to the object, then all of it.
     fn read<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
-        for (at, &byte) in piece.iter().enumerate() {
-            let next = match (&mut self.state, byte) {
-                (State::Name, b'"') => State::Colon,
-                (State::Name, b'_' | b'a'..=b'z' | b'A'..=b'Z') => continue,
-                (State::Colon, b':') => State::Brace,
-                (State::Brace, b'{') => State::Object(Object::default()),
-                (State::Colon | State::Brace, b' ' | b'\n' | b'\r' | b'\t') => continue,
-                (State::Object(object), _) => match object.step(byte) {
-                    Step::Within => continue,
-                    Step::Member(name, number) => {
-                        self.is_told |= self.counts.note(name, number);
-                        continue;
-                    }
-                    Step::Last(member) => {
-                        if let Some((name, number)) = member {
-                            self.is_told |= self.counts.note(name, number);
-                        }
-                        State::Search(0)
-                    }
-                },
-                _ => {
-                    self.state = State::Search(0);
-                    // This byte may begin the needle.
-                    return piece.get(at..).unwrap_or_default();
-                }
-            };
-            let is_over = matches!(next, State::Search(_));
-            self.state = next;
-            if is_over {
-                return piece.get(at + 1..).unwrap_or_default();
+        if let State::Object(object) = &mut self.state {
+            let Some(end) = piece.iter().position(|&byte| object.ends_with(byte, &mut self.counts)) else { return &[] };
+            self.state = State::Search(0);
+            return piece.get(end + 1..).unwrap_or_default();
+        }
+        let Some((&byte, rest)) = piece.split_first() else { return &[] };
+        match (&self.state, byte) {
+            (State::Name, b'_' | b'a'..=b'z' | b'A'..=b'Z') => {}
+            (State::Colon | State::Brace, b' ' | b'\n' | b'\r' | b'\t') => {}
+            (State::Name, b'"') => self.state = State::Colon,
+            (State::Colon, b':') => self.state = State::Brace,
+            (State::Brace, b'{') => self.state = State::Object(Object::default()),
+            _ => {
+                self.state = State::Search(0);
+                // This byte may begin the needle.
+                return piece;
             }
         }
-        &[]
+        rest
     }
 }
 
 impl Counts {
-    /// Takes a field's number; false if the field means nothing here.
-    fn note(&mut self, name: &[u8], number: u32) -> bool {
+    /// Takes a field's number, if it means anything here.
+    fn note(&mut self, name: &[u8], number: u32) {
         let count = match name {
             b"prompt_tokens" | b"promptTokenCount" => &mut self.prompt,
             b"input_tokens" => &mut self.input,
@@ -198,10 +184,10 @@ impl Counts {
             b"cache_read_input_tokens" => &mut self.cache_read,
             b"completion_tokens" | b"output_tokens" | b"candidatesTokenCount" => &mut self.completion,
             b"total_tokens" | b"totalTokenCount" => &mut self.total,
-            _ => return false,
+            _ => return,
         };
         *count = number.max(*count);
-        true
+        self.is_told = true;
     }
 }
 
@@ -220,22 +206,13 @@ struct Object {
     number: Option<u32>,
 }
 
-/// What one byte of the object was.
-enum Step<'a> {
-    Within,
-    Member(&'a [u8], u32),
-    Last(Option<(&'a [u8], u32)>),
-}
-
 impl Object {
-    fn step(&mut self, byte: u8) -> Step<'_> {
+    /// Reads one byte; true if it is the object's last, or if this is too long to be one.
+    fn ends_with(&mut self, byte: u8, counts: &mut Counts) -> bool {
         self.length += 1;
-        if self.length >= OBJECT_MAX {
-            return Step::Last(None);
-        }
         if self.in_string {
-            self.step_string(byte);
-            return Step::Within;
+            self.read_string(byte);
+            return self.length >= OBJECT_MAX;
         }
         match byte {
             b'"' => {
@@ -245,16 +222,14 @@ impl Object {
                 }
             }
             b'{' | b'[' => self.depth += 1,
-            b'}' | b']' if self.depth == 0 => return Step::Last(self.member()),
+            b'}' | b']' if self.depth == 0 => {
+                self.end_member(counts);
+                return true;
+            }
             b'}' | b']' => self.depth -= 1,
             _ if self.depth > 0 => {}
             b':' => (self.is_value, self.is_fraction, self.number) = (true, false, None),
-            b',' => {
-                self.is_value = false;
-                if let Some((name, number)) = self.member() {
-                    return Step::Member(name, number);
-                }
-            }
+            b',' => self.end_member(counts),
             b'0'..=b'9' if self.is_value && !self.is_fraction => {
                 let digit = u32::from(byte - b'0');
                 self.number = Some(self.number.unwrap_or(0).saturating_mul(10).saturating_add(digit));
@@ -262,10 +237,10 @@ impl Object {
             b'.' | b'e' | b'E' => self.is_fraction = true,
             _ => {}
         }
-        Step::Within
+        self.length >= OBJECT_MAX
     }
 
-    fn step_string(&mut self, byte: u8) {
+    fn read_string(&mut self, byte: u8) {
         match byte {
             _ if self.is_escaped => self.is_escaped = false,
             b'\\' => self.is_escaped = true,
@@ -283,10 +258,12 @@ impl Object {
         }
     }
 
-    /// The member that just ended, if it was a number.
-    fn member(&mut self) -> Option<(&[u8], u32)> {
-        let number = self.number.take()?;
-        Some((self.name.get(..self.name_length)?, number))
+    /// Takes the member that just ended, if it is a number.
+    fn end_member(&mut self, counts: &mut Counts) {
+        self.is_value = false;
+        if let (Some(number), Some(name)) = (self.number.take(), self.name.get(..self.name_length)) {
+            counts.note(name, number);
+        }
     }
 }
 
