@@ -25,6 +25,7 @@ mod relay;
 mod route;
 mod scope;
 mod send;
+pub mod tls_door;
 mod usage;
 
 pub use edge::Edge;

@@ -18,8 +18,7 @@ const NAME_MAX: usize = 128;
 /// Whatever has no name of its own here.
 const OTHER: &str = "other";
 
-static FAMILY: Lazy<IntCounterVec> =
-    Lazy::new(|| registered(IntCounterVec::new(opts(TOKENS), &["pool", "model", "type"])));
+static FAMILY: Lazy<IntCounterVec> = Lazy::new(|| registered(IntCounterVec::new(opts(&TOKENS), TOKENS.labels)));
 
 /// One pool's counters.
 pub(super) struct TokenMetrics {
