@@ -16,7 +16,7 @@ pub mod snapshot;
 
 pub use access_log::{AccessLog, Entry};
 pub use metrics::{Outcome, PoolMetrics};
-pub use readiness::Readiness;
+pub use readiness::{Phase, Readiness};
 pub use refusals::{AuthFailure, client_refused};
 pub use snapshot::{
     AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot, TokenSnapshots,
