@@ -6,6 +6,7 @@
 
 mod document;
 mod expand;
+pub mod formats;
 pub mod keys;
 pub mod model;
 mod print;

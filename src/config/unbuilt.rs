@@ -31,7 +31,6 @@ const CONFIG: &[Row] = &[
     ("store.max_size", &["1GiB"], Warn),
     ("store.master_key", &[], Warn),
     ("shared_state", &[], Refuse),
-    ("keys_file.*.format", &["auto", "yaml", "text"], Refuse),
     ("clients.tokens.*.pools", &[], Refuse),
     ("clients.tokens.*.models", &[], Refuse),
     ("clients.tokens.*.rpm", &[], Refuse),
