@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::model::{self, ModelBoard};
 use super::refusal::Meaning;
 use super::saved::Changed;
-use super::{Event, Key, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
+use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
 
 impl Pool {
     /// An answer began: others are served there.
@@ -46,19 +46,14 @@ impl Pool {
 
     /// Puts a mark on a key, or on what it belongs to.
     pub fn mark(&self, index: u32, scope: Scope, mark: Mark, place: &Place<'_>, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, ledger, index| {
-            let key = pool.key(index)?;
-            match (scope, mark) {
-                (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
-                    pool.refuse(ledger, index, reason, place, now)
-                }
-                (_, Mark::Disable(reason)) => {
-                    pool.rest(ledger, index, key, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
-                }
-                (_, Mark::Cool { reason, stated }) => {
-                    pool.rest(ledger, index, key, scope, (reason, stated), place, now)
-                }
+        self.in_charge(index, |pool, ledger, index| match (scope, mark) {
+            (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
+                pool.refuse(ledger, index, reason, place, now)
             }
+            (_, Mark::Disable(reason)) => {
+                pool.rest(ledger, index, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
+            }
+            (_, Mark::Cool { reason, stated }) => pool.rest(ledger, index, scope, (reason, stated), place, now),
         })?
     }
 
@@ -90,11 +85,7 @@ impl Pool {
     pub fn blame(&self, index: u32, place: &Place<'_>, since: Millis, now: Millis) -> Option<Event> {
         self.in_charge(index, |pool, ledger, index| {
             let is_fault = pool.circuits.blame(index, place, since, pool.rules.threshold, now);
-            if is_fault {
-                pool.rest(ledger, index, pool.key(index)?, Scope::Key, (Reason::Failing, None), place, now)
-            } else {
-                None
-            }
+            if is_fault { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
         })?
     }
 
@@ -104,34 +95,12 @@ impl Pool {
             let key = pool.key(index)?;
             let strikes = key.state.strikes.fetch_add(1, Relaxed) + 1;
             let is_enough = strikes >= pool.rules.threshold;
-            if is_enough {
-                pool.rest(ledger, index, key, Scope::Key, (Reason::Failing, None), place, now)
-            } else {
-                None
-            }
+            if is_enough { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
         })?
     }
 
-    /// Brings a key back whatever it rests or is disabled for; its account and egress stay as they are.
-    pub fn reset(&self, index: u32, now: Millis) {
-        self.in_charge(index, |pool, ledger, index| {
-            let Some(key) = pool.key(index) else { return };
-            ledger.disabled -= usize::from(key.state.own.is_disabled() && !key.is_off);
-            key.state.own.reset();
-            key.state.strikes.store(0, Relaxed);
-            for model in pool.models.load().iter() {
-                if let Some(mark) = model.mark(index).filter(|mark| !mark.is_over(now)) {
-                    mark.reset();
-                    ledger.changed.insert(Changed::Model(index, model.model.clone()));
-                }
-            }
-            ledger.changed.insert(Changed::Key(index));
-            pool.enter(index, now);
-        });
-    }
-
     /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
-    fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
+    pub(super) fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
         let mut ledger = self.ledger.lock();
         let Some(heir) = &ledger.heir else { return Some(change(self, &mut ledger, index)) };
         let place = heir.moved.get(index as usize).copied().flatten();
@@ -142,7 +111,7 @@ impl Pool {
 
     /// A provider's word that a key is dead: believed, unless too many keys are "dead" at once.
     fn refuse(&self, ledger: &mut Ledger, index: u32, reason: Reason, place: &Place<'_>, now: Millis) -> Option<Event> {
-        let key = self.key(index).filter(|key| !key.is_off && !key.state.own.is_disabled())?;
+        let key = self.key(index).filter(|key| !key.is_out())?;
         let enabled = self.keys.len() - ledger.disabled;
         let is_disabled = |index| self.key(index).is_some_and(|key| key.state.own.is_disabled());
         let meaning = ledger.refusals.note(place.target, index, enabled, is_disabled, now);
@@ -156,11 +125,11 @@ impl Pool {
         };
         for index in before {
             let Some(saved) = self.key(index) else { continue };
-            ledger.disabled -= usize::from(!saved.is_off);
+            ledger.disabled -= usize::from(!saved.is_switched_off());
             saved.state.own.lift();
-            self.rest(ledger, index, saved, Scope::Key, (reason, None), place, now);
+            self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         }
-        let event = self.rest(ledger, index, key, Scope::Key, (reason, None), place, now);
+        let event = self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         if is_first { Some(Event::MassRefusal { keys }) } else { event }
     }
 
@@ -168,12 +137,12 @@ impl Pool {
         &self,
         ledger: &mut Ledger,
         index: u32,
-        key: &Key,
         scope: Scope,
         (reason, stated): (Reason, Option<Duration>),
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
+        let key = self.key(index)?;
         let group = match scope {
             Scope::Account => key.account,
             Scope::Egress => key.egress,

@@ -71,7 +71,7 @@ impl Pool {
     }
 
     pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
-        ledger.disabled = self.keys.iter().filter(|key| key.is_off || key.state.own.is_disabled()).count();
+        ledger.disabled = self.keys.iter().filter(|key| key.is_out()).count();
         (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
     }
 

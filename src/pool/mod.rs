@@ -14,6 +14,7 @@ mod board;
 mod budget;
 mod build;
 mod circuit;
+mod control;
 mod explain;
 mod group;
 mod key;
@@ -252,7 +253,7 @@ impl Pool {
 
     /// Until when a key may not be used: for this model, or at all.
     fn blocked_until(&self, index: u32, model: Option<&ModelBoard>) -> u64 {
-        let Some(key) = self.key(index).filter(|key| !key.is_off) else { return NEVER };
+        let Some(key) = self.key(index).filter(|key| !key.is_switched_off()) else { return NEVER };
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
         let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
         let own = key.state.own.until().max(of_group(key.account)).max(of_group(key.egress));

@@ -3,6 +3,7 @@
 //! Deadlines are moments of the pool's own clock here as everywhere; whoever keeps them makes wall time of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::model::{self, ModelBoard};
 use super::rest::{NEVER, Rest};
@@ -33,6 +34,8 @@ pub struct Saved {
     pub reason: Option<Reason>,
     /// Rests since the last success.
     pub in_a_row: u8,
+    /// Switched off by an operator: keys only.
+    pub is_disabled: bool,
 }
 
 /// Something whose mark changed, by its place in the pool.
@@ -60,6 +63,7 @@ impl Pool {
                 Subject::Key(id) => {
                     if let Some(key) = places.get(id).and_then(|&index| self.key(index)) {
                         key.state.own.restore(mark);
+                        key.state.is_disabled.store(mark.is_disabled, Relaxed);
                     }
                 }
                 Subject::Model(id, model) => {
@@ -84,7 +88,11 @@ impl Pool {
     fn saved(&self, changed: &Changed) -> Option<Saved> {
         let id = |index: u32| self.key(index).map(|key| key.id);
         match changed {
-            &Changed::Key(index) => Some(self.key(index)?.state.own.saved(Subject::Key(id(index)?))),
+            &Changed::Key(index) => {
+                let state = &self.key(index)?.state;
+                let is_disabled = state.is_disabled.load(Relaxed);
+                Some(Saved { is_disabled, ..state.own.saved(Subject::Key(id(index)?)) })
+            }
             Changed::Model(index, name) => {
                 let models = self.models.load();
                 let board: &ModelBoard = model::find(&models, name)?;
@@ -119,7 +127,7 @@ impl Rest {
     fn saved(&self, subject: Subject) -> Saved {
         let until = self.until();
         let until = (until != NEVER).then_some(Millis(until));
-        Saved { subject, until, reason: self.reason(), in_a_row: self.in_a_row() }
+        Saved { subject, until, reason: self.reason(), in_a_row: self.in_a_row(), is_disabled: false }
     }
 
     pub(super) fn restore(&self, mark: &Saved) {

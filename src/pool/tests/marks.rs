@@ -62,6 +62,22 @@ fn a_disabled_key_never_comes_back_by_itself() {
 }
 
 #[test]
+fn what_an_operator_disabled_only_an_operator_enables() {
+    let pool = pool(2);
+    mark(&pool, 0, cool(60), T0);
+    pool.disable(0, T0);
+    assert_eq!(pool.standing(0, T0), Standing::Disabled(Some(Reason::Operator)));
+    pool.reset(0, T0);
+    pool.advance(T0.after(secs(90)), 10);
+    assert_eq!(picks(&pool, 2, T0.after(secs(90))), [1, 1]);
+    pool.enable(0, T0);
+    assert_eq!(pool.standing(0, T0), Standing::Ready);
+    let off = pool_of(vec![Seed { is_off: true, ..seed(0) }], RULES, 0);
+    off.enable(0, T0);
+    assert_eq!(off.standing(0, T0), Standing::Disabled(Some(Reason::Operator)), "the file has the last word");
+}
+
+#[test]
 fn a_rest_after_a_reset_is_not_hidden_behind_an_older_longer_one() {
     let pool = pool(1);
     mark(&pool, 0, cool(86_400), T0);
