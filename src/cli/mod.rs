@@ -13,6 +13,7 @@ mod mock;
 mod run;
 mod schema;
 mod server;
+mod takeover;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -112,11 +113,11 @@ pub(crate) struct InitArgs {
     /// The provider of the first pool
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
-    /// A keys file to take over (keys.yaml, or one key per line)
+    /// A keys file to take over, in any format
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
-    /// Files of an older balancer to take over
-    #[arg(long, value_name = "OLD")]
+    /// The folder of an older balancer whose settings, keys and states to take over (docs/migrating.md)
+    #[arg(long, value_name = "OLD", conflicts_with_all = ["provider", "keys"])]
     pub(crate) from: Option<PathBuf>,
     /// Where to write
     #[arg(long, value_name = "DIR", default_value = ".")]

@@ -30,6 +30,7 @@ pub use model::*;
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
+pub(crate) use unbuilt::is_refused;
 
 use problem::{At, Report};
 use validate::Context;

@@ -76,6 +76,11 @@ const KEYS: &[Row] = &[
     ("*.*.egress", &[], Refuse),
 ];
 
+/// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
+pub(crate) fn is_refused(path: &str) -> bool {
+    CONFIG.iter().any(|(row, _, effect)| *row == path && matches!(effect, Refuse))
+}
+
 /// Complains about what `keyweir.yaml` asks for in vain.
 pub(crate) fn check_config(root: &Node, at: &At<'_>) {
     check(CONFIG, root, at);

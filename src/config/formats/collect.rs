@@ -30,6 +30,10 @@ impl Collector {
             self.bad(entry.line, message);
             entry.name = None;
         }
+        if entry.account.as_deref().is_some_and(|account| bad_name(account, entry.key.expose()).is_some()) {
+            self.bad(entry.line, "the account is left out: it is no name, or repeats a piece of the key");
+            entry.account = None;
+        }
         let id = KeyId::of(entry.pool.as_deref().unwrap_or_default(), entry.key.expose());
         match self.places.get(&id) {
             Some(place) => {

@@ -146,9 +146,10 @@ fn owner(name: &str) -> Option<&str> {
         let prefix = name.strip_suffix("KEY").or_else(|| name.strip_suffix("TOKEN"))?;
         provider(prefix).map(|_| prefix)
     })?;
-    // Keys to the balancer itself, not to a provider.
-    let own = ["LB_", "ADMIN_", "AUTH_", "PROXY_", "CLIENT_", "MASTER_", "SERVER_", "GATEWAY_"];
-    (owner.is_empty() || (owner.ends_with('_') && !own.contains(&owner))).then_some(owner)
+    // Keys to the balancer itself, and switches that are about keys.
+    let own = ["LB_", "ADMIN_", "AUTH_", "PROXY_", "PROXIES_", "CLIENT_", "MASTER_", "SERVER_", "GATEWAY_"];
+    let is_own = own.iter().any(|own| owner.starts_with(own));
+    (owner.is_empty() || (owner.ends_with('_') && !is_own)).then_some(owner)
 }
 
 fn provider(prefix: &str) -> Option<Arc<str>> {
@@ -204,6 +205,7 @@ mod tests {
             ("MODEL_REQUEST_KEY", None),
             ("KEYS_FILE", None),
             ("SECRET_KEY", None),
+            ("PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY", None),
         ] {
             assert_eq!(owner(name), expected, "{name}");
         }

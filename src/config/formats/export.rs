@@ -1,6 +1,6 @@
 //! Keys as text again: whatever is written here, [`super::read`] reads back.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Entry;
 
@@ -26,10 +26,7 @@ pub fn export(format: ExportFormat, keys: &[Entry]) -> String {
     match format {
         ExportFormat::Yaml => yaml(keys),
         ExportFormat::Text => keys.iter().flat_map(|entry| [entry.key.expose(), "\n"]).collect(),
-        ExportFormat::Json => {
-            let list: Vec<Value> = keys.iter().map(|entry| Value::Object(object(entry, true))).collect();
-            format!("{:#}\n", Value::from(list))
-        }
+        ExportFormat::Json => json(keys),
         ExportFormat::Csv => csv(keys),
     }
 }
@@ -38,74 +35,81 @@ fn yaml(keys: &[Entry]) -> String {
     let mut pools: Vec<(&str, String)> = Vec::new();
     for entry in keys {
         let name = entry.pool.as_deref().unwrap_or("default");
-        let line = yaml_entry(entry);
+        let fields = fields(entry);
+        let line = match fields.as_slice() {
+            [(_, key)] => format!("  - {}\n", flow(key)),
+            fields => {
+                let written: Vec<String> =
+                    fields.iter().map(|(name, value)| format!("{name}: {}", flow(value))).collect();
+                format!("  - {{{}}}\n", written.join(", "))
+            }
+        };
         // Keys come pool by pool, so the last one is nearly always the one.
         match pools.iter_mut().rev().find(|(pool, _)| *pool == name) {
             Some((_, lines)) => lines.push_str(&line),
             None => pools.push((name, line)),
         }
     }
-    pools.into_iter().map(|(pool, lines)| format!("{}:\n{lines}", Value::from(pool))).collect()
+    pools.into_iter().map(|(pool, lines)| format!("{}:\n{lines}", scalar(pool))).collect()
 }
 
-fn yaml_entry(entry: &Entry) -> String {
-    let fields = object(entry, false);
-    // JSON is YAML, whatever characters a text is made of; `$` would begin a variable.
-    let text = match fields.len() {
-        1 => Value::from(entry.key.expose()).to_string(),
-        _ => Value::Object(fields).to_string(),
+fn json(keys: &[Entry]) -> String {
+    let object = |entry: &Entry| -> Map<String, Value> {
+        let pool = entry.pool.as_deref().map(|pool| ("pool", pool.into()));
+        pool.into_iter().chain(fields(entry)).map(|(name, value)| (name.to_owned(), value)).collect()
     };
-    format!("  - {}\n", text.replace('$', "$$"))
+    let list: Vec<Value> = keys.iter().map(|entry| object(entry).into()).collect();
+    format!("{:#}\n", Value::from(list))
 }
 
-/// What differs from the defaults.
-fn object(entry: &Entry, with_pool: bool) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    if let Some(pool) = entry.pool.as_deref().filter(|_| with_pool) {
-        set("pool", pool.into());
-    }
-    set("key", entry.key.expose().into());
-    if let Some(name) = &entry.name {
-        set("name", name.as_str().into());
-    }
-    if let Some(account) = &entry.account {
-        set("account", account.as_str().into());
-    }
-    if entry.weight != 1 {
-        set("weight", entry.weight.into());
-    }
-    if entry.priority != 0 {
-        set("priority", entry.priority.into());
-    }
-    if entry.disabled {
-        set("disabled", true.into());
-    }
+/// The key, and what of it differs from the defaults.
+fn fields(entry: &Entry) -> Vec<(&'static str, Value)> {
+    let mut fields: Vec<(&'static str, Value)> = vec![("key", entry.key.expose().into())];
+    fields.extend(entry.name.as_deref().map(|name| ("name", name.into())));
+    fields.extend(entry.account.as_deref().map(|account| ("account", account.into())));
+    fields.extend((entry.weight != 1).then(|| ("weight", entry.weight.into())));
+    fields.extend((entry.priority != 0).then(|| ("priority", entry.priority.into())));
+    fields.extend(entry.disabled.then(|| ("disabled", true.into())));
     if let Some(details) = &entry.details {
         let limits = &details.limits;
         let numbers = [("rpm", limits.rpm), ("rpd", limits.rpd), ("tpm", limits.tpm), ("tpd", limits.tpd)];
-        let concurrency = limits.concurrency.map(u64::from);
-        let limits: Map<String, Value> = numbers
-            .into_iter()
-            .chain([("concurrency", concurrency)])
-            .filter_map(|(name, number)| Some((name.to_owned(), number?.into())))
-            .collect();
-        if !limits.is_empty() {
-            set("limits", limits.into());
-        }
-        if !details.models.is_empty() {
-            set("models", json!(details.models));
-        }
-        if let Some(egress) = &details.egress {
-            set("egress", egress.expose().into());
-        }
-        if !details.headers.is_empty() {
-            let headers: Map<_, _> =
-                details.headers.iter().map(|(name, value)| (name.clone(), value.expose().into())).collect();
-            set("headers", headers.into());
-        }
+        let numbers = numbers.into_iter().chain([("concurrency", limits.concurrency.map(u64::from))]);
+        let limits: Map<String, Value> =
+            numbers.filter_map(|(name, number)| Some((name.to_owned(), number?.into()))).collect();
+        let headers = details.headers.iter().map(|(name, value)| (name.clone(), value.expose().into()));
+        let headers: Map<String, Value> = headers.collect();
+        fields.extend((!limits.is_empty()).then(|| ("limits", limits.into())));
+        fields.extend((!details.models.is_empty()).then(|| ("models", details.models.clone().into())));
+        fields.extend(details.egress.as_ref().map(|egress| ("egress", egress.expose().into())));
+        fields.extend((!headers.is_empty()).then(|| ("headers", headers.into())));
     }
     fields
+}
+
+/// A value as YAML on one line.
+pub(crate) fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) => scalar(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{}: {}", scalar(name), flow(value));
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Text as YAML: bare where that can mean nothing else, else as JSON, which is YAML whatever characters it is made of.
+/// `$` would begin a variable.
+pub(crate) fn scalar(text: &str) -> String {
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
+    let means_more = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    if is_word && !means_more.contains(&text.to_ascii_lowercase().as_str()) {
+        text.to_owned()
+    } else {
+        Value::from(text.replace('$', "$$")).to_string()
+    }
 }
 
 fn csv(keys: &[Entry]) -> String {

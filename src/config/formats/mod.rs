@@ -28,6 +28,7 @@ pub use export::{ExportFormat, export};
 pub use fields::provider_of;
 
 pub(crate) use collect::refusal;
+pub(crate) use export::{flow, scalar};
 
 use super::expand::Environment;
 use super::secret::Secret;
