@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::InitArgs;
 use super::takeover::{self, Takeover};
-use crate::config::{self, Address, Listen, Loaded, Process};
+use crate::config::{self, Address, Listen, Process};
 use crate::verdict::pack::{self, Pack};
 
 pub(crate) fn execute(args: &InitArgs) -> anyhow::Result<ExitCode> {
@@ -39,39 +39,69 @@ pub(crate) fn execute(args: &InitArgs) -> anyhow::Result<ExitCode> {
         Some(path) => taken_over(path, provider)?,
         None => keys_template(provider),
     };
-    let files = write_both(&args.dir, &config_text(provider, &client, &admin), &keys)?;
-    next_steps(&files, Some(&client))?;
+    let files = Files::write(&args.dir, &config_text(provider, &client, &admin), &keys)?;
+    files.next_steps(Some(&client))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes what became of an older balancer's files, and says what did.
 fn take_over(taken: &Takeover, dir: &Path) -> anyhow::Result<ExitCode> {
-    let files = write_both(dir, &taken.config(), &taken.keys())?;
+    let files = Files::write(dir, &taken.config(), &taken.keys())?;
     stdout().write_all(taken.report().as_bytes())?;
-    next_steps(&files, taken.client_token())?;
+    files.next_steps(taken.client_token())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files written, and what they say.
-struct Written {
+/// The files written.
+struct Files {
     config: PathBuf,
     keys: PathBuf,
-    loaded: Loaded,
 }
 
-/// Writes both files, or neither if one is there already.
-fn write_both(dir: &Path, config_text: &str, keys_text: &str) -> anyhow::Result<Written> {
-    let (config, keys) = (dir.join("keyweir.yaml"), dir.join("keys.yaml"));
-    for path in [&config, &keys] {
-        if path.symlink_metadata().is_ok() {
-            bail!("{} exists already; remove it, or choose another --dir", path.display());
+impl Files {
+    /// Writes both files, or neither if one is there already.
+    fn write(dir: &Path, config_text: &str, keys_text: &str) -> anyhow::Result<Self> {
+        let files = Self { config: dir.join("keyweir.yaml"), keys: dir.join("keys.yaml") };
+        for path in [&files.config, &files.keys] {
+            if path.symlink_metadata().is_ok() {
+                bail!("{} exists already; remove it, or choose another --dir", path.display());
+            }
         }
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        write_new(&files.keys, keys_text)?;
+        write_new(&files.config, config_text)?;
+        Ok(files)
     }
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    write_new(&keys, keys_text)?;
-    write_new(&config, config_text)?;
-    let loaded = config::load(&config).with_context(|| format!("{} needs your hand", config.display()))?;
-    Ok(Written { config, keys, loaded })
+
+    fn next_steps(&self, client: Option<&str>) -> anyhow::Result<()> {
+        let (config, keys) = (self.config.display(), self.keys.display());
+        let loaded = config::load(&self.config).with_context(|| format!("{config} and {keys} need your hand"))?;
+        let server = &loaded.config.server;
+        let proxy = server.proxy.listen.first().map(url).unwrap_or_default();
+        let pool = loaded.config.default_pool.and_then(|index| loaded.config.pools.get(index));
+        let path = if pool.is_some() {
+            ""
+        } else {
+            loaded.config.pools.first().and_then(|pool| pool.paths.first()).map_or("", String::as_str)
+        };
+        let authorization = client.map(|token| format!(" -H \"Authorization: Bearer {token}\"")).unwrap_or_default();
+        let mut out = stdout();
+        writeln!(out, "Wrote {config} and {keys} (readable by you alone).\n")?;
+        writeln!(out, "Next:")?;
+        if loaded.keys.iter().all(Vec::is_empty) {
+            writeln!(out, "  1. put your provider's keys into {keys}")?;
+        } else {
+            writeln!(out, "  1. look over {keys}")?;
+        }
+        writeln!(out, "  2. keyweir check -c {config}")?;
+        writeln!(out, "  3. keyweir run -c {config}")?;
+        writeln!(out, "  4. curl {proxy}{path}/v1/models{authorization}\n")?;
+        if let Some(client) = client {
+            writeln!(out, "Client token: {client}")?;
+        }
+        writeln!(out, "The admin token for {} is in {config}.", url(&server.admin.listen))?;
+        Ok(())
+    }
 }
 
 /// 192 random bits in a text that double-clicks as one word.
@@ -163,35 +193,6 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => bail!("{} exists already", path.display()),
         other => other.with_context(|| format!("cannot write {}", path.display())),
     }
-}
-
-fn next_steps(files: &Written, client: Option<&str>) -> anyhow::Result<()> {
-    let (config, keys, loaded) = (files.config.display(), files.keys.display(), &files.loaded);
-    let server = &loaded.config.server;
-    let proxy = server.proxy.listen.first().map(url).unwrap_or_default();
-    let pool = loaded.config.default_pool.and_then(|index| loaded.config.pools.get(index));
-    let path = if pool.is_some() {
-        ""
-    } else {
-        loaded.config.pools.first().and_then(|pool| pool.paths.first()).map_or("", String::as_str)
-    };
-    let authorization = client.map(|token| format!(" -H \"Authorization: Bearer {token}\"")).unwrap_or_default();
-    let mut out = stdout();
-    writeln!(out, "Wrote {config} and {keys} (readable by you alone).\n")?;
-    writeln!(out, "Next:")?;
-    if loaded.keys.iter().all(Vec::is_empty) {
-        writeln!(out, "  1. put your provider's keys into {keys}")?;
-    } else {
-        writeln!(out, "  1. look over {keys}")?;
-    }
-    writeln!(out, "  2. keyweir check -c {config}")?;
-    writeln!(out, "  3. keyweir run -c {config}")?;
-    writeln!(out, "  4. curl {proxy}{path}/v1/models{authorization}\n")?;
-    if let Some(client) = client {
-        writeln!(out, "Client token: {client}")?;
-    }
-    writeln!(out, "The admin token for {} is in {config}.", url(&server.admin.listen))?;
-    Ok(())
 }
 
 /// Where this machine reaches a listener.
