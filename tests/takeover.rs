@@ -139,7 +139,7 @@ fn gpt_load_brings_its_targets_and_limits() {
     let targets: Vec<_> = pool.targets.iter().map(|target| (target.host.as_str(), target.path.as_str())).collect();
     assert_eq!(targets, [("gateway.example.com", "/v1/team/openai"), ("api.openai.com", "/v1")]);
     assert_eq!((pool.start_index, pool.blacklist.threshold, pool.retry.attempts), (1, 2, 4));
-    assert_eq!((config.server.limits.in_flight, config.server.grace.as_secs()), (100, 60));
+    assert_eq!((config.server.limits.in_flight, config.server.shutdown.grace.as_secs()), (100, 60));
     assert_eq!(config.clients.tokens[0].token.expose(), "old-client-token-0001");
     assert!(said.contains("ENABLE_GZIP") && said.contains("REQUEST_TIMEOUT"), "{said}");
 }
