@@ -21,7 +21,9 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(args: &ServerArgs) -> anyhow::Result<Self> {
         let token = match &args.token_file {
-            Some(path) => std::fs::read_to_string(path).with_context(|| format!("{}: can't be read", path.display()))?,
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("{}: can't be read", path.display()))?
+            }
             None => std::env::var(TOKEN_VARIABLE)
                 .map_err(|_| anyhow!("set {TOKEN_VARIABLE} to the admin token, or name its file with --token-file"))?,
         };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream as FuturesStream;
+use futures::{FutureExt, Stream as FuturesStream};
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -124,7 +124,7 @@ impl UpstreamSession {
     }
 
     fn attempt(&self) -> Result<Arc<Attempt>> {
-        self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
+        self.attempt.clone().or_err_with(InternalError, || "the request head carries no attempt")
     }
 
     /// Reads the final head and what the verdict needs beyond it.
@@ -132,7 +132,7 @@ impl UpstreamSession {
         let attempt = self.attempt()?;
         self.read_head(&attempt).await?;
         self.http.respect_keepalive();
-        let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
+        let head = self.http.resp_header().or_err_with(InternalError, || "a head was just read")?;
         let response = ResponseHeader::from(head.as_owned_parts());
         let status = response.status.as_u16();
         let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
@@ -188,7 +188,13 @@ impl UpstreamSession {
 
     /// The next piece of the body as it comes from the wire.
     pub(super) async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
-        match timeout(limit, self.http.read_body_bytes()).await {
+        let mut reading = pin!(self.http.read_body_bytes());
+        // What has come already needs no timer.
+        let read = match reading.as_mut().now_or_never() {
+            Some(read) => Ok(read),
+            None => timeout(limit, reading).await,
+        };
+        match read {
             Ok(read) => {
                 let piece = read?;
                 self.complete |= piece.is_none();
