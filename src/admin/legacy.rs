@@ -15,8 +15,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::keys;
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::keypool::Action;
 use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// `GET /stats` of SiliconFlow API Load Balancer.
@@ -138,6 +140,20 @@ pub(super) async fn blacklist(
     query: PoolQueryResult,
 ) -> Result<Json<Value>, Problem> {
     chosen(&state, query).map(|(pool, _)| Json(blacklisted(&pool)))
+}
+
+/// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.
+pub(super) async fn reset_keys(
+    State(state): State<Arc<AdminState>>,
+    query: PoolQueryResult,
+) -> Result<Json<Value>, Problem> {
+    let (pool, _) = chosen(&state, query)?;
+    let ids: Vec<_> = pool.keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
+    let mut answer = keys::act_on_all(&state, &ids, Action::Reset);
+    answer["success"] = true.into();
+    answer["timestamp"] = now().into();
+    answer["message"] = format!("Reset {} keys of pool {}.", answer["changed"], pool.pool).into();
+    Ok(Json(answer))
 }
 
 pub(super) async fn health(State(state): State<Arc<AdminState>>) -> (StatusCode, Json<Value>) {

@@ -7,6 +7,7 @@ mod api;
 mod explain;
 mod guard;
 mod health;
+mod keys;
 pub mod legacy;
 mod metrics;
 mod problem;

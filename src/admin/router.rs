@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::problem::Problem;
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
+use crate::keypool::KeyPool;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
 
 /// Reloads keys and configuration: a summary of what changed, or why nothing did. May block; called off the runtime.
@@ -24,6 +25,8 @@ pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Syn
 pub struct AdminState {
     /// The pools.
     pub snapshots: Snapshots,
+    /// What operators change.
+    pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
     /// Answers `/readyz`.
@@ -67,6 +70,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/balance", get(legacy::balance))
         .route("/blacklist", get(legacy::blacklist))
         .route("/reload-keys", post(legacy::reload_keys))
+        .route("/reset-keys", get(legacy::reset_keys).post(legacy::reset_keys))
         .nest("/api/v1", api::router())
         .layer(from_fn_with_state(Arc::clone(&state), guard::check_token));
     open.merge(protected)

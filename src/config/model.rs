@@ -324,6 +324,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The whole attempt.
     pub total: Duration,
+    /// Silence after which the client of a stream is sent a comment; zero = never.
+    pub keepalive_comment: Duration,
 }
 
 /// `metrics.per_key` of a pool.

@@ -4,6 +4,7 @@
 //! Invariant: a key that stays through a reload keeps its state object, so leases of the old generation still count.
 
 mod clock;
+mod control;
 mod entry;
 mod service;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use clock::{at, now, wall_time};
+pub use control::{Action, ControlError};
 pub use entry::{Credential, Entry};
 
 use crate::config::keys::KeyId;

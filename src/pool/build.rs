@@ -63,10 +63,15 @@ impl Pool {
             let models = before.models.load().iter().map(|m| Arc::new(m.carry_over(self.keys.len(), &moved))).collect();
             self.models.store(Arc::new(models));
             self.circuits.take_over(&before.circuits, &moved);
+            ledger.take_over_changes(old, &moved);
             ledger.refusals = std::mem::take(&mut old.refusals).moved(&moved);
             old.heir = Some(Heir { pool: self.clone(), moved });
         }
-        ledger.disabled = self.keys.iter().filter(|key| key.is_off || key.state.own.is_disabled()).count();
+        self.enter_all(&mut ledger, now);
+    }
+
+    pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
+        ledger.disabled = self.keys.iter().filter(|key| key.is_out()).count();
         (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
     }
 

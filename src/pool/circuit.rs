@@ -75,8 +75,15 @@ impl Run {
     }
 }
 
-/// A suspicion that was taken back: the key, and whether it rests because of it.
-pub(super) type Refund = (u32, bool);
+/// What a failure showed.
+pub(super) struct Finding {
+    /// The key did not fail there before, or was served since.
+    pub(super) is_new: bool,
+    /// Whoever is asked there fails.
+    pub(super) is_down: bool,
+    /// Whose suspicions are taken back, and whether they rest because of it. May include the key itself.
+    pub(super) refunds: Vec<(u32, bool)>,
+}
 
 impl Circuits {
     /// Another request was served there.
@@ -94,8 +101,8 @@ impl Circuits {
         }
     }
 
-    /// A key failed there. Returns whether that began a run, and whose suspicions are taken back, which may include it.
-    pub(super) fn fault(&self, index: u32, place: &Place<'_>, keys: usize, now: Millis) -> (bool, Vec<Refund>) {
+    /// A key failed there.
+    pub(super) fn fault(&self, index: u32, place: &Place<'_>, keys: usize, now: Millis) -> Finding {
         let circuit = self.find(place).unwrap_or_else(|| self.insert(place));
         let successes = circuit.successes.load(Relaxed);
         let mut faults = circuit.faults.lock();
@@ -115,9 +122,11 @@ impl Circuits {
             faults.failing.push(index);
         }
         let is_down = faults.failing.len() >= DOWN.min(keys);
-        let refunds =
-            if is_down { faults.runs.drain().map(|(index, run)| (index, run.is_blamed)).collect() } else { Vec::new() };
-        (is_new, refunds)
+        let refunds = match is_down {
+            true => faults.runs.drain().map(|(index, run)| (index, run.is_blamed)).collect(),
+            false => Vec::new(),
+        };
+        Finding { is_new, is_down, refunds }
     }
 
     /// Holds a failure against the key, of an attempt that began `since`; true if its run is now its own fault.

@@ -14,6 +14,7 @@ mod board;
 mod budget;
 mod build;
 mod circuit;
+mod control;
 mod explain;
 mod group;
 mod key;
@@ -23,12 +24,14 @@ mod model;
 mod ready;
 mod refusal;
 mod rest;
+mod saved;
 mod schedule;
 mod selection;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -41,18 +44,22 @@ pub use explain::{Blocker, Explanation, Standing};
 pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
+pub use saved::{Saved, Subject};
 
 use board::Board;
 use budget::Budget;
 use circuit::Circuits;
-use group::Group;
+use group::{Bond, Group};
 use model::{ModelBoard, Models};
 use refusal::Refusals;
 use rest::NEVER;
+use saved::Changed;
 use selection::{Candidates, Strategy};
 
 /// Keys that a request which found none ready looks at in the schedule, before it gives up.
 const DUE_AT_ONCE: usize = 32;
+/// After so many keys in a row a request looks elsewhere: keys that were bought together often die together.
+const NEIGHBOURS: usize = 8;
 /// Keys that a retry passes over in search of one without suspicion.
 const PASSED_OVER: usize = 16;
 
@@ -142,6 +149,8 @@ struct Ledger {
     /// Keys that time alone does not bring back.
     disabled: usize,
     refusals: Refusals,
+    /// Marks to be kept beyond this process.
+    changed: HashSet<Changed>,
     heir: Option<Heir>,
 }
 
@@ -174,12 +183,12 @@ impl Pool {
     /// [`Exhausted`] if no key is ready for this model.
     pub fn checkout(&self, model: &str, now: Millis) -> Result<Lease, Exhausted> {
         self.budget.earn();
-        self.find(model, now, |_| true).ok_or_else(|| self.exhausted(model, now))
+        self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
     }
 
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
     pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
-        self.checkout_other(model, tried, now).or_else(|| self.find(model, now, |_| true))
+        self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
     }
 
     /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at
@@ -196,24 +205,33 @@ impl Pool {
             passed_over.set(passed_over.get() + usize::from(!is_accepted));
             is_accepted
         };
-        self.find(model, now, proven).or_else(|| self.find(model, now, |index| !is_tried(index)))
+        let refusals = tried.len();
+        let other = || self.find(model, refusals, now, |index| !is_tried(index));
+        self.find(model, refusals, now, proven).or_else(other)
     }
 
-    /// Takes one retry from the budget: false if it is spent.
-    pub fn spend_retry(&self, now: Millis) -> bool {
-        self.budget.spend(now)
+    /// Takes one retry from the budget: false if it is spent. Fewer are granted where everything `is_down`.
+    pub fn spend_retry(&self, is_down: bool, now: Millis) -> bool {
+        self.budget.spend(is_down, now)
     }
 
-    fn find(&self, model: &str, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
+    /// The next key that is ready for the model. `refusals` are those of this request so far.
+    fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
         let models = self.models.load();
         let model = model::find(&models, model).map(|board| &**board);
-        let pick = || self.pick(model, now, &admits);
+        let pick = || self.pick(model, refusals, now, &admits);
         let index = pick().or_else(|| if self.advance(now, DUE_AT_ONCE) > 0 { pick() } else { None })?;
         let key = self.keys.get(index)?;
         Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
     }
 
-    fn pick(&self, model: Option<&ModelBoard>, now: Millis, admits: &impl Fn(usize) -> bool) -> Option<usize> {
+    fn pick(
+        &self,
+        model: Option<&ModelBoard>,
+        refusals: usize,
+        now: Millis,
+        admits: &impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         let board = model.map_or(&self.board, |model| &model.board);
         let is_candidate = |index: usize| {
             let place = index as u32;
@@ -229,13 +247,13 @@ impl Pool {
         };
         self.tiers.iter().find_map(|tier| {
             let candidates = Candidates { ready: &board.ready, tier: tier.range.clone(), admits: &is_candidate };
-            tier.strategy.choose(&candidates)
+            if refusals < NEIGHBOURS { tier.strategy.choose(&candidates) } else { candidates.elsewhere(refusals) }
         })
     }
 
     /// Until when a key may not be used: for this model, or at all.
     fn blocked_until(&self, index: u32, model: Option<&ModelBoard>) -> u64 {
-        let Some(key) = self.key(index).filter(|key| !key.is_off) else { return NEVER };
+        let Some(key) = self.key(index).filter(|key| !key.is_switched_off()) else { return NEVER };
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
         let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
         let own = key.state.own.until().max(of_group(key.account)).max(of_group(key.egress));

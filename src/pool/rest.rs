@@ -78,6 +78,17 @@ impl Rest {
         self.in_a_row.store(self.in_a_row.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
+    pub(super) fn in_a_row(&self) -> u8 {
+        self.in_a_row.load(Relaxed)
+    }
+
+    /// Exactly so.
+    pub(super) fn set(&self, until: u64, reason: Option<Reason>, in_a_row: u8) {
+        self.until.store(until, Relaxed);
+        self.reason.store(reason.map_or(0, |reason| reason as u8), Relaxed);
+        self.in_a_row.store(in_a_row, Relaxed);
+    }
+
     /// As new.
     pub(super) fn reset(&self) {
         self.in_a_row.store(0, Relaxed);

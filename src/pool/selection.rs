@@ -25,6 +25,15 @@ impl Candidates<'_> {
             from = index + 1;
         }
     }
+
+    /// A candidate far from those of the tries before, which leaves the turns as they are. Steps of the golden ratio
+    /// spread any number of tries evenly.
+    pub(super) fn elsewhere(&self, tries: usize) -> Option<usize> {
+        const GOLDEN: f64 = 0.618_033_988_749_894_9;
+        let Range { start, end } = self.tier.clone();
+        let middle = start + ((tries as f64 * GOLDEN).fract() * (end - start) as f64) as usize;
+        self.next(middle..end).or_else(|| self.next(start..middle))
+    }
 }
 
 /// A way to choose.

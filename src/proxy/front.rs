@@ -69,7 +69,10 @@ pub async fn serve(
     admission: Arc<Admission>,
     limits: HeadLimits,
 ) -> Option<Stream> {
-    let _open = match admission.connect(limits.connections) {
+    // Those with TLS were counted before their handshake.
+    let is_counted = stream.get_ssl_digest().is_some();
+    let open = (!is_counted).then(|| admission.connect(limits.connections)).transpose();
+    let _open = match open {
         Ok(open) => open,
         Err(answer) => {
             refuse(&mut stream, &answer).await;

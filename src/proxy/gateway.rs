@@ -70,6 +70,7 @@ impl Gateway {
         }
         if let Some(page) = local::respond(request, &self.readiness) {
             let (head, body) = page.map_err(Failure::Gone)?;
+            context.bytes_out = body.len() as u64;
             return respond(session, head, body).await;
         }
         if self.readiness.is_draining() {
@@ -142,11 +143,13 @@ fn is_websocket(request: &RequestHeader) -> bool {
         && request.headers.get(http::header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// What a client that is still there is told of a streamed body that could not be read on.
-fn streamed_body_refusal(why: &ErrorType) -> Option<Answer> {
+/// What a client that is still there is told of what could not be read of it.
+fn refusal(why: &ErrorType) -> Option<Answer> {
     match why {
         ReadTimedout => Some(Answer::RequestTimeout),
         ReadError | WriteError | WriteTimedout | ConnectionClosed | H2Error => None,
+        // Pingora's word for bytes that come while a request is under way.
+        ConnectError => Some(Answer::BadRequest("The next request came before this one's answer.")),
         _ => Some(Answer::BadRequest("The body's framing is broken.")),
     }
 }
@@ -305,7 +308,7 @@ impl ProxyHttp for Gateway {
             return is_over;
         }
         if *error.esource() == ErrorSource::Downstream && context.answer.is_none() {
-            let Some(refusal) = streamed_body_refusal(error.etype()) else { return is_over };
+            let Some(refusal) = refusal(error.etype()) else { return is_over };
             context.answer = Some(refusal);
         }
         let answer = context.answer.take().unwrap_or(Answer::Internal);

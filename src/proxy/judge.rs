@@ -114,9 +114,10 @@ fn settle(context: &mut Context, verdict: Verdict) -> Next {
 fn doubt(context: &mut Context, suspect: Suspect) -> Next {
     let verdict = suspect.verdict;
     let now = keypool::now();
-    if let (Some((entry, place)), Fault::Unknown | Fault::Target) = (scene(context), verdict.fault) {
-        entry.pool.fault(suspect.index, &place, now);
-    }
+    let is_down = match (scene(context), verdict.fault) {
+        (Some((entry, place)), Fault::Unknown | Fault::Target) => entry.pool.fault(suspect.index, &place, now),
+        _ => false,
+    };
     let suspects = &mut context.attempts.suspects;
     let is_alike = |other: &Suspect| other.index != suspect.index && other.verdict.result == verdict.result;
     if verdict.fault != Fault::Target && suspects.iter().any(is_alike) {
@@ -126,7 +127,8 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
     // A refusal is only worth a second opinion: the same key would refuse again.
     let reserve = if verdict.fault == Fault::Unknown { pick::reserve } else { pick::reserve_other };
     if may_retry(context, verdict) && reserve(context) {
-        if context.pool().is_some_and(|pool| pool.entry.pool.spend_retry(now)) {
+        // Where there are several targets the next attempt goes to another one.
+        if context.pool().is_some_and(|pool| pool.entry.pool.spend_retry(is_down && pool.targets.len() == 1, now)) {
             context.attempts.suspects.push(suspect);
             return retried(context, verdict);
         }

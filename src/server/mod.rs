@@ -27,6 +27,7 @@ use crate::config::{self, Config, Loaded};
 use crate::keypool::KeyPool;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front::{self, HeadLimits};
+use crate::proxy::tls_door::TlsDoor;
 use crate::proxy::{Edge, Gateway};
 use crate::telemetry::{AccessLog, Readiness, Snapshots, logger, metrics, redact};
 use crate::upstream::Connector;
@@ -182,6 +183,8 @@ fn proxy_service(
     for listen in &config.server.proxy.listen {
         service.add_listener(listen::proxy_listener(listen)?);
     }
+    let door = TlsDoor::new(shared.admission.clone(), limits.connections);
+    service.endpoints().set_pre_tls_callback(Arc::new(door));
     Ok(service)
 }
 
@@ -198,6 +201,7 @@ fn add_operator_services(
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
         snapshots,
+        keypool: shared.keypool.clone(),
         explain: {
             let keypool = shared.keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))

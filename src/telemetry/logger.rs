@@ -1,8 +1,9 @@
 //! The application log: `log` records through env_logger to standard error, as JSON or text.
 //!
-//! Two promises: only this program's own modules are ever more talkative than `warn`, whatever level is asked for,
-//! because libraries' debug output holds headers and bodies (Pingora's prints whole requests); and a stuck standard error
-//! costs lines, not time (see `sink`). What libraries do say is scrubbed.
+//! Two promises: only this program's own modules are ever more talkative than `warn`, and what speaks with the network
+//! not even that, whatever level is asked for, because their output holds headers and bodies (Pingora's `debug` prints
+//! whole requests, its `warn` a header's value); and a stuck standard error costs lines, not time (see `sink`). What
+//! libraries do say is scrubbed.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -82,16 +83,20 @@ impl Write for ToSink {
     }
 }
 
-/// Holds every module but our own at `warn`.
+/// Holds every module but our own to its cap.
 struct Capped(Logger);
 
 impl Log for Capped {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || is_ours(metadata.target())
+        metadata.level() <= cap(metadata.target())
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if is_a_clients_fault(record) {
+            if Level::Debug <= log::max_level() {
+                self.0.log(&record.to_builder().level(Level::Debug).build());
+            }
+        } else if self.enabled(record.metadata()) {
             self.0.log(record);
         }
     }
@@ -103,6 +108,23 @@ impl Log for Capped {
 
 fn is_ours(target: &str) -> bool {
     target.split("::").next() == Some("keyweir")
+}
+
+/// How talkative a module may be.
+fn cap(target: &str) -> Level {
+    let library = target.split("::").next().unwrap_or_default();
+    match library {
+        "keyweir" => Level::Trace,
+        "h2" | "hyper" | "rustls" => Level::Error,
+        _ if library.starts_with("pingora") => Level::Error,
+        _ => Level::Warn,
+    }
+}
+
+/// Pingora calls it an error when a client breaks off a handshake, as every port scan and TCP health check does.
+fn is_a_clients_fault(record: &Record<'_>) -> bool {
+    matches!(record.target(), "pingora_core::services::listening" | "pingora_core::apps")
+        && record.args().to_string().contains("handshake error")
 }
 
 fn build(format: LogFormat, style: WriteStyle, target: Box<dyn Write + Send>) -> Logger {
@@ -222,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn libraries_never_get_past_warn() {
-        for target in
-            ["pingora_core::protocols", "pingora", "h2::codec", "rustls", "hyper::proto", "tokio_util", "keyweird"]
-        {
+    fn libraries_never_get_past_their_cap() {
+        let network = ["pingora_core::protocols", "pingora", "h2::codec", "rustls", "hyper::proto"];
+        for target in network.into_iter().chain(["tokio_util", "keyweird"]) {
             for level in [Level::Info, Level::Debug, Level::Trace] {
                 assert_eq!(logged(LogFormat::Json, level, target, "body"), "", "{target} at {level}");
             }
-            assert_ne!(logged(LogFormat::Json, Level::Warn, target, "trouble"), "");
+            assert_eq!(logged(LogFormat::Json, Level::Warn, target, "header").is_empty(), network.contains(&target));
+            assert_ne!(logged(LogFormat::Json, Level::Error, target, "trouble"), "");
         }
         for target in ["keyweir", "keyweir::proxy"] {
             assert_ne!(logged(LogFormat::Json, Level::Trace, target, "detail"), "", "{target}");

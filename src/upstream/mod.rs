@@ -12,6 +12,7 @@ mod exchange;
 pub mod first_event;
 mod framing;
 mod idle;
+mod interject;
 mod outbox;
 pub mod payload;
 mod session;

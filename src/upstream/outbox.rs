@@ -10,8 +10,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use pingora::prelude::*;
 use pingora::protocols::Stream;
+use pingora::protocols::http::custom::BodyWrite;
 use tokio::io::AsyncWrite;
 
 use super::payload::Payload;
@@ -103,4 +106,25 @@ impl Outbox {
             self.last_progress = Some(Instant::now());
         }
     }
+}
+
+/// Pingora's side of the request body: it was queued with the head, so nothing is left to write.
+pub(super) struct NoBody;
+
+#[async_trait]
+impl BodyWrite for NoBody {
+    async fn write_all_buf(&mut self, data: &mut Bytes) -> Result<()> {
+        data.clear();
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn cleanup(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn upgrade_body_writer(&mut self) {}
 }

@@ -109,6 +109,16 @@ impl Targets {
         Ok(Self { list, balancer })
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// A pool always has one; this says whether that is so.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The next target in turn.
     pub fn next(&self) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };

@@ -13,12 +13,17 @@
 
 mod harness;
 
+mod attribution;
 mod bodies;
 mod connections;
+mod control;
 mod disconnects;
 mod exhaustion;
+mod explain;
 mod failover;
 mod hygiene;
+mod keepalive;
+mod logs;
 mod observability;
 mod operations;
 mod protocols;
@@ -27,4 +32,5 @@ mod reload;
 mod routing;
 mod streams;
 mod strictness;
+mod timeouts;
 mod tls;

@@ -4,7 +4,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Authority, Config, Dates, Keyweir, MockProvider, Scripted, TOKEN, TlsProvider, request};
+use crate::harness::{
+    Authority, Config, Connection, Dates, Http2, Keyweir, MockProvider, Scripted, TOKEN, TlsProvider, eventually,
+    free_address, request,
+};
 
 fn behind(provider: &TlsProvider, trusted: &Authority) -> Config {
     Config::pool(provider, &["sk-429-1", "sk-ok-1"]).env("SSL_CERT_FILE", &trusted.certificate())
@@ -106,4 +109,42 @@ fn clients_negotiate_their_protocol() {
         assert!(ending.starts_with(version), "{option}: {ending}");
         assert!(ending.ends_with(" 200"), "{option}: {ending}");
     }
+}
+
+/// HTTP/2 over TLS counts like everything else, and beside it.
+#[test]
+fn connections_are_limited_over_tls_too() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue(Dates::Valid);
+    let plain = free_address();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"])
+        .proxy_tls(cert, key)
+        .also_listen(&format!("\"{plain}\""))
+        .limits("connections: 2")
+        .start();
+    let ask = |client: &Http2| client.post("/v1/chat/completions", &json!({})).finish().status;
+    // The server's own look whether its listeners answer may still be counted.
+    let mut kept = Vec::new();
+    eventually("two connections", || {
+        kept.extend(Http2::open_tls(keyweir.proxy, &authority).ok());
+        kept.len() == 2
+    });
+    assert_eq!(kept.iter().map(ask).collect::<Vec<_>>(), [200, 200]);
+    assert!(Http2::open_tls(keyweir.proxy, &authority).is_err(), "a third one is closed");
+    let mut third = Connection::open(plain);
+    third.send(request("GET", "/v1/models", &[], b""));
+    let text = String::from_utf8_lossy(&third.raw_rest()).into_owned();
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 503"), "{text}");
+    assert_eq!(kept.iter().map(ask).collect::<Vec<_>>(), [200, 200], "those that are open go on");
+    kept.pop();
+    eventually("room for another one", || {
+        Http2::open_tls(keyweir.proxy, &authority).is_ok_and(|next| ask(&next) == 200)
+    });
+    drop(kept);
+    eventually("room for HTTP/1", || {
+        let mut next = authority.connect(keyweir.proxy);
+        next.send(request("GET", "/v1/models", &["Connection: close"], b""));
+        String::from_utf8_lossy(&next.raw_rest()).starts_with("HTTP/1.1 200")
+    });
 }

@@ -14,6 +14,7 @@ const TOKEN: &str = "admin-CANARY";
 
 fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
     KeySnapshot {
+        id: crate::config::keys::KeyId::of("test", name),
         name: name.into(),
         state,
         reason: (state != State::Ready).then_some("rate_limited"),
@@ -58,6 +59,7 @@ fn state() -> AdminState {
         readiness: Arc::new(readiness),
         token: Arc::new(ArcSwap::from_pointee(TokenDigest::of(TOKEN.as_bytes()))),
         hosts: vec!["keys.example.org".into()],
+        keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
         reload: Arc::new(|| Ok("nothing changed".into())),
     }

@@ -178,7 +178,7 @@ pub struct Limits {
     pub body_timeout: Time,
     /// Idle time of a client's connection between requests.
     pub keepalive: Time,
-    /// Client connections at once.
+    /// Client connections at once; one more gets 503, on TLS listeners it is closed.
     #[schemars(range(min = 1))]
     pub connections: u32,
     /// Client connections at once from one address; 0 = no limit.

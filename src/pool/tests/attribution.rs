@@ -23,7 +23,7 @@ impl Drill {
         }
         self.pool.fault(first.index(), &HERE, self.now);
         let second = self.pool.checkout_other("m", &[first.index()], self.now);
-        let Some(second) = second.filter(|_| self.pool.spend_retry(self.now)) else { return false };
+        let Some(second) = second.filter(|_| self.pool.spend_retry(false, self.now)) else { return false };
         if fails(second.index()) {
             self.pool.fault(second.index(), &HERE, self.now);
             return false;

@@ -62,6 +62,22 @@ fn a_disabled_key_never_comes_back_by_itself() {
 }
 
 #[test]
+fn what_an_operator_disabled_only_an_operator_enables() {
+    let pool = pool(2);
+    mark(&pool, 0, cool(60), T0);
+    pool.disable(0, T0);
+    assert_eq!(pool.standing(0, T0), Standing::Disabled(Some(Reason::Operator)));
+    pool.reset(0, T0);
+    pool.advance(T0.after(secs(90)), 10);
+    assert_eq!(picks(&pool, 2, T0.after(secs(90))), [1, 1]);
+    pool.enable(0, T0);
+    assert_eq!(pool.standing(0, T0), Standing::Ready);
+    let off = pool_of(vec![Seed { is_off: true, ..seed(0) }], RULES, 0);
+    off.enable(0, T0);
+    assert_eq!(off.standing(0, T0), Standing::Disabled(Some(Reason::Operator)), "the file has the last word");
+}
+
+#[test]
 fn a_rest_after_a_reset_is_not_hidden_behind_an_older_longer_one() {
     let pool = pool(1);
     mark(&pool, 0, cool(86_400), T0);
@@ -182,13 +198,14 @@ fn dead_keys_one_by_one_are_disabled() {
 #[test]
 fn retries_are_a_fifth_of_the_requests_and_three_a_second() {
     let pool = pool(1);
-    let spend_all = |now| (0..100_000).take_while(|_| pool.spend_retry(now)).count();
-    let saved = spend_all(T0);
+    let spend_all = |is_down, now| (0..100_000).take_while(|_| pool.spend_retry(is_down, now)).count();
+    let saved = spend_all(false, T0);
     assert!((10..=100).contains(&saved), "{saved}");
-    assert_eq!(spend_all(T0.after(secs(4))), 12);
-    for _ in 0..100 {
+    assert_eq!(spend_all(false, T0.after(secs(1))), 3);
+    for _ in 0..50 {
         drop(pool.checkout("m", T0));
     }
-    assert_eq!(spend_all(T0.after(secs(4))), 20);
-    assert_eq!(spend_all(T0), 0, "a clock that seems to go back grants nothing");
+    assert_eq!(spend_all(true, T0.after(secs(2))), 3, "requests earn nothing while the circuit is down");
+    assert_eq!(spend_all(false, T0.after(secs(2))), 10);
+    assert_eq!(spend_all(false, T0), 0, "a clock that seems to go back grants nothing");
 }

@@ -3,6 +3,7 @@
 mod attribution;
 mod marks;
 mod reloads;
+mod saved;
 mod turns;
 
 use super::*;

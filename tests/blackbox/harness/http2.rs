@@ -1,17 +1,22 @@
-//! A cleartext HTTP/2 client with prior knowledge, as low as the `h2` crate goes: frames are sent when a test says so.
+//! An HTTP/2 client, as low as the `h2` crate goes: frames are sent when a test says so.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::RUNTIME;
 use super::client::Response;
 use super::server::{PATIENCE, TOKEN};
+use super::tls::Authority;
 
 /// One connection.
 pub(crate) struct Http2 {
@@ -32,18 +37,34 @@ pub(crate) struct Answer {
 }
 
 impl Http2 {
+    /// In clear text, with prior knowledge.
     pub(crate) fn open(address: SocketAddr) -> Self {
         in_time(async move {
             let stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            let mut builder = h2::client::Builder::new();
-            // So that no answer waits for another one to be read.
-            builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 26);
-            let (send, connection) = builder.handshake(stream).await.unwrap();
-            // How the connection ends shows in its streams.
-            let task = tokio::spawn(async { drop(connection.await) });
-            Self { send, task }
+            Self::over(stream).await.unwrap()
         })
+    }
+
+    /// The same over TLS, negotiated; an error if the server closes the connection.
+    pub(crate) fn open_tls(address: SocketAddr, authority: &Authority) -> io::Result<Self> {
+        let connector = TlsConnector::from(Arc::new(authority.client_config(&["h2"])));
+        in_time(async move {
+            let stream = TcpStream::connect(address).await?;
+            let stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            Self::over(stream).await.map_err(io::Error::other)
+        })
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, h2::Error> {
+        let mut builder = h2::client::Builder::new();
+        // So that no answer waits for another one to be read.
+        builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 26);
+        let (send, connection) = builder.handshake(stream).await?;
+        // How the connection ends shows in its streams.
+        let task = tokio::spawn(async { drop(connection.await) });
+        Ok(Self { send, task })
     }
 
     /// Sends a head; `is_end` = no body follows.

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     grace: String,
     tokens: String,
     level: &'static str,
+    log: &'static str,
+    stdout_is_stuck: bool,
     top: String,
     pools: String,
     keys: String,
@@ -46,6 +48,8 @@ impl Default for Config {
             grace: "10s".into(),
             tokens: format!("tokens: [{{name: test, token: {TOKEN}}}]"),
             level: "info",
+            log: "access: stdout",
+            stdout_is_stuck: false,
             top: String::new(),
             pools: String::new(),
             keys: String::new(),
@@ -125,6 +129,18 @@ impl Config {
         self
     }
 
+    /// What stands in `log:` beside the level.
+    pub(crate) fn log(mut self, log: &'static str) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Standard output is a pipe that nobody reads.
+    pub(crate) fn stuck_stdout(mut self) -> Self {
+        self.stdout_is_stuck = true;
+        self
+    }
+
     /// Lines at the top of the file.
     pub(crate) fn top(mut self, lines: &str) -> Self {
         self.top = format!("{lines}\n");
@@ -144,11 +160,11 @@ impl Config {
                 format!("{{address: \"{proxy}\", tls: {{cert: \"{cert}\", key: \"{key}\"}}}}")
             }
         };
-        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, top, pools, .. } = self;
+        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, log, top, pools, .. } = self;
         format!(
             "{top}server:\n  proxy: {{listen: [{listen}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
              metrics: {{listen: \"{metrics}\"{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
-             log: {{level: {level}, access: stdout}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
+             log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
         )
     }
@@ -181,7 +197,11 @@ impl Config {
         let addresses = [free_address(), free_address(), free_address()];
         fs::write(dir.join("keyweir.yaml"), self.yaml(addresses)).unwrap();
         fs::write(dir.join("keys.yaml"), &self.keys).unwrap();
-        let child = spawn(&dir, &["run", "-c", "keyweir.yaml"], &self.env);
+        let mut command = command(&dir, &["run", "-c", "keyweir.yaml"], &self.env);
+        if self.stdout_is_stuck {
+            command.stdout(Stdio::piped());
+        }
+        let child = command.spawn().unwrap();
         let [proxy, admin, metrics] = addresses;
         Keyweir { child, proxy, admin, metrics, dir }
     }
@@ -198,8 +218,13 @@ fn keys_yaml(pool: &str, keys: &[&str]) -> String {
 
 /// Starts the binary in `dir`, its output in files there.
 pub(crate) fn spawn(dir: &Path, args: &[&str], env: &[(String, String)]) -> Child {
+    command(dir, args, env).spawn().unwrap()
+}
+
+fn command(dir: &Path, args: &[&str], env: &[(String, String)]) -> Command {
     let file = |name: &str| Stdio::from(fs::File::create(dir.join(name)).unwrap());
-    Command::new(env!("CARGO_BIN_EXE_keyweir"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyweir"));
+    command
         .args(args)
         .current_dir(dir)
         .env_remove("STATE_DIRECTORY")
@@ -207,9 +232,8 @@ pub(crate) fn spawn(dir: &Path, args: &[&str], env: &[(String, String)]) -> Chil
         .envs(env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(file("stdout.log"))
-        .stderr(file("stderr.log"))
-        .spawn()
-        .unwrap()
+        .stderr(file("stderr.log"));
+    command
 }
 
 /// An empty directory.

@@ -68,13 +68,20 @@ impl Authority {
 impl Authority {
     /// A TLS connection to `localhost` that trusts this authority and offers no protocol.
     pub(crate) fn connect(&self, address: SocketAddr) -> Connection {
+        let config = Arc::new(self.client_config(&[]));
+        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        Connection::over(StreamOwned::new(session, dial(address)))
+    }
+
+    /// A client that trusts this authority and offers these protocols.
+    pub(crate) fn client_config(&self, protocols: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        Connection::over(StreamOwned::new(session, dial(address)))
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
     }
 }
 
