@@ -50,8 +50,7 @@ impl Gateway {
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.
     async fn receive(&self, session: &mut ServerSession, context: &mut Context) -> Result<bool, Failure> {
-        let edge = self.edge.load_full();
-        context.edge = Some(edge.clone());
+        let edge = context.edge.insert(self.edge.load_full()).clone();
         let limits = &edge.limits;
         // Each piece of a body that is read here has a deadline anyway.
         session.set_read_timeout(None);

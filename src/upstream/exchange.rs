@@ -221,3 +221,6 @@ fn is_persistent(parts: &Parts) -> bool {
         _ => !says(b"close"),
     }
 }
+
+#[cfg(test)]
+mod tests;
