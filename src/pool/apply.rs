@@ -13,18 +13,22 @@ use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
 impl Pool {
     /// An answer began: others are served there.
     pub fn served(&self, place: &Place<'_>) {
-        self.circuits.served(place);
+        self.newest().circuits.served(place);
     }
 
     /// An answer that had begun broke off.
     pub fn broke(&self, place: &Place<'_>) {
-        self.circuits.broke(place);
+        self.newest().circuits.broke(place);
     }
 
     /// An answer came to its end: whatever was held against the key is forgotten.
     pub fn succeed(&self, index: u32, place: &Place<'_>) {
+        if let Some(heir) = self.heir.get() {
+            return heir.place(index).map_or((), |index| heir.pool.succeed(index, place));
+        }
         let Some(key) = self.key(index) else { return };
         key.state.own.forgive();
+        key.state.suspicion.forgive();
         if let Some(account) = key.account.and_then(|account| self.groups.get(account as usize)) {
             account.rest.forgive();
         }
@@ -69,10 +73,9 @@ impl Pool {
             }
             for (index, is_blamed) in finding.refunds {
                 pool.end_run(index);
-                let own = pool.key(index).map(|key| &key.state.own);
-                if let Some(own) = own.filter(|own| is_blamed && own.reason() == Some(Reason::Failing)) {
-                    own.lift();
-                    ledger.changed.insert(Changed::Key(index));
+                if let Some(key) = pool.key(index).filter(|_| is_blamed) {
+                    key.state.suspicion.lift();
+                    ledger.changed.insert(Changed::Suspicion(index));
                     pool.enter(index, now);
                 }
             }
@@ -102,11 +105,13 @@ impl Pool {
     /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
     pub(super) fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
         let mut ledger = self.ledger.lock();
-        let Some(heir) = &ledger.heir else { return Some(change(self, &mut ledger, index)) };
-        let place = heir.moved.get(index as usize).copied().flatten();
-        let heir = heir.pool.clone();
+        let Some(heir) = self.heir.get() else { return Some(change(self, &mut ledger, index)) };
         drop(ledger);
-        heir.in_charge(place?, change)
+        heir.pool.in_charge(heir.place(index)?, change)
+    }
+
+    fn newest(&self) -> &Self {
+        self.heir.get().map_or(self, |heir| heir.pool.newest())
     }
 
     /// A provider's word that a key is dead: believed, unless too many keys are "dead" at once.
@@ -159,9 +164,14 @@ impl Pool {
             model.board.enter(index, self.blocked_until(index, Some(&model)), now);
             (Changed::Model(index, model.model.clone()), begun.then(|| model.until(index)))
         } else {
-            let begun = key.state.own.begin(reason, stated, &self.rules, now);
+            let was_ready = key.state.until() <= now.0;
+            let (rest, changed) = match reason {
+                Reason::Failing => (&key.state.suspicion, Changed::Suspicion(index)),
+                _ => (&key.state.own, Changed::Key(index)),
+            };
+            rest.begin(reason, stated, &self.rules, now);
             self.enter(index, now);
-            (Changed::Key(index), begun.then(|| key.state.own.until()))
+            (changed, was_ready.then(|| key.state.until()))
         };
         ledger.changed.insert(changed);
         let until = begun?;

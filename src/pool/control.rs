@@ -44,13 +44,15 @@ impl Pool {
     fn forget_marks(&self, ledger: &mut Ledger, index: u32, now: Millis) {
         let Some(key) = self.key(index) else { return };
         key.state.own.reset();
+        key.state.suspicion.reset();
         key.state.strikes.store(0, Relaxed);
-        ledger.changed.insert(Changed::Key(index));
+        ledger.changed.extend([Changed::Key(index), Changed::Suspicion(index)]);
         for model in self.models.load().iter() {
-            if let Some(mark) = model.mark(index).filter(|mark| !mark.is_over(now)) {
-                mark.reset();
+            let Some(mark) = model.mark(index) else { continue };
+            if !mark.is_over(now) {
                 ledger.changed.insert(Changed::Model(index, model.model.clone()));
             }
+            mark.reset();
         }
     }
 }

@@ -79,6 +79,7 @@ impl Pool {
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize)).map(|g| &*g.rest);
         let rests = [
             (Blocker::Key, Some(&key.state.own)),
+            (Blocker::Key, Some(&key.state.suspicion)),
             (Blocker::Account, group(key.account)),
             (Blocker::Egress, group(key.egress)),
             (Blocker::Model, model.and_then(|model| model.mark(index))),

@@ -15,7 +15,10 @@ pub const RESULTS: usize = 10;
 pub struct KeyState {
     /// Switched off by an operator while the server runs; what the key earned itself is kept beneath.
     pub(super) is_disabled: AtomicBool,
+    /// Rests for what is certain, and its disablement.
     pub(super) own: Rest,
+    /// Rests for failures that may prove not to be its fault: taking one back takes back nothing else.
+    pub(super) suspicion: Rest,
     /// Failures since its last success, where each counts against the key itself.
     pub(super) strikes: AtomicU32,
     /// Circuits on which it failed and did not succeed since.
@@ -27,6 +30,11 @@ pub struct KeyState {
 }
 
 impl KeyState {
+    /// The deadline of what it earned itself.
+    pub(super) fn until(&self) -> u64 {
+        self.own.until().max(self.suspicion.until())
+    }
+
     /// Requests under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)

@@ -21,7 +21,7 @@ use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
 use super::{cors, local, model, names, pick, relay, send};
-use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
+use crate::telemetry::{AccessLog, AttemptResult, Outcome, Phase, PoolMetrics, Readiness};
 
 /// How long a discarded request body may keep a connection from being reused.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -56,6 +56,10 @@ impl Gateway {
         session.set_read_timeout(None);
         session.set_write_timeout(Some(limits.body_timeout));
         session.set_total_drain_timeout(Some(DRAIN_TIME));
+        let phase = self.readiness.phase();
+        if phase >= Phase::Leaving {
+            session.set_keepalive(None);
+        }
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let request = session.req_header();
         context.request_id = given_request_id(request);
@@ -72,7 +76,7 @@ impl Gateway {
             context.bytes_out = body.len() as u64;
             return respond(session, head, body).await;
         }
-        if self.readiness.is_draining() {
+        if phase == Phase::Refusing {
             return Err(Answer::Draining.into());
         }
         context.client = authenticate(&edge, &request.headers, request.uri.query())?;
@@ -244,6 +248,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
+        }
+        if self.readiness.phase() >= Phase::Leaving {
+            session.set_keepalive(None);
         }
         relay::head(head, session.req_header(), context)
     }

@@ -9,6 +9,7 @@ mod pool;
 pub(crate) mod secret;
 mod server;
 mod target;
+mod tls;
 
 use std::path::{Path, PathBuf};
 

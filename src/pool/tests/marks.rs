@@ -113,6 +113,37 @@ fn absurd_times_are_bounded() {
 }
 
 #[test]
+fn a_rest_is_not_for_ever_however_late_it_is() {
+    let pool = pool(1);
+    let late = Millis(u64::MAX - 1000);
+    mark(&pool, 0, cool(60), late);
+    assert!(matches!(pool.checkout("m", late).err(), Some(Exhausted::Cooling(_))));
+    pool.reset(0, late);
+    assert_eq!(mark(&pool, 0, DEAD, late), Some(Event::Disabled(Reason::Unauthorized)));
+}
+
+#[test]
+fn a_ready_key_is_found_behind_many_whose_rest_was_made_longer() {
+    let seeds = (0..200).map(|i| Seed { account: (i < 199).then(|| "a".into()), ..seed(i) }).collect();
+    let pool = pool_of(seeds, RULES, 0);
+    for index in 0..200 {
+        mark(&pool, index, cool(60), T0);
+    }
+    pool.mark(0, Scope::Account, cool(90), &HERE, T0);
+    assert_eq!(pool.checkout("m", T0.after(secs(60))).map(|lease| lease.index()), Ok(199));
+}
+
+#[test]
+fn only_a_rest_that_ends_by_time_counts_as_a_return() {
+    let pool = pool(2);
+    mark(&pool, 0, cool(60), T0);
+    mark(&pool, 1, cool(60), T0);
+    pool.reset(0, T0);
+    pool.advance(T0.after(secs(60)), 10);
+    assert_eq!(pool.transitions().returns(), 1);
+}
+
+#[test]
 fn a_key_resting_for_one_model_serves_the_others() {
     let pool = pool(2);
     pool.mark(0, Scope::Model, cool(60), &HERE, T0);
