@@ -111,7 +111,7 @@ $(SDK)/node_modules/.installed: $(SDK)/package-lock.json | deps-test
 	@touch $@
 
 bench: deps ## Run the benchmarks
-	cargo bench --locked $(CARGO_FLAGS)
+	cargo bench --locked $(CARGO_FLAGS) --bench pool
 
 coverage: deps-test ## Write a coverage report to coverage/
 	@command -v cargo-llvm-cov >/dev/null || { echo 'Coverage needs cargo-llvm-cov:' \
