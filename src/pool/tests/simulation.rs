@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use reference::{Number, Reference};
 use world::{Attempt, MODELS, World};
 
 const STEPS: usize = 250;
@@ -63,7 +64,7 @@ impl World {
             40..58 => self.end_one(),
             58..63 => self.outage(),
             63..67 => self.reload(),
-            67..74 => self.reset(),
+            67..74 => self.operate(),
             74..80 => self.advance(),
             80..85 => drop(self.newest().pool.advance(self.now, self.rng.usize(0..5))),
             85..90 => self.tidy(),
@@ -190,13 +191,19 @@ impl World {
         }
     }
 
-    fn reset(&mut self) {
-        let generation = self.newest();
-        for _ in 0..self.rng.usize(1..5) {
-            let index = self.rng.usize(0..generation.numbers.len());
-            generation.pool.reset(index as u32, self.now);
-            self.change(|reference| reference.reset(generation.numbers[index]));
-        }
+    fn operate(&mut self) {
+        // Also through a pool that was replaced just now.
+        let generation = self.rng.choice(&self.generations).unwrap().clone();
+        let index = self.rng.usize(0..generation.numbers.len());
+        let number = generation.key_present(index, &self.reference);
+        let (tell_pool, tell_reference): (fn(&Pool, u32, Millis), fn(&mut Reference, Number)) = match self.rng.u32(0..4)
+        {
+            0 => (Pool::enable, Reference::enable),
+            1 => (Pool::disable, Reference::disable),
+            _ => (Pool::reset, Reference::reset),
+        };
+        tell_pool(&generation.pool, index as u32, self.now);
+        self.change(|reference| number.map(|number| tell_reference(reference, number)));
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Subject {
     pub(super) incarnation: u64,
     pub(super) priority: u32,
     pub(super) is_off: bool,
+    /// By an operator.
+    pub(super) is_disabled: bool,
     pub(super) account: Option<u8>,
     pub(super) egress: Option<u8>,
     pub(super) certain: Nap,
@@ -53,6 +55,10 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    fn is_switched_off(&self) -> bool {
+        self.is_off || self.is_disabled
+    }
+
     fn own_until(&self) -> u64 {
         self.certain.until.max(self.suspicion.until)
     }
@@ -99,7 +105,7 @@ impl Reference {
         let account = key.account.and_then(|name| self.accounts.get(&name)).map_or(0, |nap| nap.until);
         let egress = key.egress.and_then(|name| self.egresses.get(&name)).map_or(0, |nap| nap.until);
         let model = self.models.get(model).and_then(|naps| naps.of.get(&number)).map_or(0, |nap| nap.until);
-        if key.is_off { NEVER } else { key.own_until().max(account).max(egress).max(model) }
+        if key.is_switched_off() { NEVER } else { key.own_until().max(account).max(egress).max(model) }
     }
 
     /// The keys that may be used for a model.
@@ -173,7 +179,7 @@ impl Reference {
     }
 
     fn refuse(&mut self, number: Number, reason: Reason, place: &Place<'_>, now: Millis) -> Option<Event> {
-        let is_in_use = |key: &Subject| !key.is_off && key.certain.until != NEVER;
+        let is_in_use = |key: &Subject| !key.is_switched_off() && key.certain.until != NEVER;
         if !is_in_use(&self.keys[&number]) {
             return None;
         }
@@ -251,6 +257,15 @@ impl Reference {
         for naps in self.models.values_mut() {
             naps.of.remove(&number);
         }
+    }
+
+    pub(super) fn enable(&mut self, number: Number) {
+        self.reset(number);
+        self.keys.get_mut(&number).unwrap().is_disabled = false;
+    }
+
+    pub(super) fn disable(&mut self, number: Number) {
+        self.keys.get_mut(&number).unwrap().is_disabled = true;
     }
 
     pub(super) fn tidy(&mut self, now: Millis) {

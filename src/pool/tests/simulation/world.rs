@@ -17,6 +17,14 @@ pub(super) struct Generation {
     incarnations: Vec<u64>,
 }
 
+impl Generation {
+    /// The key at a place, unless it is gone.
+    pub(super) fn key_present(&self, index: usize, reference: &Reference) -> Option<Number> {
+        let key = reference.keys.get(&self.numbers[index])?;
+        (key.incarnation == self.incarnations[index]).then(|| self.numbers[index])
+    }
+}
+
 /// A request under way.
 pub(super) struct Attempt {
     pub(super) lease: Lease,
@@ -157,8 +165,7 @@ impl World {
 
     /// The key that an attempt was made with, unless it is gone.
     pub(super) fn present(&self, attempt: &Attempt) -> Option<Number> {
-        let key = self.reference.keys.get(&attempt.number())?;
-        (key.incarnation == attempt.incarnation()).then(|| attempt.number())
+        attempt.generation.key_present(attempt.lease.index() as usize, &self.reference)
     }
 
     /// A first attempt: whatever the pool says must be what the reference says.
@@ -211,7 +218,7 @@ impl World {
         } else {
             // A request keeps to the keys it began with, but not to their standing.
             let until = key.certain.until.max(key.suspicion.until);
-            assert!(until <= self.now.0, "key {number} is not ready, as an older pool should know");
+            assert!(until <= self.now.0 && !key.is_disabled, "key {number} is not ready, as an older pool should know");
         }
         attempt
     }
