@@ -13,6 +13,9 @@ use super::*;
 use reference::{Number, Reference};
 use world::{Attempt, MODELS, World};
 
+type TellPool = fn(&Pool, u32, Millis);
+type TellReference = fn(&mut Reference, Number);
+
 const STEPS: usize = 250;
 
 #[test]
@@ -196,8 +199,7 @@ impl World {
         let generation = self.rng.choice(&self.generations).unwrap().clone();
         let index = self.rng.usize(0..generation.numbers.len());
         let number = generation.key_present(index, &self.reference);
-        let (tell_pool, tell_reference): (fn(&Pool, u32, Millis), fn(&mut Reference, Number)) = match self.rng.u32(0..4)
-        {
+        let (tell_pool, tell_reference): (TellPool, TellReference) = match self.rng.u32(0..4) {
             0 => (Pool::enable, Reference::enable),
             1 => (Pool::disable, Reference::disable),
             _ => (Pool::reset, Reference::reset),
