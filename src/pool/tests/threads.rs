@@ -94,7 +94,7 @@ impl Scene {
 fn member(number: usize) -> Seed {
     static IDS: std::sync::LazyLock<Vec<KeyId>> =
         std::sync::LazyLock::new(|| (0..KEYS).map(|number| seed(number).id).collect());
-    let account = (number % 10 == 0).then(|| "a".into());
+    let account = number.is_multiple_of(10).then(|| "a".into());
     Seed {
         id: IDS[number],
         name: number.to_string().into(),
