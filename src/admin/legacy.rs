@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys;
 use super::problem::Problem;
+use super::reload;
 use super::router::AdminState;
 use crate::keypool::Action;
 use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
@@ -179,16 +180,13 @@ pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Json<Value> {
 pub(super) async fn reload_keys(State(state): State<Arc<AdminState>>) -> Result<Json<Value>, Problem> {
     let count = |state: &AdminState| (state.snapshots)().iter().map(|pool| pool.keys.len()).sum::<usize>();
     let before = count(&state);
-    let reload = Arc::clone(&state.reload);
-    let summary = (tokio::task::spawn_blocking(move || reload()).await)
-        .unwrap_or_else(|_| Err("the reload broke off; the log says where".to_owned()))
-        .map_err(|reason| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", reason))?;
+    let report = reload::run(&state, false).await?;
     let after = count(&state);
     Ok(Json(json!({
         "timestamp": now(),
         "success": true,
         "message": format!("Successfully reloaded API keys. Previous: {before}, New: {after}"),
         "keyCount": after,
-        "summary": summary,
+        "summary": report.to_string(),
     })))
 }

@@ -11,9 +11,11 @@ mod keys;
 pub mod legacy;
 mod metrics;
 mod problem;
+pub mod reload;
 mod router;
 mod service;
+mod tokens;
 
 pub use metrics::metrics_router;
-pub use router::{AdminState, Explain, Reload, router};
-pub use service::{AdminApp, Peer, ServiceError, service, tls_settings};
+pub use router::{Access, AdminState, Explain, router};
+pub use service::{AdminApp, Peer, service};

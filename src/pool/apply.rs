@@ -75,7 +75,7 @@ impl Pool {
                 pool.end_run(index);
                 if let Some(key) = pool.key(index).filter(|_| is_blamed) {
                     key.state.suspicion.lift();
-                    ledger.changed.insert(Changed::Key(index));
+                    ledger.changed.insert(Changed::Suspicion(index));
                     pool.enter(index, now);
                 }
             }
@@ -165,9 +165,13 @@ impl Pool {
             (Changed::Model(index, model.model.clone()), begun.then(|| model.until(index)))
         } else {
             let was_ready = key.state.until() <= now.0;
-            key.state.rest_for(Some(reason)).begin(reason, stated, &self.rules, now);
+            let (rest, changed) = match reason {
+                Reason::Failing => (&key.state.suspicion, Changed::Suspicion(index)),
+                _ => (&key.state.own, Changed::Key(index)),
+            };
+            rest.begin(reason, stated, &self.rules, now);
             self.enter(index, now);
-            (Changed::Key(index), was_ready.then(|| key.state.until()))
+            (changed, was_ready.then(|| key.state.until()))
         };
         ledger.changed.insert(changed);
         let until = begun?;

@@ -46,7 +46,7 @@ impl Pool {
         key.state.own.reset();
         key.state.suspicion.reset();
         key.state.strikes.store(0, Relaxed);
-        ledger.changed.insert(Changed::Key(index));
+        ledger.changed.extend([Changed::Key(index), Changed::Suspicion(index)]);
         for model in self.models.load().iter() {
             let Some(mark) = model.mark(index) else { continue };
             if !mark.is_over(now) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::Millis;
 use super::rest::Rest;
-use super::{Millis, Reason};
 use crate::config::keys::KeyId;
 
 /// Kinds of result counted per key, the size of its counter array.
@@ -33,11 +33,6 @@ impl KeyState {
     /// The deadline of what it earned itself.
     pub(super) fn until(&self) -> u64 {
         self.own.until().max(self.suspicion.until())
-    }
-
-    /// Where a mark of this reason belongs.
-    pub(super) fn rest_for(&self, reason: Option<Reason>) -> &Rest {
-        if reason == Some(Reason::Failing) { &self.suspicion } else { &self.own }
     }
 
     /// Requests under way.

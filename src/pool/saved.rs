@@ -15,6 +15,8 @@ use crate::config::keys::KeyId;
 pub enum Subject {
     /// A key.
     Key(KeyId),
+    /// A key, for failures that may prove not to be its fault.
+    Suspicion(KeyId),
     /// A key, for one model.
     Model(KeyId, Arc<str>),
     /// An account, by name.
@@ -42,6 +44,7 @@ pub struct Saved {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Changed {
     Key(u32),
+    Suspicion(u32),
     Model(u32, Arc<str>),
     Group(u32),
 }
@@ -62,8 +65,13 @@ impl Pool {
             match &mark.subject {
                 Subject::Key(id) => {
                     if let Some(key) = places.get(id).and_then(|&index| self.key(index)) {
-                        key.state.rest_for(mark.reason.filter(|_| mark.until.is_some())).restore(mark);
+                        key.state.own.restore(mark);
                         key.state.is_disabled.store(mark.is_disabled, Relaxed);
+                    }
+                }
+                Subject::Suspicion(id) => {
+                    if let Some(key) = places.get(id).and_then(|&index| self.key(index)) {
+                        key.state.suspicion.restore(mark);
                     }
                 }
                 Subject::Model(id, model) => {
@@ -91,10 +99,9 @@ impl Pool {
             &Changed::Key(index) => {
                 let state = &self.key(index)?.state;
                 let is_disabled = state.is_disabled.load(Relaxed);
-                // Of the two only what lasts longer is kept.
-                let rest = if state.suspicion.until() > state.own.until() { &state.suspicion } else { &state.own };
-                Some(Saved { is_disabled, ..rest.saved(Subject::Key(id(index)?)) })
+                Some(Saved { is_disabled, ..state.own.saved(Subject::Key(id(index)?)) })
             }
+            &Changed::Suspicion(index) => Some(self.key(index)?.state.suspicion.saved(Subject::Suspicion(id(index)?))),
             Changed::Model(index, name) => {
                 let models = self.models.load();
                 let board: &ModelBoard = model::find(&models, name)?;
@@ -118,6 +125,7 @@ impl Ledger {
         let place = |index: u32| moved.get(index as usize).copied().flatten();
         self.changed.extend(std::mem::take(&mut before.changed).into_iter().filter_map(|changed| match changed {
             Changed::Key(index) => place(index).map(Changed::Key),
+            Changed::Suspicion(index) => place(index).map(Changed::Suspicion),
             Changed::Model(index, model) => place(index).map(|index| Changed::Model(index, model)),
             // Groups are numbered anew; the next mark on one saves it.
             Changed::Group(_) => None,

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::listeners::PreTlsProcess;
 use pingora::prelude::*;
@@ -14,24 +15,25 @@ use pingora::protocols::l4::stream::Stream;
 use pingora::upstreams::peer::{Tracer, Tracing};
 
 use super::admit::{Admission, Slot};
+use super::edge::Edge;
 
-/// Lets connections in while fewer than the limit are open.
+/// Lets connections in while fewer than the limit are open, plain ones included.
 pub struct TlsDoor {
     admission: Arc<Admission>,
-    limit: usize,
+    edge: Arc<ArcSwap<Edge>>,
 }
 
 impl TlsDoor {
-    /// A door for `limit` connections, plain ones included.
-    pub fn new(admission: Arc<Admission>, limit: usize) -> Self {
-        Self { admission, limit }
+    /// A door for as many connections as `edge` allows at the time.
+    pub fn new(admission: Arc<Admission>, edge: Arc<ArcSwap<Edge>>) -> Self {
+        Self { admission, edge }
     }
 }
 
 #[async_trait]
 impl PreTlsProcess for TlsDoor {
     async fn process(&self, stream: &mut Stream) -> Result<()> {
-        let Ok(slot) = self.admission.connect(self.limit) else {
+        let Ok(slot) = self.admission.connect(self.edge.load().limits.connections) else {
             return Error::e_explain(AcceptError, "server.limits.connections are open");
         };
         stream.tracer = Some(Tracer(Box::new(Open(Arc::new(slot)))));

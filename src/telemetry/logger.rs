@@ -8,6 +8,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use env_logger::fmt::Formatter;
@@ -34,6 +35,7 @@ pub enum LoggerError {
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
+static IS_TEXT: AtomicBool = AtomicBool::new(false);
 
 /// Sets the application log up; once per process.
 ///
@@ -51,14 +53,19 @@ pub fn init(settings: &model::Log) -> Result<(), LoggerError> {
         true => WriteStyle::Always,
         false => WriteStyle::Never,
     };
-    log::set_boxed_logger(Box::new(Capped(build(settings.format, style, Box::new(ToSink)))))?;
-    set_level(settings.level);
+    log::set_boxed_logger(Box::new(Capped(build(format, style, Box::new(ToSink)))))?;
+    set(settings);
     Ok(())
 }
 
-/// Changes the level of this program's own modules.
-pub fn set_level(level: LevelFilter) {
-    log::set_max_level(level);
+/// Changes the level of this program's own modules, and the form of all lines.
+pub fn set(settings: &model::Log) {
+    IS_TEXT.store(settings.format == LogFormat::Text, Ordering::Relaxed);
+    log::set_max_level(settings.level);
+}
+
+fn format() -> LogFormat {
+    if IS_TEXT.load(Ordering::Relaxed) { LogFormat::Text } else { LogFormat::Json }
 }
 
 /// Waits until everything logged so far is written; false where standard error is stuck. To be called before the
@@ -127,14 +134,18 @@ fn is_a_clients_fault(record: &Record<'_>) -> bool {
         && record.args().to_string().contains("handshake error")
 }
 
-fn build(format: LogFormat, style: WriteStyle, target: Box<dyn Write + Send>) -> Logger {
+fn build(
+    format: impl Fn() -> LogFormat + Send + Sync + 'static,
+    style: WriteStyle,
+    target: Box<dyn Write + Send>,
+) -> Logger {
     let mut builder = Builder::new();
-    // The level is `log`'s own, changed by `set_level`; env_logger lets through what passed it.
+    // The level is `log`'s own, changed by `set`; env_logger lets through what passed it.
     builder.filter_level(LevelFilter::Trace).write_style(style).target(Target::Pipe(target));
-    match format {
-        LogFormat::Json => builder.format(write_json),
-        LogFormat::Text => builder.format(write_text),
-    };
+    builder.format(move |out, record| match format() {
+        LogFormat::Json => write_json(out, record),
+        LogFormat::Text => write_text(out, record),
+    });
     builder.build()
 }
 
@@ -233,7 +244,7 @@ mod tests {
     /// What a record becomes, once it is past `log`'s own level.
     fn logged(format: LogFormat, level: Level, target: &str, message: &str) -> String {
         let out = Captured::default();
-        let logger = Capped(build(format, WriteStyle::Never, Box::new(out.clone())));
+        let logger = Capped(build(move || format, WriteStyle::Never, Box::new(out.clone())));
         let pairs = [("pool", Value::from("a b")), ("keys", Value::from(3))];
         let pairs: &[(&str, Value<'_>)] = &pairs;
         let mut record = Record::builder();

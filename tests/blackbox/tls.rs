@@ -1,5 +1,6 @@
 //! TLS on both sides: certificates are verified, HTTP/2 is negotiated.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::json;
@@ -85,6 +86,68 @@ fn a_provider_that_speaks_no_tls_is_refused() {
     let keyweir = Config::pool(format!("https://{plain}"), &["sk-ok-1"]).start();
     let answer = keyweir.chat(&json!({}));
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_to_new_connections() {
+    let mock = MockProvider::start();
+    let (authority, second) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.issue(Dates::Valid);
+    let (metrics_cert, metrics_key) = second.issue(Dates::Valid);
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).proxy_tls(cert, key).metrics_tls(metrics_cert, metrics_key).start();
+    let mut open = authority.connect(keyweir.proxy);
+    let ask = |connection: &mut crate::harness::Connection| {
+        connection.send(request("GET", "/v1/models", &[], b""));
+        connection.response().status
+    };
+    assert_eq!(ask(&mut open), 200);
+    let shown = || (authority.shown_at(keyweir.proxy), second.shown_at(keyweir.metrics));
+    let before = shown();
+    authority.issue(Dates::Valid);
+    second.issue(Dates::Valid);
+    assert_eq!(keyweir.reload()["restart_required"], json!([]));
+    let after = shown();
+    assert!(after.0.is_some() && after.0 != before.0, "the proxy's");
+    assert!(after.1.is_some() && after.1 != before.1, "the operators'");
+    assert_eq!((ask(&mut open), ask(&mut authority.connect(keyweir.proxy))), (200, 200));
+
+    // A renewal needs no request either.
+    authority.issue(Dates::Valid);
+    eventually("the file watch", || authority.shown_at(keyweir.proxy) != after.0);
+
+    authority.issue(Dates::Expired);
+    let warnings = keyweir.reload()["warnings"].to_string();
+    assert!(warnings.contains("server.proxy.listen[0].tls.cert") && warnings.contains("expired on 2021"), "{warnings}");
+    assert_eq!(ask(&mut open), 200, "open connections go on");
+}
+
+#[test]
+fn a_bad_pair_of_files_changes_nothing() {
+    let mock = MockProvider::start();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.issue(Dates::Valid);
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).proxy_tls(cert.clone(), key.clone()).start();
+    let before = authority.shown_at(keyweir.proxy);
+    assert!(before.is_some());
+    let (other_cert, other_key) = other.issue(Dates::Valid);
+    let good = fs::read(&cert).unwrap();
+    for (content, said) in [
+        (fs::read(other_cert).unwrap(), "do not go together"),
+        (fs::read(other_key).unwrap(), "holds no certificate"),
+        (Vec::new(), "holds no certificate"),
+    ] {
+        fs::write(&cert, content).unwrap();
+        keyweir.set_keys(&["sk-ok-2"]);
+        let refused = keyweir.admin("POST", "/api/v1/reload");
+        assert_eq!(refused.status, 422);
+        let error = refused.json()["errors"][0].as_str().unwrap().to_owned();
+        assert!(error.contains("keyweir.yaml:2:") && error.contains("server.proxy.listen[0].tls"), "{error}");
+        assert!(error.contains(said), "{error}");
+        assert!(authority.shown_at(keyweir.proxy) == before && keyweir.key_names() == ["ok-1"]);
+    }
+    fs::write(&cert, good).unwrap();
+    keyweir.reload();
+    assert_eq!(keyweir.key_names(), ["ok-2"]);
 }
 
 #[test]

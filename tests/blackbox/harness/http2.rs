@@ -91,16 +91,27 @@ impl Http2 {
 
     /// A GET, unless the server takes no more requests on this connection.
     pub(crate) fn try_get(&self, path: &str) -> Option<Response> {
-        let request = Request::get(format!("http://keyweir.test{path}"));
+        self.try_send("GET", path, Bytes::new()).map(Answer::finish)
+    }
+
+    /// A POST of JSON, with the same reservation.
+    pub(crate) fn try_post(&self, path: &str, body: &serde_json::Value) -> Option<Answer> {
+        self.try_send("POST", path, body.to_string().into())
+    }
+
+    fn try_send(&self, method: &str, path: &str, data: Bytes) -> Option<Answer> {
+        let request = Request::builder().method(method).uri(format!("http://keyweir.test{path}"));
         let request = request.header("authorization", format!("Bearer {TOKEN}")).body(()).unwrap();
         let send = self.send.clone();
         in_time(async move {
             let mut send = send.ready().await.ok()?;
-            let (answer, _) = send.send_request(request, true).ok()?;
+            let (answer, mut body) = send.send_request(request, data.is_empty()).ok()?;
+            if !data.is_empty() {
+                body.send_data(data, true).ok()?;
+            }
             let (head, body) = answer.await.ok()?.into_parts();
             Some(read_head(&head, body))
         })
-        .map(Answer::finish)
     }
 
     /// Closes the connection as a client that dies does.

@@ -23,6 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Config {
     proxy: String,
     proxy_tls: Option<(PathBuf, PathBuf)>,
+    metrics_tls: Option<(PathBuf, PathBuf)>,
     also_listen: String,
     metrics: String,
     limits: String,
@@ -42,6 +43,7 @@ impl Default for Config {
         Self {
             proxy: String::new(),
             proxy_tls: None,
+            metrics_tls: None,
             also_listen: String::new(),
             metrics: String::new(),
             limits: String::new(),
@@ -102,6 +104,11 @@ impl Config {
         self
     }
 
+    pub(crate) fn metrics_tls(mut self, cert: PathBuf, key: PathBuf) -> Self {
+        self.metrics_tls = Some((cert, key));
+        self
+    }
+
     /// More addresses of the proxy listener.
     pub(crate) fn also_listen(mut self, addresses: &str) -> Self {
         self.also_listen = format!(", {addresses}");
@@ -121,6 +128,12 @@ impl Config {
 
     pub(crate) fn grace(mut self, grace: &str) -> Self {
         self.grace = grace.into();
+        self
+    }
+
+    /// Time between the signal and the end of listening.
+    pub(crate) fn delay(mut self, delay: &str) -> Self {
+        self.grace += &format!(", delay: {delay}");
         self
     }
 
@@ -153,17 +166,18 @@ impl Config {
     }
 
     pub(crate) fn yaml(&self, [proxy, admin, metrics]: [SocketAddr; 3]) -> String {
-        let listen = match &self.proxy_tls {
-            None => format!("\"{proxy}\""),
+        let listen = |address, tls: &Option<(PathBuf, PathBuf)>| match tls {
+            None => format!("\"{address}\""),
             Some((cert, key)) => {
                 let (cert, key) = (cert.display(), key.display());
-                format!("{{address: \"{proxy}\", tls: {{cert: \"{cert}\", key: \"{key}\"}}}}")
+                format!("{{address: \"{address}\", tls: {{cert: \"{cert}\", key: \"{key}\"}}}}")
             }
         };
+        let (proxy, metrics) = (listen(proxy, &self.proxy_tls), listen(metrics, &self.metrics_tls));
         let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, log, top, pools, .. } = self;
         format!(
-            "{top}server:\n  proxy: {{listen: [{listen}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
-             metrics: {{listen: \"{metrics}\"{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
+            "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
+             metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
              log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
         )
@@ -208,7 +222,7 @@ impl Config {
 }
 
 /// Keys named after their text without `sk-`.
-fn keys_yaml(pool: &str, keys: &[&str]) -> String {
+pub(crate) fn keys_yaml(pool: &str, keys: &[&str]) -> String {
     let entry = |key: &&str| format!("  - {{key: \"{key}\", name: \"{}\"}}\n", key.trim_start_matches("sk-"));
     match keys {
         [] => format!("{pool}: []\n"),
@@ -369,6 +383,32 @@ impl Keyweir {
     /// Replaces the keys of pool `p` in the keys file.
     pub(crate) fn set_keys(&self, keys: &[&str]) {
         self.write_keys(&keys_yaml("p", keys));
+    }
+
+    /// Changes the configuration as an editor does: another file takes its name.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.file("keyweir.yaml")).unwrap();
+        assert!(text.contains(from), "no {from:?} in {text}");
+        self.replace("keyweir.yaml", &text.replace(from, to));
+    }
+
+    /// Puts another file under a name in one step.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        fs::write(self.file("replacement.tmp"), text).unwrap();
+        fs::rename(self.file("replacement.tmp"), self.file(name)).unwrap();
+    }
+
+    /// Reloads through the API, which must succeed; the report.
+    pub(crate) fn reload(&self) -> Value {
+        let answer = self.admin("POST", "/api/v1/reload");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Names of the keys of pool `p`.
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        let keys = self.admin("GET", "/api/v1/pools/p/keys?limit=1000").json();
+        keys["items"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Sends a signal, by name.
