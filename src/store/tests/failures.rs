@@ -1,6 +1,7 @@
 //! Without the database everything goes on, nothing is lost, and it says so.
 
 use super::*;
+use crate::store::text::now;
 
 fn is_down(store: &Store) -> bool {
     store.status().down.is_some()
@@ -30,7 +31,7 @@ fn a_directory_that_cannot_be_written_is_waited_for() {
     assert!(is_down(&store));
     let journal = store.journal();
     journal.mark(id("a"), Subject::Own, rest(1));
-    journal.count(0, "pool", id("a"), "m", one(1));
+    journal.count(now(), "pool", id("a"), "m", one(1));
     let refused = block_on(store.add_keys(vec![new_key("pool", "sk-1")], audit("x"))).unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
     assert!(matches!(block_on(store.load()), Err(StoreError::Unavailable(_))));
@@ -57,7 +58,7 @@ fn a_full_database_refuses_writes_keeps_the_journal_and_recovers() {
     assert!(matches!(refused, StoreError::Full(_)), "{refused}");
     for number in 0..2000 {
         journal.mark(id(&number.to_string()), Subject::Own, rest(number));
-        journal.count(0, "pool", id(&number.to_string()), "m", one(1));
+        journal.count(now(), "pool", id(&number.to_string()), "m", one(1));
     }
     assert!(matches!(block_on(store.flush()), Err(StoreError::Full(_))));
     let status = store.status();
