@@ -68,6 +68,23 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// The text is no key id: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key id is 32 hexadecimal digits")]
+pub struct BadKeyId;
+
+impl std::str::FromStr for KeyId {
+    type Err = BadKeyId;
+
+    fn from_str(text: &str) -> Result<Self, BadKeyId> {
+        let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(BadKeyId) };
+        let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+        let bytes: Vec<u8> = bytes.collect::<Option<_>>().ok_or(BadKeyId)?;
+        bytes.try_into().map(Self).map_err(|_| BadKeyId)
+    }
+}
+
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

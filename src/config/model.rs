@@ -6,10 +6,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use rustls::sign::CertifiedKey;
 
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
@@ -49,7 +51,16 @@ pub struct Server {
     pub threads: usize,
     /// Bounds on what clients may do.
     pub limits: Limits,
-    /// How long running streams may go on after SIGTERM.
+    /// How the process ends.
+    pub shutdown: Shutdown,
+}
+
+/// `server.shutdown:`
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    /// From SIGTERM until the listeners close, while `/readyz` says 503 and requests are served.
+    pub delay: Duration,
+    /// How long running streams may go on after that.
     pub grace: Duration,
 }
 
@@ -78,11 +89,11 @@ pub enum Cors {
 }
 
 /// One listening address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listen {
     /// Where.
     pub address: Address,
-    /// TLS files; `None` = plain text (HTTP/1.1 and cleartext HTTP/2).
+    /// The certificate; `None` = plain text (HTTP/1.1 and cleartext HTTP/2).
     pub tls: Option<Tls>,
 }
 
@@ -95,13 +106,15 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// PEM files of a TLS listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The certificate of a TLS listener.
+#[derive(Debug, Clone)]
 pub struct Tls {
-    /// Certificate chain.
+    /// File of the certificate chain (PEM).
     pub cert: PathBuf,
-    /// Private key.
+    /// File of the private key (PEM).
     pub key: PathBuf,
+    /// What they held when the configuration was read; they belong together.
+    pub pair: Arc<CertifiedKey>,
 }
 
 /// `server.admin:`
@@ -348,6 +361,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The whole attempt.
     pub total: Duration,
+    /// Silence after which the client of a stream is sent a comment; zero = never.
+    pub keepalive_comment: Duration,
 }
 
 /// `metrics.per_key` of a pool.

@@ -49,7 +49,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.select.strategy", &["round_robin"], Refuse),
     ("pools.*.wait.max", &["0s"], Refuse),
     ("pools.*.wait.queue", &["1000"], Warn),
-    ("pools.*.timeouts.keepalive_comment", &["0s"], Warn),
     ("pools.*.egress", &[], Refuse),
     ("pools.*.egress_check.every", &["1h"], Warn),
     ("pools.*.egress_check.url", &[], Warn),

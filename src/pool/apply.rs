@@ -7,24 +7,28 @@ use std::time::Duration;
 
 use super::model::{self, ModelBoard};
 use super::refusal::Meaning;
-use super::rest::Rest;
-use super::{Event, Key, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
+use super::saved::Changed;
+use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
 
 impl Pool {
     /// An answer began: others are served there.
     pub fn served(&self, place: &Place<'_>) {
-        self.circuits.served(place);
+        self.newest().circuits.served(place);
     }
 
     /// An answer that had begun broke off.
     pub fn broke(&self, place: &Place<'_>) {
-        self.circuits.broke(place);
+        self.newest().circuits.broke(place);
     }
 
     /// An answer came to its end: whatever was held against the key is forgotten.
     pub fn succeed(&self, index: u32, place: &Place<'_>) {
+        if let Some(heir) = self.heir.get() {
+            return heir.place(index).map_or((), |index| heir.pool.succeed(index, place));
+        }
         let Some(key) = self.key(index) else { return };
         key.state.own.forgive();
+        key.state.suspicion.forgive();
         if let Some(account) = key.account.and_then(|account| self.groups.get(account as usize)) {
             account.rest.forgive();
         }
@@ -46,24 +50,21 @@ impl Pool {
 
     /// Puts a mark on a key, or on what it belongs to.
     pub fn mark(&self, index: u32, scope: Scope, mark: Mark, place: &Place<'_>, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, ledger, index| {
-            let key = pool.key(index)?;
-            match (scope, mark) {
-                (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
-                    pool.refuse(ledger, index, reason, place, now)
-                }
-                (_, Mark::Disable(reason)) => {
-                    pool.rest(index, key, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
-                }
-                (_, Mark::Cool { reason, stated }) => pool.rest(index, key, scope, (reason, stated), place, now),
+        self.in_charge(index, |pool, ledger, index| match (scope, mark) {
+            (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
+                pool.refuse(ledger, index, reason, place, now)
             }
+            (_, Mark::Disable(reason)) => {
+                pool.rest(ledger, index, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
+            }
+            (_, Mark::Cool { reason, stated }) => pool.rest(ledger, index, scope, (reason, stated), place, now),
         })?
     }
 
     /// A failure whose cause is not known: noted against the circuit. Takes back suspicions that it shows to be wrong.
     /// True if whoever is asked there fails.
     pub fn fault(&self, index: u32, place: &Place<'_>, now: Millis) -> bool {
-        let is_down = self.in_charge(index, |pool, _, index| {
+        let is_down = self.in_charge(index, |pool, ledger, index| {
             let finding = pool.circuits.fault(index, place, pool.keys.len(), now);
             if finding.is_new
                 && let Some(key) = pool.key(index)
@@ -72,9 +73,9 @@ impl Pool {
             }
             for (index, is_blamed) in finding.refunds {
                 pool.end_run(index);
-                let own = pool.key(index).map(|key| &key.state.own);
-                if let Some(own) = own.filter(|own| is_blamed && own.reason() == Some(Reason::Failing)) {
-                    own.lift();
+                if let Some(key) = pool.key(index).filter(|_| is_blamed) {
+                    key.state.suspicion.lift();
+                    ledger.changed.insert(Changed::Suspicion(index));
                     pool.enter(index, now);
                 }
             }
@@ -85,56 +86,43 @@ impl Pool {
 
     /// Holds that failure against the key, whose attempt began `since`; it rests once its run can't be chance.
     pub fn blame(&self, index: u32, place: &Place<'_>, since: Millis, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, _, index| {
+        self.in_charge(index, |pool, ledger, index| {
             let is_fault = pool.circuits.blame(index, place, since, pool.rules.threshold, now);
-            if is_fault {
-                pool.rest(index, pool.key(index)?, Scope::Key, (Reason::Failing, None), place, now)
-            } else {
-                None
-            }
+            if is_fault { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
         })?
     }
 
     /// Counts a failure against the key whatever its cause; it rests at the threshold.
     pub fn strike(&self, index: u32, place: &Place<'_>, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, _, index| {
+        self.in_charge(index, |pool, ledger, index| {
             let key = pool.key(index)?;
             let strikes = key.state.strikes.fetch_add(1, Relaxed) + 1;
             let is_enough = strikes >= pool.rules.threshold;
-            if is_enough { pool.rest(index, key, Scope::Key, (Reason::Failing, None), place, now) } else { None }
+            if is_enough { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
         })?
     }
 
-    /// Brings a key back whatever it rests or is disabled for; its account and egress stay as they are.
-    pub fn reset(&self, index: u32, now: Millis) {
-        self.in_charge(index, |pool, ledger, index| {
-            let Some(key) = pool.key(index) else { return };
-            ledger.disabled -= usize::from(key.state.own.is_disabled() && !key.is_off);
-            key.state.own.reset();
-            key.state.strikes.store(0, Relaxed);
-            pool.models.load().iter().filter_map(|model| model.mark(index)).for_each(Rest::reset);
-            pool.enter(index, now);
-        });
+    /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
+    pub(super) fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
+        let mut ledger = self.ledger.lock();
+        let Some(heir) = self.heir.get() else { return Some(change(self, &mut ledger, index)) };
+        drop(ledger);
+        heir.pool.in_charge(heir.place(index)?, change)
     }
 
-    /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
-    fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
-        let mut ledger = self.ledger.lock();
-        let Some(heir) = &ledger.heir else { return Some(change(self, &mut ledger, index)) };
-        let place = heir.moved.get(index as usize).copied().flatten();
-        let heir = heir.pool.clone();
-        drop(ledger);
-        heir.in_charge(place?, change)
+    fn newest(&self) -> &Self {
+        self.heir.get().map_or(self, |heir| heir.pool.newest())
     }
 
     /// A provider's word that a key is dead: believed, unless too many keys are "dead" at once.
     fn refuse(&self, ledger: &mut Ledger, index: u32, reason: Reason, place: &Place<'_>, now: Millis) -> Option<Event> {
-        let key = self.key(index).filter(|key| !key.is_off && !key.state.own.is_disabled())?;
+        let key = self.key(index).filter(|key| !key.is_out())?;
         let enabled = self.keys.len() - ledger.disabled;
         let is_disabled = |index| self.key(index).is_some_and(|key| key.state.own.is_disabled());
         let meaning = ledger.refusals.note(place.target, index, enabled, is_disabled, now);
         let Meaning::Mass { before, is_first, keys } = meaning else {
             key.state.own.disable(reason);
+            ledger.changed.insert(Changed::Key(index));
             ledger.disabled += 1;
             count(&self.transitions.disablements, reason);
             self.enter(index, now);
@@ -142,49 +130,57 @@ impl Pool {
         };
         for index in before {
             let Some(saved) = self.key(index) else { continue };
-            ledger.disabled -= usize::from(!saved.is_off);
+            ledger.disabled -= usize::from(!saved.is_switched_off());
             saved.state.own.lift();
-            self.rest(index, saved, Scope::Key, (reason, None), place, now);
+            self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         }
-        let event = self.rest(index, key, Scope::Key, (reason, None), place, now);
+        let event = self.rest(ledger, index, Scope::Key, (reason, None), place, now);
         if is_first { Some(Event::MassRefusal { keys }) } else { event }
     }
 
     fn rest(
         &self,
+        ledger: &mut Ledger,
         index: u32,
-        key: &Key,
         scope: Scope,
         (reason, stated): (Reason, Option<Duration>),
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
+        let key = self.key(index)?;
         let group = match scope {
             Scope::Account => key.account,
             Scope::Egress => key.egress,
             Scope::Key | Scope::Model => None,
         };
-        let begun = if let Some(group) = group.and_then(|group| self.groups.get(group as usize)) {
+        let (changed, begun) = if let Some((place, group)) = group.and_then(|p| Some((p, self.groups.get(p as usize)?)))
+        {
             let begun = group.rest.begin(reason, stated, &self.rules, now);
             group.members.iter().for_each(|&member| self.enter(member, now));
-            begun.then(|| group.rest.until())
+            (Changed::Group(place), begun.then(|| group.rest.until()))
         } else if scope == Scope::Model && !place.model.is_empty() {
             let model = self.model_board(place.model, now);
-            let was_ready = model.rest(index, reason, stated, &self.rules, now);
+            let begun = model.rest(index, reason, stated, &self.rules, now);
             model.board.enter(index, self.blocked_until(index, Some(&model)), now);
-            was_ready.then(|| model.until(index))
+            (Changed::Model(index, model.model.clone()), begun.then(|| model.until(index)))
         } else {
-            let was_ready = key.state.own.begin(reason, stated, &self.rules, now);
+            let was_ready = key.state.until() <= now.0;
+            let (rest, changed) = match reason {
+                Reason::Failing => (&key.state.suspicion, Changed::Suspicion(index)),
+                _ => (&key.state.own, Changed::Key(index)),
+            };
+            rest.begin(reason, stated, &self.rules, now);
             self.enter(index, now);
-            was_ready.then(|| key.state.own.until())
+            (changed, was_ready.then(|| key.state.until()))
         };
+        ledger.changed.insert(changed);
         let until = begun?;
         count(&self.transitions.rests, reason);
         Some(Event::Rested(reason, now.until(Millis(until))))
     }
 
     /// The board of a model, made if it has none.
-    fn model_board(&self, name: &str, now: Millis) -> Arc<ModelBoard> {
+    pub(super) fn model_board(&self, name: &str, now: Millis) -> Arc<ModelBoard> {
         let models = self.models.load();
         if let Some(known) = model::find(&models, name) {
             return known.clone();

@@ -20,7 +20,7 @@ pub enum Standing {
 /// What keeps a key from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
-    /// The operator switched it off in the keys file.
+    /// The operator switched it off.
     Operator,
     /// A mark of its own.
     Key,
@@ -79,6 +79,7 @@ impl Pool {
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize)).map(|g| &*g.rest);
         let rests = [
             (Blocker::Key, Some(&key.state.own)),
+            (Blocker::Key, Some(&key.state.suspicion)),
             (Blocker::Account, group(key.account)),
             (Blocker::Egress, group(key.egress)),
             (Blocker::Model, model.and_then(|model| model.mark(index))),
@@ -86,7 +87,7 @@ impl Pool {
         let mark = |(blocker, rest): (Blocker, Option<&Rest>)| {
             rest.filter(|rest| !rest.is_over(now)).map(|rest| (blocker, rest.reason()))
         };
-        let blocked = match key.is_off {
+        let blocked = match key.is_switched_off() {
             true => Some((Blocker::Operator, Some(Reason::Operator))),
             false => rests.into_iter().find_map(mark),
         };

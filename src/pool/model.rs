@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::board::Board;
 use super::rest::Rest;
-use super::{Millis, Reason, Rules};
+use super::{Millis, Reason, Rules, Saved};
 
 /// Models with resting keys that a pool tells apart.
 pub(super) const MODELS: usize = 32;
@@ -19,7 +19,7 @@ const MEMORY: Duration = Duration::from_secs(600);
 
 /// One model of which some keys rest.
 pub(super) struct ModelBoard {
-    pub(super) model: Box<str>,
+    pub(super) model: Arc<str>,
     pub(super) board: Board,
     /// By key.
     marks: Box<[Rest]>,
@@ -54,6 +54,14 @@ impl ModelBoard {
         let was_ready = self.mark(index).is_some_and(|mark| mark.begin(reason, stated, rules, now));
         self.last_end.fetch_max(self.until(index), Relaxed);
         was_ready
+    }
+
+    /// Puts a mark back that was kept.
+    pub(super) fn restore(&self, index: u32, kept: &Saved) {
+        if let Some(mark) = self.mark(index) {
+            mark.restore(kept);
+            self.last_end.fetch_max(mark.until(), Relaxed);
+        }
     }
 
     pub(super) fn last_end(&self) -> u64 {

@@ -53,7 +53,7 @@ impl Rest {
         let rest = stated.unwrap_or_else(|| {
             rules.cooldown.saturating_mul(1 << u32::from(doublings).min(20)).min(rules.max_cooldown)
         });
-        self.extend(now.after(rest.min(LONGEST)).0, reason);
+        self.extend(now.after(rest.min(LONGEST)).0.min(NEVER - 1), reason);
         was_ready
     }
 
@@ -76,6 +76,17 @@ impl Rest {
         self.until.store(0, Relaxed);
         self.reason.store(0, Relaxed);
         self.in_a_row.store(self.in_a_row.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    pub(super) fn in_a_row(&self) -> u8 {
+        self.in_a_row.load(Relaxed)
+    }
+
+    /// Exactly so.
+    pub(super) fn set(&self, until: u64, reason: Option<Reason>, in_a_row: u8) {
+        self.until.store(until, Relaxed);
+        self.reason.store(reason.map_or(0, |reason| reason as u8), Relaxed);
+        self.in_a_row.store(in_a_row, Relaxed);
     }
 
     /// As new.

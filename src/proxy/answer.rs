@@ -284,4 +284,50 @@ mod tests {
         assert!(error["retry_at"].as_str().unwrap().ends_with('Z'));
         assert!(error["param"].is_null());
     }
+
+    /// The next of all answers. A new one does not compile before it is listed here.
+    fn after(answer: &Answer) -> Option<Answer> {
+        Some(match answer {
+            Answer::BadRequest(_) => Answer::MethodNotAllowed,
+            Answer::MethodNotAllowed => Answer::Unauthorized,
+            Answer::Unauthorized => Answer::RouteDenied,
+            Answer::RouteDenied => Answer::UnknownPath,
+            Answer::UnknownPath => Answer::RequestTimeout,
+            Answer::RequestTimeout => Answer::RequestTooLarge(1),
+            Answer::RequestTooLarge(_) => Answer::HeadersTooLarge,
+            Answer::HeadersTooLarge => Answer::AllKeysCooling(Duration::ZERO),
+            Answer::AllKeysCooling(_) => Answer::NoUsableKey,
+            Answer::NoUsableKey => Answer::AttemptsSpent,
+            Answer::AttemptsSpent => Answer::Overloaded,
+            Answer::Overloaded => Answer::Draining,
+            Answer::Draining => Answer::UpstreamUnreachable,
+            Answer::UpstreamUnreachable => Answer::UpstreamTimeout,
+            Answer::UpstreamTimeout => Answer::Internal,
+            Answer::Internal => return None,
+        })
+    }
+
+    #[test]
+    fn the_documented_errors_are_all_there_are() {
+        let docs = include_str!("../../docs/errors.md");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"));
+        let documented: Vec<_> = rows
+            .filter_map(|(status, rest)| Some((status.parse::<u16>().ok()?, rest.split_once('`')?.0.to_owned())))
+            .collect();
+        let all = std::iter::successors(Some(Answer::BadRequest("")), after);
+        let mut given: Vec<_> = all.map(|answer| (answer.status(), answer.code().to_owned())).collect();
+        assert_eq!(given.len(), documented.len(), "{documented:?}");
+        given.retain(|row| !documented.contains(row));
+        assert_eq!(given, [], "not in docs/errors.md");
+    }
+
+    #[test]
+    fn the_answers_with_retry_after_are_documented() {
+        let docs = include_str!("../../docs/errors.md");
+        let (before, _) = docs.split_once(" carry `Retry-After`").unwrap();
+        let documented: Vec<_> = before.rsplit("\n\n").next().unwrap().split('`').skip(1).step_by(2).collect();
+        let all = std::iter::successors(Some(Answer::BadRequest("")), after);
+        let given: Vec<_> = all.filter(|answer| answer.retry_after().is_some()).map(|answer| answer.code()).collect();
+        assert_eq!(given, documented);
+    }
 }

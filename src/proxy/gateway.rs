@@ -21,7 +21,7 @@ use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
 use super::{cors, local, model, names, pick, relay, send};
-use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
+use crate::telemetry::{AccessLog, AttemptResult, Outcome, Phase, PoolMetrics, Readiness};
 
 /// How long a discarded request body may keep a connection from being reused.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -56,7 +56,8 @@ impl Gateway {
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.body_timeout));
         session.set_total_drain_timeout(Some(DRAIN_TIME));
-        if session.req_header().version == http::Version::HTTP_10 {
+        let phase = self.readiness.phase();
+        if phase >= Phase::Leaving || session.req_header().version == http::Version::HTTP_10 {
             session.set_keepalive(None);
         }
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
@@ -72,9 +73,10 @@ impl Gateway {
         }
         if let Some(page) = local::respond(request, &self.readiness) {
             let (head, body) = page.map_err(Failure::Gone)?;
+            context.bytes_out = body.len() as u64;
             return respond(session, head, body).await;
         }
-        if self.readiness.is_draining() {
+        if phase == Phase::Refusing {
             return Err(Answer::Draining.into());
         }
         context.client = authenticate(&edge, &request.headers, request.uri.query())?;
@@ -141,11 +143,13 @@ fn is_websocket(request: &RequestHeader) -> bool {
         && request.headers.get(http::header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// What a client that is still there is told of a streamed body that could not be read on.
-fn streamed_body_refusal(why: &ErrorType) -> Option<Answer> {
+/// What a client that is still there is told of what could not be read of it.
+fn refusal(why: &ErrorType) -> Option<Answer> {
     match why {
         ReadTimedout => Some(Answer::RequestTimeout),
         ReadError | WriteError | WriteTimedout | ConnectionClosed | H2Error => None,
+        // Pingora's word for bytes that come while a request is under way.
+        ConnectError => Some(Answer::BadRequest("The next request came before this one's answer.")),
         _ => Some(Answer::BadRequest("The body's framing is broken.")),
     }
 }
@@ -239,6 +243,9 @@ impl ProxyHttp for Gateway {
         if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if self.readiness.phase() >= Phase::Leaving {
+            session.set_keepalive(None);
+        }
         relay::head(head, session.req_header(), context)
     }
 
@@ -301,7 +308,7 @@ impl ProxyHttp for Gateway {
             return is_over;
         }
         if *error.esource() == ErrorSource::Downstream && context.answer.is_none() {
-            let Some(refusal) = streamed_body_refusal(error.etype()) else { return is_over };
+            let Some(refusal) = refusal(error.etype()) else { return is_over };
             context.answer = Some(refusal);
         }
         let answer = context.answer.take().unwrap_or(Answer::Internal);

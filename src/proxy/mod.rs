@@ -24,6 +24,7 @@ mod record;
 mod relay;
 mod route;
 mod send;
+pub mod tls_door;
 
 pub use edge::Edge;
 pub use gateway::Gateway;

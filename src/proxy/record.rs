@@ -13,6 +13,7 @@ use crate::telemetry::{AttemptResult, Entry, Outcome};
 impl Gateway {
     /// Counts and logs one request, however it ended.
     pub(super) fn record(&self, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
+        let request_id = context.request_id();
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let outcome = outcome(context, status, error);
         close_attempt(context, outcome);
@@ -30,7 +31,7 @@ impl Gateway {
         let target = context.attempts.target.as_ref();
         self.access_log.write(&Entry {
             time: SystemTime::now(),
-            request_id: context.request_id.as_deref().unwrap_or_default(),
+            request_id: &request_id,
             client: context.client_ip,
             token: context.client.as_ref().map(|client| client.name.as_str()),
             method: request.method.as_str(),

@@ -31,43 +31,77 @@ const _: fn(prometheus::Registry) -> pingora_prometheus::prometheus::Registry = 
 /// The version of Pingora in `keyweir_build_info`.
 const PINGORA_VERSION: &str = "0.9.1";
 
-type Name = (&'static str, &'static str);
+/// What is declared of one metric.
+#[derive(Debug)]
+struct Metric {
+    name: &'static str,
+    labels: &'static [&'static str],
+    /// In a line; the table in docs/metrics.md has the same.
+    help: &'static str,
+}
 
-const REQUESTS: Name = ("keyweir_requests_total", "Requests by pool, status sent to the client, and outcome.");
-const DURATION: Name = ("keyweir_request_duration_seconds", "Time from a request's first byte to its end.");
-const FIRST_BYTE: Name = ("keyweir_time_to_first_byte_seconds", "Time from a request's first byte to its answer's.");
-const OVERHEAD: Name =
-    ("keyweir_overhead_seconds", "Part of a request's time not spent waiting for provider or client.");
-const IN_FLIGHT: Name = ("keyweir_in_flight_requests", "Requests under way.");
-const ATTEMPTS: Name = ("keyweir_upstream_attempts_total", "Finished attempts by key and result.");
-const RETRIES: Name = ("keyweir_retries_total", "Attempts repeated, by the result that made it necessary.");
-const KEYS: Name = ("keyweir_keys", "Keys by state.");
-const KEY_STATE: Name = ("keyweir_key_state", "1 for the state a key is in, 0 for the others.");
-const KEY_TRANSITIONS: Name = ("keyweir_key_transitions_total", "Times keys entered a state, by reason.");
-const RELOAD_SUCCESSFUL: Name =
-    ("keyweir_config_last_reload_successful", "1 if the last reload was taken over, else 0.");
-const RELOAD_TIME: Name =
-    ("keyweir_config_last_reload_success_timestamp_seconds", "Unix time of the last reload taken over.");
-const LOG_DROPPED: Name = ("keyweir_log_dropped_total", "Log lines dropped: destination too slow or failing.");
-const BUILD_INFO: Name = ("keyweir_build_info", "1, labelled with the versions of keyweir and Pingora.");
-
-/// Name and help of every metric of this program (`process_*` comes from the prometheus crate).
-pub const NAMES: &[(&str, &str)] = &[
-    REQUESTS,
-    DURATION,
-    FIRST_BYTE,
-    OVERHEAD,
-    IN_FLIGHT,
-    ATTEMPTS,
-    RETRIES,
-    KEYS,
-    KEY_STATE,
-    KEY_TRANSITIONS,
-    RELOAD_SUCCESSFUL,
-    RELOAD_TIME,
-    LOG_DROPPED,
-    BUILD_INFO,
-];
+const REQUESTS: Metric = Metric {
+    name: "keyweir_requests_total",
+    labels: &["pool", "code", "outcome"],
+    help: "Finished requests, by the status the client got (none if nothing was sent) and by outcome.",
+};
+const DURATION: Metric = Metric {
+    name: "keyweir_request_duration_seconds",
+    labels: &["pool"],
+    help: "Time from a request's first byte to its end.",
+};
+const FIRST_BYTE: Metric = Metric {
+    name: "keyweir_time_to_first_byte_seconds",
+    labels: &["pool"],
+    help: "Time from a request's first byte to its answer's first byte.",
+};
+const OVERHEAD: Metric = Metric {
+    name: "keyweir_overhead_seconds",
+    labels: &["pool"],
+    help: "Part of a request's time spent waiting for neither provider nor client.",
+};
+const IN_FLIGHT: Metric = Metric { name: "keyweir_in_flight_requests", labels: &["pool"], help: "Requests under way." };
+const ATTEMPTS: Metric = Metric {
+    name: "keyweir_upstream_attempts_total",
+    labels: &["pool", "key", "result"],
+    help: "Finished attempts upstream.",
+};
+const RETRIES: Metric = Metric {
+    name: "keyweir_retries_total",
+    labels: &["pool", "reason"],
+    help: "Attempts repeated, by the result that made it necessary.",
+};
+const KEYS: Metric = Metric { name: "keyweir_keys", labels: &["pool", "state"], help: "Keys in each state." };
+const KEY_STATE: Metric = Metric {
+    name: "keyweir_key_state",
+    labels: &["pool", "key", "state"],
+    help: "1 for the state a key is in, 0 for the others.",
+};
+const KEY_TRANSITIONS: Metric = Metric {
+    name: "keyweir_key_transitions_total",
+    labels: &["pool", "to", "reason"],
+    help: "Times keys entered a state, by why they did.",
+};
+const RELOAD_SUCCESSFUL: Metric = Metric {
+    name: "keyweir_config_last_reload_successful",
+    labels: &[],
+    help: "1 if the last reload was taken over, else 0.",
+};
+const RELOAD_TIME: Metric = Metric {
+    name: "keyweir_config_last_reload_success_timestamp_seconds",
+    labels: &[],
+    help: "Unix time of the last reload taken over.",
+};
+const LOG_DROPPED: Metric = Metric {
+    name: "keyweir_log_dropped_total",
+    labels: &[],
+    help: "Log lines given up because their destination was too slow or failed.",
+};
+const BUILD_INFO: Metric = Metric {
+    name: "keyweir_build_info",
+    labels: &["version", "pingora"],
+    help: "Always 1; the labels are the versions of keyweir and Pingora.",
+};
 
 /// Seconds; a long generation may take its half hour.
 const DURATION_BUCKETS: &[f64] =
@@ -263,28 +297,29 @@ struct Families {
 
 impl Families {
     fn register() -> Self {
-        let build_info = registered(IntGaugeVec::new(opts(BUILD_INFO), &["version", "pingora"]));
+        let build_info = registered(IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels));
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), PINGORA_VERSION]).set(1);
         Self {
-            requests: registered(IntCounterVec::new(opts(REQUESTS), &["pool", "code", "outcome"])),
-            duration: histograms(DURATION, DURATION_BUCKETS),
-            first_byte: histograms(FIRST_BYTE, FIRST_BYTE_BUCKETS),
-            overhead: histograms(OVERHEAD, OVERHEAD_BUCKETS),
-            in_flight: registered(IntGaugeVec::new(opts(IN_FLIGHT), &["pool"])),
-            retries: registered(IntCounterVec::new(opts(RETRIES), &["pool", "reason"])),
-            reload_successful: registered(IntGauge::with_opts(opts(RELOAD_SUCCESSFUL))),
-            reload_time: registered(IntGauge::with_opts(opts(RELOAD_TIME))),
-            log_dropped: registered(IntCounter::with_opts(opts(LOG_DROPPED))),
+            requests: registered(IntCounterVec::new(opts(&REQUESTS), REQUESTS.labels)),
+            duration: histograms(&DURATION, DURATION_BUCKETS),
+            first_byte: histograms(&FIRST_BYTE, FIRST_BYTE_BUCKETS),
+            overhead: histograms(&OVERHEAD, OVERHEAD_BUCKETS),
+            in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
+            retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
+            reload_successful: registered(IntGauge::with_opts(opts(&RELOAD_SUCCESSFUL))),
+            reload_time: registered(IntGauge::with_opts(opts(&RELOAD_TIME))),
+            log_dropped: registered(IntCounter::with_opts(opts(&LOG_DROPPED))),
         }
     }
 }
 
-fn opts((name, help): Name) -> Opts {
-    Opts::new(name, help)
+fn opts(metric: &Metric) -> Opts {
+    Opts::new(metric.name, metric.help)
 }
 
-fn histograms((name, help): Name, buckets: &[f64]) -> HistogramVec {
-    registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &["pool"]))
+fn histograms(metric: &Metric, buckets: &[f64]) -> HistogramVec {
+    let opts = HistogramOpts::new(metric.name, metric.help).buckets(buckets.to_vec());
+    registered(HistogramVec::new(opts, metric.labels))
 }
 
 #[expect(

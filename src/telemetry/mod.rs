@@ -15,5 +15,5 @@ pub mod snapshot;
 
 pub use access_log::{AccessLog, Entry};
 pub use metrics::{Outcome, PoolMetrics};
-pub use readiness::Readiness;
+pub use readiness::{Phase, Readiness};
 pub use snapshot::{AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State};

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::config::keys::KeyId;
 use serde::{Serialize, Serializer};
 
 /// Takes a snapshot of every pool, in the order of the configuration.
@@ -36,6 +37,8 @@ impl PoolSnapshot {
 /// One key.
 #[derive(Debug, Clone)]
 pub struct KeySnapshot {
+    /// What it is known by, also after a rename.
+    pub id: KeyId,
     /// Unique in the pool.
     pub name: String,
     /// What it is doing.

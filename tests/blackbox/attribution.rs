@@ -148,16 +148,3 @@ fn sixty_bad_keys_in_front_of_forty_good_ones_cost_a_wait() {
     let keyweir = Config::pool(&mock, &refs(&keys)).start();
     assert_eq!(ask(&keyweir, 20, &json!({})), [200; 20]);
 }
-
-#[test]
-fn an_explanation_names_each_keys_blocker() {
-    let mock = MockProvider::start();
-    let keyweir = Config::pool(&mock, &["sk-429-1", "sk-401-1", "sk-ok-1"]).start();
-    assert_eq!(ask(&keyweir, 3, &json!({})), [200; 3]);
-    let answer = keyweir.admin("GET", "/api/v1/explain?pool=p&model=any").json();
-    assert_eq!(answer["keys"], json!({"ready": 1, "cooling": 1, "disabled": 1}));
-    let why: Vec<_> = answer["items"].as_array().unwrap().iter().map(|key| (&key["state"], &key["reason"])).collect();
-    assert_eq!(why[0], (&json!("cooling"), &json!("rate_limited")));
-    assert_eq!(why[1], (&json!("disabled"), &json!("unauthorized")));
-    assert_eq!(why[2], (&json!("ready"), &Value::Null));
-}

@@ -10,6 +10,7 @@ pub(crate) mod secret;
 mod server;
 mod store;
 mod target;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
