@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::router::AdminState;
-use super::{explain, keys, reload};
+use super::{explain, keys, reload, tokens};
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
@@ -29,22 +29,23 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
         .route("/keys/{key}/{action}", post(keys::act))
         .route("/reload", get(reload::last).post(reload::reload))
         .route("/explain", get(explain::explain))
+        .route("/tokens", get(tokens::tokens))
         .fallback(async || Problem::not_found("this version's API has nothing at this path"))
 }
 
 #[derive(Deserialize)]
-struct PageQuery {
-    limit: Option<usize>,
+pub(super) struct PageQuery {
+    pub(super) limit: Option<usize>,
     /// Position of the first item.
-    cursor: Option<usize>,
+    pub(super) cursor: Option<usize>,
     state: Option<String>,
     reason: Option<String>,
-    q: Option<String>,
+    pub(super) q: Option<String>,
 }
 
-type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
+pub(super) type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
 
-fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
+pub(super) fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
     query.map(|Query(query)| query).map_err(|error| Problem::bad_request(error.body_text()))
 }
 

@@ -14,6 +14,7 @@ mod problem;
 pub mod reload;
 mod router;
 mod service;
+mod tokens;
 
 pub use metrics::metrics_router;
 pub use router::{Access, AdminState, Explain, router};

@@ -14,7 +14,7 @@ use super::reload::{Last, Reload};
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
 use crate::keypool::KeyPool;
-use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
+use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
 /// By what requests to the operators' listeners are judged; swapped by a reload.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct AdminState {
     pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
+    /// The client tokens.
+    pub tokens: TokenSnapshots,
     /// Answers `/readyz`.
     pub readiness: Arc<Readiness>,
     /// Who may come in.

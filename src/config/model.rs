@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -234,6 +234,42 @@ pub struct ClientToken {
     pub token: Secret,
     /// The client is told which key served it.
     pub reveal_key: bool,
+    /// Names of the pools it may use; none = all.
+    pub pools: Vec<String>,
+    /// Globs of the models it may use; none = all.
+    pub models: Vec<String>,
+    /// How much of everything it may use.
+    pub limits: ClientLimits,
+    /// From when on it is refused.
+    pub expires: Option<SystemTime>,
+}
+
+impl ClientToken {
+    /// A token that may do everything.
+    pub fn unlimited(name: impl Into<String>, token: Secret) -> Self {
+        Self {
+            name: name.into(),
+            token,
+            reveal_key: false,
+            pools: Vec::new(),
+            models: Vec::new(),
+            limits: ClientLimits::default(),
+            expires: None,
+        }
+    }
+}
+
+/// How much a client token may use; `None` = as much as it likes, never 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Requests within any minute.
+    pub rpm: Option<u64>,
+    /// Tokens of text within any minute.
+    pub tpm: Option<u64>,
+    /// Requests per day (UTC).
+    pub rpd: Option<u64>,
+    /// Requests at once.
+    pub concurrency: Option<u64>,
 }
 
 /// One keys file.

@@ -31,14 +31,6 @@ const CONFIG: &[Row] = &[
     ("store.max_size", &["1GiB"], Warn),
     ("store.master_key", &[], Warn),
     ("shared_state", &[], Refuse),
-    ("keys_file.*.format", &["auto", "yaml", "text"], Refuse),
-    ("clients.tokens.*.pools", &[], Refuse),
-    ("clients.tokens.*.models", &[], Refuse),
-    ("clients.tokens.*.rpm", &[], Refuse),
-    ("clients.tokens.*.tpm", &[], Refuse),
-    ("clients.tokens.*.rpd", &[], Refuse),
-    ("clients.tokens.*.concurrency", &[], Refuse),
-    ("clients.tokens.*.expires", &[], Refuse),
     ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
     ("otlp", &[], Warn),
@@ -76,6 +68,11 @@ const KEYS: &[Row] = &[
     ("*.*.models", &[], Refuse),
     ("*.*.egress", &[], Refuse),
 ];
+
+/// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
+pub(crate) fn is_refused(path: &str) -> bool {
+    CONFIG.iter().any(|(row, _, effect)| *row == path && matches!(effect, Refuse))
+}
 
 /// Complains about what `keyweir.yaml` asks for in vain.
 pub(crate) fn check_config(root: &Node, at: &At<'_>) {

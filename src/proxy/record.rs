@@ -27,13 +27,21 @@ impl Gateway {
         let overhead = (context.attempts.count > 0).then_some(overhead);
         metrics.request_finished(status, outcome, duration, first_byte, overhead);
 
+        context.settle();
+        let used = context.used();
+        let pool = context.pool();
+        if let (Some(used), Some(pool)) = (used, pool) {
+            let is_served = outcome == Outcome::Ok;
+            pool.entry.metrics.tokens_used(context.model(), used.prompt, used.completion, is_served);
+        }
+
         let request = session.req_header();
         let target = context.attempts.target.as_ref();
         self.access_log.write(&Entry {
             time: SystemTime::now(),
             request_id: &request_id,
             client: context.client_ip,
-            token: context.client.as_ref().map(|client| client.name.as_str()),
+            token: context.client.as_ref().map(|client| client.name()),
             method: request.method.as_str(),
             path: request.uri.path().as_bytes(),
             pool: pool.map(|pool| pool.entry.config.name.as_str()),
@@ -44,6 +52,7 @@ impl Gateway {
             attempts: context.attempts.count,
             bytes_in: session.body_bytes_read() as u64,
             bytes_out: context.bytes_out,
+            tokens: used.map(|used| (used.prompt, used.completion)),
             duration,
             first_byte,
             upstream: target.map(|target| &*target.authority),

@@ -133,7 +133,7 @@ impl Shared {
     fn new(config: &Config, keys: Keys, tokens: &Tokens) -> Result<Self, ServerError> {
         let keypool = Arc::new(KeyPool::default());
         let entries = keypool.prepare(config, keys);
-        let edge = Edge::new(config, &entries, &tokens.clients)?;
+        let edge = Edge::new(config, &entries, &tokens.clients, None)?;
         let access_log = AccessLog::open(&config.log).map_err(ServerError::AccessLog)?;
         keypool.put_in_place(entries);
         metrics::config_reloaded(true);
@@ -227,6 +227,10 @@ fn add_operator_services(
         explain: {
             let keypool = shared.keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))
+        },
+        tokens: {
+            let edge = shared.edge.clone();
+            Arc::new(move || edge.load().tokens())
         },
         readiness: shared.readiness.clone(),
         access: shared.access.clone(),

@@ -175,7 +175,7 @@ impl Reloader {
             )));
         }
         let tokens = Tokens::complete(&config).map_err(refusal)?;
-        let edge = Edge::new(&config, &entries, &tokens.clients).map_err(refusal)?;
+        let edge = Edge::new(&config, &entries, &tokens.clients, Some(&self.edge.load())).map_err(refusal)?;
         let access_log =
             self.access_log.prepare(&config.log).map_err(|error| refusal(format!("log.access: {error}")))?;
 

@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, IdenStatic, IntoSimpleExpr, QueryFilter,
-    QueryOrder, QuerySelect,
+    QueryOrder, QueryResult, QuerySelect, QueryTrait,
     sea_query::{Expr, Func, OnConflict, SimpleExpr},
 };
 
@@ -252,27 +252,17 @@ async fn read_counters(db: &impl ConnectionTrait, filter: CounterFilter) -> Resu
     if let Some(column) = group {
         query = query.column(column).group_by(column).order_by_asc(column);
     }
-    type Sums = (i64, i64, i64, i64, i64, i64);
-    let counted = |(hour, a, b, c, d, e): Sums, name, key| Counted {
-        hour: hour * HOUR,
-        name,
-        key,
-        sum: Use::from_columns([a, b, c, d, e]),
+    let counted = |row: QueryResult| -> Result<Counted, StoreError> {
+        let number = |column: counters::Column| row.try_get::<i64>("", column.as_str());
+        let (name, key) = match group {
+            None => (String::new(), None),
+            Some(KeyId) => (String::new(), Some(key_id(&row.try_get::<Vec<u8>>("", KeyId.as_str())?)?)),
+            Some(column) => (row.try_get("", column.as_str())?, None),
+        };
+        let [requests, failures] = [number(Requests)?, number(Failures)?];
+        let [prompt_tokens, completion_tokens] = [number(PromptTokens)?, number(CompletionTokens)?];
+        let sum = Use::from_columns([requests, failures, prompt_tokens, completion_tokens, number(DurationMs)?]);
+        Ok(Counted { hour: number(Hour)? * HOUR, name, key, sum })
     };
-    match group {
-        None => {
-            let rows: Vec<Sums> = query.into_tuple().all(db).await?;
-            Ok(rows.into_iter().map(|sums| counted(sums, String::new(), None)).collect())
-        }
-        Some(KeyId) => {
-            let rows: Vec<(i64, i64, i64, i64, i64, i64, Vec<u8>)> = query.into_tuple().all(db).await?;
-            rows.into_iter()
-                .map(|(h, a, b, c, d, e, key)| Ok(counted((h, a, b, c, d, e), String::new(), Some(key_id(&key)?))))
-                .collect()
-        }
-        Some(_) => {
-            let rows: Vec<(i64, i64, i64, i64, i64, i64, String)> = query.into_tuple().all(db).await?;
-            Ok(rows.into_iter().map(|(h, a, b, c, d, e, name)| counted((h, a, b, c, d, e), name, None)).collect())
-        }
-    }
+    db.query_all(&query.into_query()).await?.into_iter().map(counted).collect()
 }

@@ -54,6 +54,8 @@ pub struct Entry<'a> {
     pub bytes_in: u64,
     /// Body bytes to the client.
     pub bytes_out: u64,
+    /// Tokens of text asked and answered, where the provider told.
+    pub tokens: Option<(u64, u64)>,
     /// From the first byte of the head to the end.
     pub duration: Duration,
     /// From the same moment to the first byte of the answer.
@@ -169,6 +171,10 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
     line.number("attempts", entry.attempts.into());
     line.number("bytes_in", entry.bytes_in);
     line.number("bytes_out", entry.bytes_out);
+    if let Some((tokens_in, tokens_out)) = entry.tokens {
+        line.number("tokens_in", tokens_in);
+        line.number("tokens_out", tokens_out);
+    }
     line.milliseconds("duration_ms", entry.duration);
     if let Some(first_byte) = entry.first_byte {
         line.milliseconds("first_byte_ms", first_byte);
@@ -199,6 +205,9 @@ fn write_text(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
         write!(out, " first_byte={}ms", in_milliseconds(first_byte))?;
     }
     write!(out, " attempts={} in={} out={}", entry.attempts, entry.bytes_in, entry.bytes_out)?;
+    if let Some((tokens_in, tokens_out)) = entry.tokens {
+        write!(out, " tokens_in={tokens_in} tokens_out={tokens_out}")?;
+    }
     let texts = [
         ("pool", entry.pool),
         ("key", entry.key),

@@ -19,9 +19,12 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::refusals::AuthFailure;
 use super::snapshot::AttemptResult;
+use tokens::TokenMetrics;
 
 mod keys;
+mod tokens;
 
 pub use keys::register as register_keys;
 
@@ -81,6 +84,16 @@ const KEY_TRANSITIONS: Metric = Metric {
     name: "keyweir_key_transitions_total",
     labels: &["pool", "to", "reason"],
     help: "Times keys entered a state, by why they did.",
+};
+const TOKENS: Metric = Metric {
+    name: "keyweir_tokens_total",
+    labels: &["pool", "model", "type"],
+    help: "Tokens of text, where the provider told how many.",
+};
+const AUTH_FAILURES: Metric = Metric {
+    name: "keyweir_client_auth_failures_total",
+    labels: &["reason"],
+    help: "Requests without a valid client token.",
 };
 const RELOAD_SUCCESSFUL: Metric = Metric {
     name: "keyweir_config_last_reload_successful",
@@ -171,6 +184,7 @@ pub struct PoolMetrics {
     first_byte: Histogram,
     overhead: Histogram,
     in_flight: IntGauge,
+    tokens: TokenMetrics,
 }
 
 impl PoolMetrics {
@@ -190,6 +204,7 @@ impl PoolMetrics {
             first_byte: FAMILIES.first_byte.with_label_values(&[name]),
             overhead: FAMILIES.overhead.with_label_values(&[name]),
             in_flight: FAMILIES.in_flight.with_label_values(&[name]),
+            tokens: TokenMetrics::new(name),
         };
         // Shown as 0 before the first request: rates and alerts need a series to start from.
         metrics.requests_counter(200, Outcome::Ok);
@@ -220,6 +235,12 @@ impl PoolMetrics {
         if let Some(overhead) = overhead {
             self.overhead.observe(overhead.as_secs_f64());
         }
+    }
+
+    /// Counts the tokens a request used. Its model is counted under its name once a request for it `is_served` to the
+    /// end, which takes a provider; else as `other`.
+    pub fn tokens_used(&self, model: &str, prompt: u64, completion: u64, is_served: bool) {
+        self.tokens.add(model, prompt, completion, is_served);
     }
 
     /// Counts one more attempt, made because the last one ended in `reason`.
@@ -258,6 +279,11 @@ pub fn config_reloaded(successful: bool) {
     }
 }
 
+/// Counts a request without a valid client token.
+pub(super) fn client_auth_failed(why: AuthFailure) {
+    FAMILIES.auth_failures[why as usize].inc();
+}
+
 /// Counts log lines that were given up.
 pub(super) fn log_dropped(lines: u64) {
     FAMILIES.log_dropped.inc_by(lines);
@@ -290,6 +316,7 @@ struct Families {
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
+    auth_failures: [IntCounter; AuthFailure::ALL.len()],
     reload_successful: IntGauge,
     reload_time: IntGauge,
     log_dropped: IntCounter,
@@ -306,6 +333,10 @@ impl Families {
             overhead: histograms(&OVERHEAD, OVERHEAD_BUCKETS),
             in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
             retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
+            auth_failures: {
+                let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
+                AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))
+            },
             reload_successful: registered(IntGauge::with_opts(opts(&RELOAD_SUCCESSFUL))),
             reload_time: registered(IntGauge::with_opts(opts(&RELOAD_TIME))),
             log_dropped: registered(IntCounter::with_opts(opts(&LOG_DROPPED))),

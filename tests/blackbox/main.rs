@@ -15,6 +15,7 @@ mod harness;
 
 mod attribution;
 mod bodies;
+mod clients;
 mod connections;
 mod control;
 mod disconnects;

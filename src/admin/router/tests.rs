@@ -9,7 +9,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::admin::reload::{PoolChange, Refusal, Report, Trigger};
-use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State};
+use crate::config::ClientLimits;
+use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
 
 const TOKEN: &str = "admin-CANARY";
 
@@ -34,6 +35,27 @@ fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
 fn pools() -> Vec<PoolSnapshot> {
     let first = vec![key("alice", State::Ready, 15), key("bob", State::Cooling, 3), key("carol", State::Disabled, 0)];
     vec![pool("modelscope", true, first), pool("siliconflow", false, vec![key("dave", State::Ready, 0)])]
+}
+
+fn tokens() -> Vec<TokenSnapshot> {
+    let limits = ClientLimits { rpm: Some(60), ..ClientLimits::default() };
+    let used = SystemTime::UNIX_EPOCH + Duration::from_millis(1_751_711_400_007);
+    let token = |name: &str| TokenSnapshot {
+        name: name.into(),
+        reveal_key: false,
+        pools: vec!["modelscope".into()],
+        models: vec![],
+        limits,
+        expires: Some(used),
+        is_expired: true,
+        in_flight: 1,
+        requests: 12,
+        refused: 3,
+        tokens_in: 100,
+        tokens_out: 200,
+        last_used: Some(used),
+    };
+    vec![token("ci"), token("laptop")]
 }
 
 fn access() -> Access {
@@ -62,6 +84,7 @@ fn state() -> AdminState {
     readiness.set_keys_loaded();
     AdminState {
         snapshots: Arc::new(pools),
+        tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
         keypool: Arc::default(),
@@ -393,4 +416,20 @@ async fn key_lists_are_filtered_and_paged() {
     for query in ["state=odd", "limit=-1", "cursor=x"] {
         assert_eq!(get(&format!("{keys}?{query}")).await.status, 400, "{query}");
     }
+}
+
+#[tokio::test]
+async fn tokens_are_listed_with_scopes_limits_and_use() {
+    let list = get("/api/v1/tokens?q=lap").await.json();
+    assert_eq!(list["total"], 1);
+    let expected = json!({
+        "name": "laptop", "reveal_key": false, "pools": ["modelscope"], "models": [],
+        "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
+        "expires": "2025-07-05T10:30:00.007Z", "expired": true,
+        "in_flight": 1, "requests": 12, "refused": 3, "tokens_in": 100, "tokens_out": 200,
+        "last_used": "2025-07-05T10:30:00.007Z",
+    });
+    assert_eq!(list["items"][0], expected);
+    assert_eq!(get("/api/v1/tokens?limit=1").await.json()["next_cursor"], "1");
+    assert_eq!(send_to(state(), request(Method::GET, "/api/v1/tokens")).await.status, 401);
 }

@@ -49,6 +49,7 @@ fn entry<'a>() -> Entry<'a> {
         attempts: 2,
         bytes_in: 10,
         bytes_out: 2000,
+        tokens: Some((12, 34)),
         duration: Duration::from_micros(12_345),
         first_byte: Some(Duration::from_micros(1_500)),
         upstream: Some("api-inference.modelscope.cn"),
@@ -65,7 +66,7 @@ fn a_json_line_says_everything() {
     let (log, path) = folder.open(LogFormat::Json);
     log.write(&entry());
     assert!(log.flush());
-    let expected = r#"{"time":"2025-07-05T10:30:00.007Z","request_id":"r-1","client":"192.0.2.7","token":"ci","method":"POST","path":"/modelscope/v1/chat/completions","pool":"modelscope","key":"alice-2","model":"qwen3","status":200,"outcome":"ok","attempts":2,"bytes_in":10,"bytes_out":2000,"duration_ms":12.345,"first_byte_ms":1.500,"upstream":"api-inference.modelscope.cn"}"#;
+    let expected = r#"{"time":"2025-07-05T10:30:00.007Z","request_id":"r-1","client":"192.0.2.7","token":"ci","method":"POST","path":"/modelscope/v1/chat/completions","pool":"modelscope","key":"alice-2","model":"qwen3","status":200,"outcome":"ok","attempts":2,"bytes_in":10,"bytes_out":2000,"tokens_in":12,"tokens_out":34,"duration_ms":12.345,"first_byte_ms":1.500,"upstream":"api-inference.modelscope.cn"}"#;
     assert_eq!(lines(&path), [expected]);
 }
 
@@ -75,7 +76,7 @@ fn a_text_line_says_everything() {
     let (log, path) = folder.open(LogFormat::Text);
     log.write(&entry());
     assert!(log.flush());
-    let expected = "2025-07-05T10:30:00.007Z 200 POST /modelscope/v1/chat/completions 12.345ms outcome=ok first_byte=1.5ms attempts=2 in=10 out=2000 pool=modelscope key=alice-2 model=qwen3 upstream=api-inference.modelscope.cn token=ci id=r-1 client=192.0.2.7";
+    let expected = "2025-07-05T10:30:00.007Z 200 POST /modelscope/v1/chat/completions 12.345ms outcome=ok first_byte=1.5ms attempts=2 in=10 out=2000 tokens_in=12 tokens_out=34 pool=modelscope key=alice-2 model=qwen3 upstream=api-inference.modelscope.cn token=ci id=r-1 client=192.0.2.7";
     assert_eq!(lines(&path), [expected]);
 }
 
@@ -112,10 +113,10 @@ fn absent_fields_are_left_out() {
     let folder = Folder::new("absent");
     let (log, path) = folder.open(LogFormat::Json);
     let nothing = Entry { client: None, token: None, pool: None, key: None, model: None, ..entry() };
-    log.write(&Entry { first_byte: None, upstream: None, ..nothing });
+    log.write(&Entry { first_byte: None, upstream: None, tokens: None, ..nothing });
     assert!(log.flush());
     let line: serde_json::Value = serde_json::from_str(&lines(&path)[0]).unwrap();
-    for field in ["client", "token", "pool", "key", "model", "first_byte_ms", "upstream"] {
+    for field in ["client", "token", "pool", "key", "model", "first_byte_ms", "upstream", "tokens_in"] {
         assert!(line.get(field).is_none(), "{field}");
     }
 }

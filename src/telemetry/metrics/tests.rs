@@ -87,6 +87,29 @@ fn retries_are_counted_by_reason() {
     assert_eq!(sample(&text(), RETRIES.name, &["pool=\"again\"", "reason=\"rate_limited\""]), Some(1.0));
 }
 
+#[test]
+fn tokens_are_counted_by_models_that_were_served() {
+    let metrics = PoolMetrics::for_pool("tokens");
+    metrics.tokens_used("typed", 5, 0, false);
+    metrics.tokens_used("served", 10, 20, true);
+    metrics.tokens_used("served", 1, 2, false);
+    let long = "x".repeat(1000);
+    for odd in ["", "a\nb", &long] {
+        metrics.tokens_used(odd, 1, 1, true);
+    }
+    let series = |model: &str, kind: &str| {
+        sample(&text(), TOKENS.name, &["pool=\"tokens\"", &format!("model=\"{model}\""), &format!("type=\"{kind}\"")])
+    };
+    assert_eq!((series("served", "prompt"), series("served", "completion")), (Some(11.0), Some(22.0)));
+    assert_eq!((series("other", "prompt"), series("typed", "prompt")), (Some(8.0), None));
+    for number in 0..1000 {
+        metrics.tokens_used(&format!("m{number}"), 1, 1, true);
+    }
+    let names =
+        text().lines().filter(|line| line.contains("pool=\"tokens\"") && line.contains("type=\"prompt\"")).count();
+    assert!(names <= 201, "{names} models");
+}
+
 /// One test, because the snapshots registered are the process's.
 #[test]
 fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
@@ -130,6 +153,8 @@ const ALL: &[&Metric] = &[
     &KEYS,
     &KEY_STATE,
     &KEY_TRANSITIONS,
+    &TOKENS,
+    &AUTH_FAILURES,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIME,
     &LOG_DROPPED,
@@ -204,6 +229,8 @@ fn the_values_of_every_label_are_documented() {
         ("`outcome`", &Outcome::ALL.map(Outcome::as_str)),
         ("`result`, and `reason` of retries", &AttemptResult::ALL.map(AttemptResult::as_str)),
         ("`reason` of transitions", &reasons),
+        ("`type`", &["prompt", "completion"]),
+        ("`reason` of failed authentications", &AuthFailure::ALL.map(AuthFailure::as_str)),
     ] {
         let (_, text) = rows.iter().find(|(label, _)| *label == labels).unwrap_or_else(|| panic!("no row {labels}"));
         assert_eq!(words(text), values, "{labels}");

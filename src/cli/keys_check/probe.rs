@@ -1,0 +1,225 @@
+//! One request to a provider that tells whether a key works.
+
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use serde_json::{Value, json};
+use ureq::Agent;
+use ureq::http::{Response, StatusCode};
+
+use super::results::{Finding, Outcome};
+use crate::pool::Mark;
+use crate::telemetry::AttemptResult;
+use crate::verdict::pack::{Auth, Pack};
+use crate::verdict::{Fault, Verdict, of_failure, of_status, of_stream_error};
+
+/// How often a key is asked for whose answer says nothing of it.
+const ATTEMPTS: u32 = 3;
+/// Before the second attempt; doubled before the third.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Most of an answer read, in bytes.
+const MAX_BODY: u64 = 1024 * 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// `GET models`
+    Models,
+    /// `GET key`, which tells of the key itself.
+    Key,
+    /// A chat without messages: refused for free, but only after the key was looked at.
+    EmptyChat,
+    /// A chat of one token.
+    Chat,
+}
+
+impl Call {
+    /// What proves something at this provider: some list their models to anyone.
+    fn of(pack: &Pack) -> Self {
+        match pack.name {
+            "modelscope" => Self::EmptyChat,
+            "openrouter" => Self::Key,
+            "nvidia" | "huggingface" => Self::Chat,
+            _ => Self::Models,
+        }
+    }
+}
+
+/// A provider ready to be asked.
+pub(super) struct Provider {
+    agent: Agent,
+    base: String,
+    auth: Auth,
+    headers: Vec<(String, String)>,
+    call: Call,
+    model: String,
+}
+
+impl Provider {
+    /// Finds out what to ask.
+    ///
+    /// # Errors
+    /// A chat is the only proof, and no model is known to chat with.
+    pub(super) fn prepare(
+        pack: &Pack,
+        base: &str,
+        headers: &[(String, String)],
+        model: Option<&str>,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
+        // A redirect must not carry a key elsewhere.
+        let config = Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).max_redirects(0);
+        let mut provider = Self {
+            agent: config.build().new_agent(),
+            base: base.to_owned(),
+            auth: pack.auth,
+            headers: headers.to_vec(),
+            call: Call::of(pack),
+            model: model.unwrap_or_default().to_owned(),
+        };
+        if provider.call == Call::Models || (provider.call == Call::Chat && model.is_none()) {
+            let open = provider.models_for_anyone();
+            if open.is_some() {
+                provider.call = Call::Chat;
+            }
+            if provider.model.is_empty() {
+                provider.model = open.flatten().unwrap_or_default();
+            }
+        }
+        if provider.call == Call::Chat && provider.model.is_empty() {
+            bail!("this provider lists its models to anyone, so only a chat tells; name a model with --model");
+        }
+        Ok(provider)
+    }
+
+    /// The first model, if models are listed without a key; the outer `None` = they are not.
+    fn models_for_anyone(&self) -> Option<Option<String>> {
+        let mut answer = self.get("models", None).ok().filter(|answer| answer.status() == StatusCode::OK)?;
+        let list: Value = answer.body_mut().with_config().limit(MAX_BODY).read_json().unwrap_or_default();
+        Some(list["data"][0]["id"].as_str().map(str::to_owned))
+    }
+
+    /// Finds out about a key, with the patience a passing failure deserves.
+    pub(super) fn ask(&self, key: &str, pace: &Pace) -> Finding {
+        let mut pause = PAUSE;
+        for attempt in 1.. {
+            pace.wait();
+            let (verdict, finding) = self.ask_once(key);
+            let may_pass = matches!(verdict.fault, Fault::Unknown | Fault::Target);
+            // Whoever did not answer in time would make everybody wait again.
+            if !may_pass || verdict.result == AttemptResult::Timeout || attempt >= ATTEMPTS {
+                return finding;
+            }
+            sleep(pause);
+            pause *= 2;
+        }
+        Finding::new(Outcome::Unknown, "not asked")
+    }
+
+    fn ask_once(&self, key: &str) -> (Verdict, Finding) {
+        let sent = match self.call {
+            Call::Models => self.get("models", Some(key)),
+            Call::Key => self.get("key", Some(key)),
+            Call::EmptyChat => self.chat(key, &json!({"model": self.model})),
+            Call::Chat => {
+                let message = json!({"role": "user", "content": "hi"});
+                self.chat(key, &json!({"model": self.model, "max_tokens": 1, "messages": [message]}))
+            }
+        };
+        let verdict = match sent {
+            Ok(mut answer) => match answer.status().as_u16() {
+                status @ 300..=399 => {
+                    let finding = Finding::new(Outcome::Unknown, format!("redirected with status {status}"));
+                    return (of_status(400, answer.headers()), finding);
+                }
+                200..=299 => error_in(&mut answer).unwrap_or_else(|| of_status(200, answer.headers())),
+                status => of_status(status, answer.headers()),
+            },
+            Err(ureq::Error::Timeout(_)) => of_failure(AttemptResult::Timeout),
+            Err(ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
+                of_failure(AttemptResult::Unreachable)
+            }
+            Err(_) => of_failure(AttemptResult::Broken),
+        };
+        (verdict, self.finding(&verdict))
+    }
+
+    fn finding(&self, verdict: &Verdict) -> Finding {
+        match verdict.fault {
+            Fault::None => Finding::new(Outcome::Valid, "ok"),
+            // The request was meant to be refused, after the key was not.
+            Fault::Client if self.call == Call::EmptyChat => Finding::new(Outcome::Valid, "ok"),
+            Fault::Key(_, Mark::Disable(reason)) => Finding::new(Outcome::Dead, reason.as_str()),
+            Fault::Key(_, Mark::Cool { reason, .. }) => Finding::new(Outcome::Limited, reason.as_str()),
+            Fault::Target => Finding::unreached(),
+            Fault::Refused(_) | Fault::Client | Fault::Unknown => {
+                Finding::new(Outcome::Unknown, verdict.result.as_str())
+            }
+        }
+    }
+
+    fn get(&self, path: &str, key: Option<&str>) -> Result<Response<ureq::Body>, ureq::Error> {
+        let mut request = self.agent.get(format!("{}/{path}", self.base));
+        for (name, value) in self.headers(key) {
+            request = request.header(name, value);
+        }
+        request.call()
+    }
+
+    fn chat(&self, key: &str, body: &Value) -> Result<Response<ureq::Body>, ureq::Error> {
+        let mut request = self.agent.post(format!("{}/chat/completions", self.base));
+        for (name, value) in self.headers(Some(key)) {
+            request = request.header(name, value);
+        }
+        request.send_json(body)
+    }
+
+    fn headers(&self, key: Option<&str>) -> impl Iterator<Item = (String, String)> {
+        let key = key.map(|key| (self.auth.header().to_string(), self.auth.value(key)));
+        self.headers.iter().cloned().chain(key)
+    }
+}
+
+/// The verdict on an error that came with a good status.
+fn error_in(answer: &mut Response<ureq::Body>) -> Option<Verdict> {
+    let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec().ok()?;
+    let root: Value = serde_json::from_slice(&body).ok()?;
+    root.get("error").filter(|error| !error.is_null()).map(|_| of_stream_error(&body))
+}
+
+/// Keeps requests apart, so that no provider is stormed.
+pub(super) struct Pace {
+    next: Mutex<Instant>,
+    gap: Duration,
+}
+
+impl Pace {
+    /// At most so many requests per second.
+    pub(super) fn new(rate: f64) -> Self {
+        let gap = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_secs(1));
+        Self { next: Mutex::new(Instant::now()), gap }
+    }
+
+    /// Waits for this thread's turn.
+    fn wait(&self) {
+        let now = Instant::now();
+        let turn = match self.next.lock() {
+            Ok(mut next) => {
+                let turn = (*next).max(now);
+                *next = turn + self.gap;
+                turn
+            }
+            Err(_) => now + self.gap,
+        };
+        sleep(turn - now);
+    }
+}
+
+fn sleep(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        thread::park_timeout(left);
+    }
+}
