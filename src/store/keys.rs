@@ -2,6 +2,7 @@
 //! sealed for its pool and id.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use sea_orm::{
     ActiveValue::Set,
@@ -24,7 +25,7 @@ const ROWS: usize = 500;
 const SEALED: usize = 65_000;
 
 /// A key to add.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewKey {
     /// Its pool.
     pub pool: String,
@@ -37,7 +38,7 @@ pub struct NewKey {
 }
 
 /// What becomes of a key; everything is replaced.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KeyChange {
     /// Which.
     pub id: KeyId,
@@ -48,7 +49,7 @@ pub struct KeyChange {
 }
 
 /// A key that was kept.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoredKey {
     /// Made of pool and text.
     pub id: KeyId,
@@ -66,6 +67,29 @@ pub struct StoredKey {
     pub updated_at: i64,
     /// When it was removed (Unix milliseconds); it can be restored for 7 days.
     pub removed_at: Option<i64>,
+}
+
+/// The details may hold passwords, so nobody prints them by mistake.
+fn describe(f: &mut fmt::Formatter<'_>, what: &str, pool: &str, name: Option<&str>) -> fmt::Result {
+    f.debug_struct(what).field("pool", &pool).field("name", &name).finish_non_exhaustive()
+}
+
+impl fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(f, "NewKey", &self.pool, self.name.as_deref())
+    }
+}
+
+impl fmt::Debug for KeyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyChange").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(f, "StoredKey", &self.pool, self.name.as_deref())
+    }
 }
 
 /// Where a key's secrets are sealed for.

@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::OnConflict,
 };
 
@@ -22,7 +22,7 @@ const DAY: i64 = 24 * HOUR;
 const ROWS: u64 = 1000;
 /// How long a removed key can be restored.
 pub(super) const RESTORABLE: i64 = 7 * DAY;
-/// How long the marks of a lost key are kept.
+/// How long marks are kept whose key is lost, or whose time was over.
 const LOST_MARKS: i64 = 30 * DAY;
 /// How long the use of tokens and the audit are kept.
 const RECORDS: i64 = 400 * DAY;
@@ -52,7 +52,8 @@ pub(super) async fn step(shared: &Shared) -> Result<bool, StoreError> {
     let requests = forget_requests(shared, db, now).await?;
     let counters = forget_counters(db, now - shared.limits.age).await?;
     keys::Entity::delete_many().filter(keys::Column::RemovedAt.lt(now - RESTORABLE)).exec(db).await?;
-    marks::Entity::delete_many().filter(marks::Column::OrphanedAt.lt(now - LOST_MARKS)).exec(db).await?;
+    let is_over = marks::Column::OrphanedAt.lt(now - LOST_MARKS).or(marks::Column::Until.lt(now - LOST_MARKS));
+    marks::Entity::delete_many().filter(is_over).exec(db).await?;
     token_use::Entity::delete_many()
         .filter(token_use::Column::Hour.lt((now - RECORDS).div_euclid(HOUR)))
         .exec(db)

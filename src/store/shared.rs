@@ -22,7 +22,7 @@ use super::{Store, rotate, schema};
 use crate::config;
 
 /// Longest time an acknowledged write or a read may take; a hanging database must not hold its callers for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Shared {
     place: Place,

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between attempts to reach a database that is away: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Between looks for what is too old to be kept.
-const TIDY: Duration = Duration::from_secs(10);
+const TIDY: Duration = Duration::from_secs(30);
 
 /// Who asked for a flush.
 type Ask = oneshot::Sender<Result<(), StoreError>>;
@@ -39,9 +39,14 @@ pub(in crate::store) async fn run(shared: Arc<Shared>, mut asked: mpsc::Receiver
             () = gathered(&shared), if !is_down => None,
             () = sleep(idle) => None,
         };
-        let result = timeout(PATIENCE, work(&shared, is_down)).await;
-        let late = |_| Err(StoreError::Unavailable("the database does not answer".into()));
-        let result = result.unwrap_or_else(late);
+        // A migration may take its time; connecting has limits of its own.
+        let result = match shared.connect().await {
+            Ok(()) => {
+                let late = |_| Err(StoreError::Unavailable("the database does not answer".into()));
+                timeout(PATIENCE, work(&shared)).await.unwrap_or_else(late)
+            }
+            Err(error) => Err(error),
+        };
         match &result {
             Ok(()) => {
                 shared.health.is_up();
@@ -68,13 +73,12 @@ async fn gathered(shared: &Shared) {
     sleep(GATHER).await;
 }
 
-/// One flush; after an outage, first whatever brings the database back.
-async fn work(shared: &Arc<Shared>, is_down: bool) -> Result<(), StoreError> {
+/// One flush. After an outage a row is written in any case: an empty flush would prove nothing.
+async fn work(shared: &Shared) -> Result<(), StoreError> {
     // Declared before the batch: what is not written is back in the journal before the next in turn.
     let _turn = shared.turn.lock().await;
-    shared.connect().await?;
     let database = shared.database()?;
-    if is_down {
+    if shared.health.outage().is_some() {
         retention::touch(&database.journal).await?;
     }
     let mut batch = Batch::take(&shared.journal);

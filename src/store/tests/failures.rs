@@ -71,7 +71,7 @@ fn a_full_database_refuses_writes_keeps_the_journal_and_recovers() {
     eventually("everything is written", || store.status().pending.total() == 0 && !is_down(&store));
     let snapshot = store.load_blocking().unwrap();
     assert_eq!(snapshot.marks.len(), 2000);
-    assert!(snapshot.marks.iter().any(|mark| mark.key == id("0") && mark.mark.until == Some(77)));
+    assert!(snapshot.marks.iter().any(|mark| mark.key == id("0") && mark.mark.until == Some(LATER + 77)));
     let filter = CounterFilter { from: 0, to: i64::MAX, pool: None, key: None, model: None, by: By::Hour };
     assert_eq!(block_on(store.counters(filter)).unwrap()[0].sum.requests, 2000);
     assert_eq!(block_on(store.add_keys(many, audit("keys.import"))).unwrap().len(), 1999);

@@ -20,7 +20,7 @@ async fn first_version(url: &str) {
     let db = Database::connect(url).await.unwrap();
     Migrator::up(&db, Some(1)).await.unwrap();
     let insert = "INSERT INTO marks (key_id, kind, subject, until, reason, set_by, rests, evidence, since) VALUES \
-                  (?, 0, '', 99, 'rate_limited', 'rule', 3, 'said so', 5)";
+                  (?, 0, '', 4000000000000, 'rate_limited', 'rule', 3, 'said so', 5)";
     let insert = if url.starts_with("postgres") { insert.replace('?', "$1") } else { insert.into() };
     let key = id("a").as_bytes().to_vec();
     db.execute_raw(Statement::from_sql_and_values(db.get_database_backend(), insert, [key.into()])).await.unwrap();
@@ -38,7 +38,7 @@ fn the_previous_schema_is_migrated_and_keeps_its_rows() {
         block_on(first_version(&url(&home)));
         let store = home.open();
         let marks = store.load_blocking().unwrap().marks;
-        assert_eq!((marks.len(), marks[0].key, marks[0].mark.until, marks[0].mark.rests), (1, id("a"), Some(99), 3));
+        assert_eq!((marks.len(), marks[0].key, marks[0].mark.until, marks[0].mark.rests), (1, id("a"), Some(LATER), 3));
         // And the new column is in use.
         block_on(store.note_keys(Default::default())).unwrap();
         store.close().unwrap();
