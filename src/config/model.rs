@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
 use super::secret::Secret;
+use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
 
 /// The whole of `keyweir.yaml`.
@@ -219,6 +221,8 @@ pub struct Pool {
     pub enabled: bool,
     /// The provider's pack.
     pub provider: &'static Pack,
+    /// What its answers mean: the pool's own rules before the pack's.
+    pub verdicts: Arc<Engine>,
     /// Upstream base URLs, at least one.
     pub targets: Vec<Target>,
     /// Path prefixes, each starting with `/` and not ending with one.

@@ -205,8 +205,8 @@ const TABLE: &[(&str, &str)] = &[
         "f.yaml:1:33: keys_file[0].pool: no such pool; did you mean a?",
     ),
     (
-        "shared_state: {url: \"redis://h\"}\npools: {a: {provider: openai, wait: {max: 5s}, select: {strategy: random}, rules: {list: [{}]}}}\n",
-        "f.yaml:1:15: shared_state: not built yet; remove it\nf.yaml:2:43: pools.a.wait.max: not built yet; remove it\nf.yaml:2:67: pools.a.select.strategy: not built yet; remove it\nf.yaml:2:90: pools.a.rules.list: not built yet; remove it",
+        "shared_state: {url: \"redis://h\"}\npools: {a: {provider: openai, wait: {max: 5s}, select: {strategy: random}}}\n",
+        "f.yaml:1:15: shared_state: not built yet; remove it\nf.yaml:2:43: pools.a.wait.max: not built yet; remove it\nf.yaml:2:67: pools.a.select.strategy: not built yet; remove it",
     ),
     ("log: &x {<<: *x}\n", "f.yaml:1:14: syntax: this alias stands inside its own anchor"),
     (
@@ -327,11 +327,11 @@ fn restrictions_that_are_not_kept_are_refused() {
         "server: {proxy: {status_endpoints: true}, admin: {users: [{name: a}]}, limits: {connections_per_ip: 9}}\n";
     assert_eq!(refused(server), "server.proxy.status_endpoints server.admin.users server.limits.connections_per_ip");
     let pool = "pools: {a: {provider: openai, egress: [\"http://h:1\"], fallback: [b], models: {deny: [x], alias: {x: y}, \
-                test: x, list_key: k}, budget: 1, rules: {mode: shadow}}}\n";
+                test: x, list_key: k}, budget: 1}}\n";
     assert_eq!(
         refused(pool),
         "pools.a.egress pools.a.fallback pools.a.models.deny pools.a.models.alias pools.a.models.test \
-         pools.a.models.list_key pools.a.budget pools.a.rules.mode"
+         pools.a.models.list_key pools.a.budget"
     );
 }
 

@@ -117,7 +117,7 @@ impl Entry {
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
-        let (state, reason, back_in) = match self.pool.standing(index, now) {
+        let (state, reason, back_in) = match self.pool.worst_standing(index, now) {
             Standing::Ready => (State::Ready, None, None),
             Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
             Standing::Disabled(reason) => (State::Disabled, reason, None),

@@ -121,7 +121,7 @@ fn is_private(name: &HeaderName) -> bool {
 
 /// Headers the provider's protocol needs, where the client did not choose its own.
 fn add_defaults(request: &mut RequestHeader, pool: &EdgePool) -> Result<()> {
-    for &(name, value) in pool.entry.config.provider.headers {
+    for (name, value) in &pool.entry.config.provider.headers {
         if !request.headers.contains_key(name) {
             request.insert_header(name, value)?;
         }

@@ -41,6 +41,7 @@ const OVERHEAD: Name =
 const IN_FLIGHT: Name = ("keyweir_in_flight_requests", "Requests under way.");
 const ATTEMPTS: Name = ("keyweir_upstream_attempts_total", "Finished attempts by key and result.");
 const RETRIES: Name = ("keyweir_retries_total", "Attempts repeated, by the result that made it necessary.");
+const RULE_MATCHES: Name = ("keyweir_rule_matches_total", "Answers a verdict rule decided, or would have (shadow).");
 const KEYS: Name = ("keyweir_keys", "Keys by state.");
 const KEY_STATE: Name = ("keyweir_key_state", "1 for the state a key is in, 0 for the others.");
 const KEY_TRANSITIONS: Name = ("keyweir_key_transitions_total", "Times keys entered a state, by reason.");
@@ -60,6 +61,7 @@ pub const NAMES: &[(&str, &str)] = &[
     IN_FLIGHT,
     ATTEMPTS,
     RETRIES,
+    RULE_MATCHES,
     KEYS,
     KEY_STATE,
     KEY_TRANSITIONS,
@@ -195,6 +197,11 @@ impl PoolMetrics {
             .inc();
     }
 
+    /// Counts an answer that a verdict rule decided (`enforce`) or would have decided (`shadow`).
+    pub fn rule_matched(&self, rule: &str, mode: &str) {
+        FAMILIES.rule_matches.with_label_values(&[self.pool.as_str(), rule, mode]).inc();
+    }
+
     fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
         let known = (100..600).contains(&code);
         let slot = if known { usize::from(code) - 99 } else { 0 };
@@ -256,6 +263,7 @@ struct Families {
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
+    rule_matches: IntCounterVec,
     reload_successful: IntGauge,
     reload_time: IntGauge,
     log_dropped: IntCounter,
@@ -272,6 +280,7 @@ impl Families {
             overhead: histograms(OVERHEAD, OVERHEAD_BUCKETS),
             in_flight: registered(IntGaugeVec::new(opts(IN_FLIGHT), &["pool"])),
             retries: registered(IntCounterVec::new(opts(RETRIES), &["pool", "reason"])),
+            rule_matches: registered(IntCounterVec::new(opts(RULE_MATCHES), &["pool", "rule", "mode"])),
             reload_successful: registered(IntGauge::with_opts(opts(RELOAD_SUCCESSFUL))),
             reload_time: registered(IntGauge::with_opts(opts(RELOAD_TIME))),
             log_dropped: registered(IntCounter::with_opts(opts(LOG_DROPPED))),

@@ -92,6 +92,7 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     register_keys(Arc::new(|| vec![pool("replaced", true)]));
     register_keys(Arc::new(|| vec![pool("single", true), pool("many", false)]));
     PoolMetrics::for_pool("page").retry(AttemptResult::Timeout);
+    PoolMetrics::for_pool("page").rule_matched("generic-429", "enforce");
     config_reloaded(true);
     let text = text();
 
