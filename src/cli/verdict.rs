@@ -42,7 +42,7 @@ pub(crate) fn execute(args: &VerdictArgs) -> anyhow::Result<ExitCode> {
             }
         };
         let provider = args.provider.as_deref().unwrap_or(&case.provider);
-        let words = case.judge(&*engines.get(provider)?, now);
+        let words = case.judge(&engines.get(provider), now);
         if args.expect {
             report.note(&case, provider, words);
         } else {
@@ -99,14 +99,14 @@ impl Engines {
     }
 
     /// Of a provider nobody knows, the generic pack's.
-    fn get(&mut self, provider: &str) -> anyhow::Result<Arc<Engine>> {
+    fn get(&mut self, provider: &str) -> Arc<Engine> {
         let pack = pack::find(provider).unwrap_or(pack::generic());
         if let Some(engine) = self.0.get(pack.name) {
-            return Ok(engine.clone());
+            return engine.clone();
         }
-        let engine = Arc::new(Engine::of_pack(pack)?);
+        let engine = Engine::of_pack(pack);
         self.0.insert(pack.name.to_owned(), engine.clone());
-        Ok(engine)
+        engine
     }
 }
 
@@ -141,7 +141,8 @@ impl Report {
     fn print(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
         let (right, all) = self.counts.values().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
         if format == Format::Json {
-            let count = |(right, all): (usize, usize)| json!({"right": right, "all": all, "accuracy": share(right, all)});
+            let count =
+                |(right, all): (usize, usize)| json!({"right": right, "all": all, "accuracy": share(right, all)});
             let providers: serde_json::Map<_, _> =
                 self.counts.iter().map(|(name, found)| (name.clone(), count(*found))).collect();
             let mut report = count((right, all));

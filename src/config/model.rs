@@ -296,6 +296,8 @@ pub struct Blacklist {
     pub threshold: u32,
     /// Rest where the provider states no time.
     pub cooldown: Duration,
+    /// The operator chose it, so it beats what a pack guesses of a limit.
+    pub is_cooldown_chosen: bool,
     /// Cap of escalation (never of a time the provider stated).
     pub max_cooldown: Duration,
     /// Whom a 5xx blames.

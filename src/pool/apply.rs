@@ -19,9 +19,8 @@ struct Cause {
 
 impl Rules {
     /// The rules for a rest that is guessed by whoever knows the provider.
-    fn escalating(self, reason: Reason, first: Duration, most: Duration) -> Self {
-        let cooldown = if reason == Reason::RateLimited { first.min(self.cooldown) } else { first };
-        Self { cooldown, max_cooldown: most.min(self.max_cooldown).max(cooldown), ..self }
+    fn escalating(self, first: Duration, most: Duration) -> Self {
+        Self { cooldown: first, max_cooldown: most.min(self.max_cooldown).max(first), ..self }
     }
 }
 
@@ -75,7 +74,7 @@ impl Pool {
                     pool.rest(ledger, index, key, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
                 }
                 (_, Mark::Escalate { reason, first, most }) => {
-                    let rules = pool.rules.escalating(reason, first, most);
+                    let rules = pool.rules.escalating(first, most);
                     pool.rest(ledger, index, key, scope, &Cause { reason, stated: None, rules }, place, now)
                 }
             }

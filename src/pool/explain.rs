@@ -110,5 +110,9 @@ impl Pool {
 
 /// The model for which a key rests longest, if it rests for any.
 fn worst(models: &Models, index: u32, now: Millis) -> Option<&ModelBoard> {
-    models.iter().map(|board| &**board).filter(|board| board.until(index) > now.0).max_by_key(|board| board.until(index))
+    models
+        .iter()
+        .map(|board| &**board)
+        .filter(|board| board.until(index) > now.0)
+        .max_by_key(|board| board.until(index))
 }

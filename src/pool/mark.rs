@@ -56,7 +56,7 @@ pub enum Mark {
     Escalate {
         /// Why.
         reason: Reason,
-        /// The first rest. The pool's own `cooldown` shortens the guess at a rate limit.
+        /// The first rest.
         first: Duration,
         /// The longest.
         most: Duration,

@@ -16,7 +16,7 @@ use crate::keypool::{self, Entry};
 use crate::pool::{Millis, Place};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
-use crate::verdict::{Answer as Words, Blame, Fault, Judgement, Normalised};
+use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised};
 
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     };
     let words = Words { status, headers: &head.headers, body, model: context.model() };
     let Some(Judgement { verdict, answer, .. }) = judge(context, &words) else { return Next::PassOn };
-    let blame = Blame::of_verdict(&verdict, answer.status, jitter(context));
+    let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
     let next = settle(context, blame);
     if next == Next::Explain {
         context.provider = Some(Provider { status: head.status.as_u16(), code: error_code(&answer) });
@@ -67,9 +67,12 @@ fn judge(context: &Context, words: &Words<'_>) -> Option<Judgement> {
     Some(judgement)
 }
 
-/// From 0 to 1, different for each request: keys whose quota begins anew at midnight shall not all return at once.
-fn jitter(context: &Context) -> f64 {
-    f64::from(context.started.elapsed().subsec_nanos() % 1000) / 1000.0
+fn habits(context: &Context) -> Habits {
+    Habits {
+        // The last digits of a duration are as random as they need to be.
+        jitter: f64::from(context.started.elapsed().subsec_nanos() % 1000) / 1000.0,
+        has_own_cooldown: context.pool().is_some_and(|pool| pool.entry.config.blacklist.is_cooldown_chosen),
+    }
 }
 
 /// The verdict on an attempt that brought no answer.

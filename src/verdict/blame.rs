@@ -21,6 +21,15 @@ pub struct Blame {
     pub result: AttemptResult,
 }
 
+/// What a pool adds to a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Habits {
+    /// From 0 to 1: spreads the return of keys whose quota begins anew for all at once.
+    pub jitter: f64,
+    /// The operator chose how long a limit is rested out whose end nobody stated.
+    pub has_own_cooldown: bool,
+}
+
 /// Whose fault an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -59,11 +68,10 @@ impl Blame {
         Self { fault, retry: true, result }
     }
 
-    /// What a verdict on an answer of that status (`None`: an error inside a 200) comes to. `jitter` from 0 to 1 spreads
-    /// the return of keys whose quota begins anew for all at once.
-    pub fn of_verdict(verdict: &Verdict, status: Option<u16>, jitter: f64) -> Self {
+    /// What a verdict on an answer of that status (`None`: an error inside a 200) comes to.
+    pub fn of_verdict(verdict: &Verdict, status: Option<u16>, habits: Habits) -> Self {
         let retry = verdict.retry != Retry::None;
-        let Some(mark) = mark(verdict, jitter) else {
+        let Some(mark) = mark(verdict, habits) else {
             let result = by_status(status);
             return Self { fault: kept(verdict, status), retry, result };
         };
@@ -86,19 +94,25 @@ impl Blame {
     }
 }
 
-fn mark(verdict: &Verdict, jitter: f64) -> Option<Mark> {
+fn mark(verdict: &Verdict, habits: Habits) -> Option<Mark> {
     let reason = verdict.reason;
     match (verdict.key, verdict.until) {
         (Action::Disable, _) => Some(Mark::Disable(reason)),
         (Action::Keep, _) | (_, None) => None,
         (_, Some(rest)) => Some(match rest.doubles_to {
+            Some(_) if habits.has_own_cooldown && is_limit(reason) => Mark::Cool { reason, stated: None },
             Some(most) => Mark::Escalate { reason, first: rest.time, most },
             None => {
-                let spread = Duration::try_from_secs_f64(rest.spread.as_secs_f64() * jitter.clamp(0.0, 1.0));
+                let spread = Duration::try_from_secs_f64(rest.spread.as_secs_f64() * habits.jitter.clamp(0.0, 1.0));
                 Mark::Cool { reason, stated: Some(rest.time + spread.unwrap_or_default()) }
             }
         }),
     }
+}
+
+/// Not what an empty account or a missing right is: those don't pass by waiting a minute.
+fn is_limit(reason: Reason) -> bool {
+    matches!(reason, Reason::RateLimited | Reason::Unauthorized)
 }
 
 /// Whose fault it is when nothing becomes of the key.

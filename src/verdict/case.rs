@@ -102,8 +102,7 @@ impl Case {
             Value::String(text) => text.clone(),
             json => json.to_string(),
         };
-        let answer =
-            Answer { status: Some(self.status), headers: &headers, body: body.as_bytes(), model: &self.model };
+        let answer = Answer { status: Some(self.status), headers: &headers, body: body.as_bytes(), model: &self.model };
         Words::from(&engine.judge(&answer, now).verdict)
     }
 }

@@ -34,7 +34,9 @@ fn decompressed(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
     let coding = coding.trim().to_ascii_lowercase();
     match coding.as_str() {
         "gzip" | "x-gzip" => read(flate2::read::MultiGzDecoder::new(body)),
-        "deflate" => read(flate2::read::ZlibDecoder::new(body)).or_else(|| read(flate2::read::DeflateDecoder::new(body))),
+        "deflate" => {
+            read(flate2::read::ZlibDecoder::new(body)).or_else(|| read(flate2::read::DeflateDecoder::new(body)))
+        }
         "br" => read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER)),
         _ if body.starts_with(b"\x1f\x8b") => read(flate2::read::MultiGzDecoder::new(body)),
         _ => None,

@@ -72,12 +72,14 @@ impl Engine {
     /// # Errors
     /// Every mistake in the pool's own rules, with the rule's place in the list.
     pub fn new(pack: &'static Pack, own: &[RuleText], is_shadow: bool) -> Result<Self, Vec<(usize, Flaw)>> {
-        let lists = [own, &pack::generic().guards, &pack.rules, if pack.is_generic() { &[] } else { &pack::generic().rules }];
+        let lists =
+            [own, &pack::generic().guards, &pack.rules, if pack.is_generic() { &[] } else { &pack::generic().rules }];
         let mut patterns = Patterns::default();
         let mut rules = Vec::new();
         let mut flaws = Vec::new();
         for (place, text) in lists.into_iter().flatten().enumerate() {
-            match text.compile(&pack.zone, &mut patterns) {
+            // Embedded packs are checked by a test.
+            match text.compile(&pack.zone, place < own.len(), &mut patterns) {
                 Ok(rule) => rules.push(rule),
                 Err(found) => flaws.extend(found.into_iter().map(|flaw| (place, flaw))),
             }
@@ -106,13 +108,14 @@ impl Engine {
         })
     }
 
-    /// The rules of a pack alone.
-    ///
-    /// # Errors
-    /// The first mistake in the pack; embedded ones have none.
-    pub fn of_pack(pack: &'static Pack) -> Result<Self, Flaw> {
-        let nothing = || Flaw { path: Vec::new(), message: "can't be used".into() };
-        Self::new(pack, &[], false).map_err(|flaws| flaws.into_iter().next().map_or_else(nothing, |(_, flaw)| flaw))
+    /// The rules of a pack alone, the same ones for everybody.
+    #[expect(clippy::panic, reason = "the packs are part of the program, and a test compiles each")]
+    pub fn of_pack(pack: &'static Pack) -> Arc<Self> {
+        let compile = || match Self::new(pack, &[], false) {
+            Ok(engine) => Arc::new(engine),
+            Err(flaws) => panic!("pack {}: {flaws:?}", pack.name),
+        };
+        pack.engine.get_or_init(compile).clone()
     }
 
     /// The pack's name.

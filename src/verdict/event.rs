@@ -75,9 +75,10 @@ fn has_content(choice: &Value) -> bool {
         _ => true,
     };
     let in_part = |part: &str| {
-        choice.get(part).and_then(Value::as_object).is_some_and(|part| {
-            part.iter().any(|(name, value)| name != "role" && holds_something(value))
-        })
+        choice
+            .get(part)
+            .and_then(Value::as_object)
+            .is_some_and(|part| part.iter().any(|(name, value)| name != "role" && holds_something(value)))
     };
     in_part("delta") || in_part("message") || choice.get("text").is_some_and(holds_something)
 }

@@ -15,7 +15,16 @@ const DETAILS: usize = 32;
 const DEPTH: usize = 6;
 
 const MESSAGES: [&str; 10] = [
-    "message", "msg", "error_msg", "error_message", "errorMessage", "detail", "title", "description", "error", "reason",
+    "message",
+    "msg",
+    "error_msg",
+    "error_message",
+    "errorMessage",
+    "detail",
+    "title",
+    "description",
+    "error",
+    "reason",
 ];
 const TYPES: [&str; 3] = ["type", "error_type", "status"];
 const CODES: [&str; 4] = ["code", "error_code", "err_code", "errorCode"];
@@ -175,7 +184,14 @@ impl Fields {
 
     fn collect_waits(&mut self, object: &Map<String, Value>) {
         const NAMES: [&str; 8] = [
-            "retrydelay", "retryafter", "retryafterseconds", "retryafterms", "xratelimitreset", "resetat", "resetsat", "resettime",
+            "retrydelay",
+            "retryafter",
+            "retryafterseconds",
+            "retryafterms",
+            "xratelimitreset",
+            "resetat",
+            "resetsat",
+            "resettime",
         ];
         for (name, value) in object {
             let name: String = name.chars().filter(char::is_ascii_alphanumeric).take(DETAIL).collect();

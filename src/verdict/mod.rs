@@ -15,7 +15,7 @@ pub mod pack;
 mod reset;
 mod rule;
 
-pub use blame::{Blame, Fault};
+pub use blame::{Blame, Fault, Habits};
 pub use engine::{Engine, Judgement, Verdict};
 pub use normalise::{Answer, Found, Normalised};
 pub use reset::Rest;

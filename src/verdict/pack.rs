@@ -5,12 +5,15 @@
 //! are each provider's API reference and what its users report; the base URLs are what OpenAI-compatible clients are
 //! told to use.
 
+use std::sync::{Arc, OnceLock};
+
 use http::{HeaderName, HeaderValue};
 use jiff::tz::TimeZone;
 use once_cell::sync::Lazy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::engine::Engine;
 use super::reset::LimitHeaders;
 use super::rule::RuleText;
 use crate::config::raw::Named;
@@ -115,6 +118,8 @@ pub struct Pack {
     pub(super) guards: Vec<RuleText>,
     pub(super) rules: Vec<RuleText>,
     limit_headers: Vec<LimitHeaders>,
+    /// Its rules alone, compiled when first needed.
+    pub(super) engine: OnceLock<Arc<Engine>>,
 }
 
 /// The header a key travels in.
@@ -167,6 +172,7 @@ impl Pack {
             guards: text.guards,
             rules: text.rules,
             limit_headers: text.limit_headers,
+            engine: OnceLock::new(),
         })
     }
 
@@ -187,9 +193,28 @@ macro_rules! packs {
 
 /// `generic`, the plain OpenAI-compatible one, comes first.
 const SOURCES: &[(&str, &str)] = packs![
-    "generic", "vllm", "azure", "anthropic", "openai", "gemini", "siliconflow", "modelscope", "deepseek", "moonshot",
-    "zhipu", "dashscope", "volcengine", "groq", "together", "fireworks", "mistral", "openrouter", "xai", "cerebras",
-    "huggingface", "nvidia"
+    "generic",
+    "vllm",
+    "azure",
+    "anthropic",
+    "openai",
+    "gemini",
+    "siliconflow",
+    "modelscope",
+    "deepseek",
+    "moonshot",
+    "zhipu",
+    "dashscope",
+    "volcengine",
+    "groq",
+    "together",
+    "fireworks",
+    "mistral",
+    "openrouter",
+    "xai",
+    "cerebras",
+    "huggingface",
+    "nvidia"
 ];
 
 /// All packs.

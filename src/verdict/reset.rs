@@ -62,7 +62,13 @@ pub struct Rest {
 const SPREAD: Duration = Duration::from_secs(300);
 
 /// The rest that a rule gives after this answer.
-pub(super) fn rest(timing: &Timing, fields: &Fields, headers: &HeaderMap, limits: &[LimitHeaders], now: Timestamp) -> Rest {
+pub(super) fn rest(
+    timing: &Timing,
+    fields: &Fields,
+    headers: &HeaderMap,
+    limits: &[LimitHeaders],
+    now: Timestamp,
+) -> Rest {
     let find = |source: &Source| {
         let left = match source {
             Source::Stated => stated(fields, headers, limits, now),

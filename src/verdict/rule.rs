@@ -256,15 +256,21 @@ const AT_MOST: Duration = Duration::from_secs(24 * 3600);
 pub(super) const PATTERN_BYTES: usize = 1 << 20;
 
 impl RuleText {
-    /// Checks the rule and makes it ready; its patterns go into `patterns`. `zone` is the pack's.
-    pub(super) fn compile(&self, zone: &TimeZone, patterns: &mut Patterns) -> Result<Rule, Vec<Flaw>> {
+    /// Makes the rule ready; its patterns go into `patterns`, each compiled alone before if it `is_checked`. `zone` is the
+    /// pack's.
+    pub(super) fn compile(
+        &self,
+        zone: &TimeZone,
+        is_checked: bool,
+        patterns: &mut Patterns,
+    ) -> Result<Rule, Vec<Flaw>> {
         let mut flaws = Vec::new();
         self.check_id(&mut flaws);
         let timing = self.timing(zone, &mut flaws);
         let mut conditions = Vec::with_capacity(self.when.len());
         for (place, condition) in self.when.iter().enumerate() {
             let before = flaws.len();
-            conditions.push(condition.compile(patterns, &mut flaws));
+            conditions.push(condition.compile(is_checked, patterns, &mut flaws));
             for flaw in flaws.iter_mut().skip(before) {
                 flaw.path.splice(0..0, ["when".to_owned(), place.to_string()]);
             }
@@ -326,11 +332,13 @@ fn flaw(flaws: &mut Vec<Flaw>, field: &str, message: impl Into<String>) {
 }
 
 impl Condition {
-    fn compile(&self, patterns: &mut Patterns, flaws: &mut Vec<Flaw>) -> Test {
+    fn compile(&self, is_checked: bool, patterns: &mut Patterns, flaws: &mut Vec<Flaw>) -> Test {
         let mut place = |field: &str, pattern: &Option<String>, whole: bool, list: &mut Vec<String>| {
-            let pattern = shaped(pattern.as_deref()?, whole);
-            check(&pattern).map_err(|message| flaw(flaws, field, message)).ok()?;
-            list.push(pattern);
+            let pattern = pattern.as_deref()?;
+            if is_checked {
+                compiled(pattern).map_err(|message| flaw(flaws, field, message)).ok()?;
+            }
+            list.push(shaped(pattern, whole));
             Some(list.len() - 1)
         };
         let code = place("code", &self.code, true, &mut patterns.code);
@@ -340,19 +348,21 @@ impl Condition {
         let mut headers = Vec::new();
         for (name, pattern) in &self.headers.0 {
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "not a header's name".to_owned());
-            match header.and_then(|header| Ok((header, check(&shaped(pattern, false))?))) {
+            match header.and_then(|header| Ok((header, compiled(pattern)?))) {
                 Ok(header) => headers.push(header),
                 Err(message) => flaws.push(Flaw { path: vec!["headers".into(), name.clone()], message }),
             }
         }
-        let model = self.model.as_deref().map(|pattern| check(&shaped(pattern, true)));
+        let model =
+            self.model.as_deref().map(|pattern| compiled(pattern).and_then(|_| compiled(&shaped(pattern, true))));
         let model = model.transpose().unwrap_or_else(|message| {
             flaw(flaws, "model", message);
             None
         });
         let test = Test { code, kind, message, detail, headers, model, html: self.html };
         if test.is_empty() && flaws.is_empty() {
-            flaws.push(Flaw { path: Vec::new(), message: "matches everything; write a condition, or remove it".into() });
+            flaws
+                .push(Flaw { path: Vec::new(), message: "matches everything; write a condition, or remove it".into() });
         }
         test
     }
@@ -364,12 +374,13 @@ fn shaped(pattern: &str, whole: bool) -> String {
 }
 
 /// The compiled pattern, or what is wrong with it in a line.
-fn check(pattern: &str) -> Result<Regex, String> {
+fn compiled(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern).case_insensitive(true).size_limit(PATTERN_BYTES).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "too large a pattern; write fewer repetitions".into(),
         error => {
             let text = error.to_string();
-            let reason = text.lines().rev().find_map(|line| line.trim().strip_prefix("error: ")).unwrap_or("it does not parse");
+            let reason =
+                text.lines().rev().find_map(|line| line.trim().strip_prefix("error: ")).unwrap_or("it does not parse");
             format!("not a regular expression: {reason}")
         }
     })
@@ -400,6 +411,7 @@ impl Test {
 impl Rule {
     pub(super) fn matches(&self, answer: &Normalised, headers: &http::HeaderMap, model: &str, hits: &Hits) -> bool {
         (self.status.is_empty() || self.status.iter().any(|status| status.admits(answer.status)))
-            && (self.conditions.is_empty() || self.conditions.iter().any(|test| test.holds(answer, headers, model, hits)))
+            && (self.conditions.is_empty()
+                || self.conditions.iter().any(|test| test.holds(answer, headers, model, hits)))
     }
 }

@@ -204,7 +204,8 @@ pub struct Blacklist {
     /// Consecutive failures of uncertain cause before a key rests. Certain ones act at once; a success clears the count.
     #[schemars(range(min = 1, max = 1000))]
     pub threshold: u32,
-    /// How long a key rests where the provider states no time; doubled when it fails again.
+    /// How long a key rests where the provider states no time; doubled when it fails again. Where it is not given, a pack
+    /// that knows its provider's limits better decides.
     pub cooldown: Time,
     /// Longest rest by doubling; a time the provider stated is always kept.
     pub max_cooldown: Time,

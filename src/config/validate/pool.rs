@@ -110,6 +110,9 @@ fn provider(name: &str, at: &At<'_>) -> Option<&'static Pack> {
 fn verdicts(raw: &raw::Rules, provider: &'static Pack, at: &At<'_>) -> Option<Arc<Engine>> {
     let is_shadow = matches!(raw.mode, raw::RulesMode::Shadow);
     let list = at.field("list");
+    if raw.list.is_empty() {
+        return Some(Engine::of_pack(provider));
+    }
     let flaws = match Engine::new(provider, &raw.list, is_shadow) {
         Ok(engine) => return Some(Arc::new(engine)),
         Err(flaws) => flaws,
@@ -225,6 +228,7 @@ fn blacklist(raw: &raw::Blacklist, at: &At<'_>) -> Blacklist {
     Blacklist {
         threshold: raw.threshold,
         cooldown: raw.cooldown.0,
+        is_cooldown_chosen: at.field("cooldown").node().is_some(),
         max_cooldown: raw.max_cooldown.0.max(raw.cooldown.0),
         on_5xx: match raw.on_5xx {
             raw::On5xx::Attribute => On5xx::Attribute,

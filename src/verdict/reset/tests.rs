@@ -112,8 +112,7 @@ fn messages_tell_dates() {
 
 #[test]
 fn calendars_are_the_providers() {
-    let (shanghai, pacific) =
-        (TimeZone::get("Asia/Shanghai").unwrap(), TimeZone::get("America/Los_Angeles").unwrap());
+    let (shanghai, pacific) = (TimeZone::get("Asia/Shanghai").unwrap(), TimeZone::get("America/Los_Angeles").unwrap());
     let now = at("2026-03-08T05:00:00Z");
     let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
     assert_eq!(calendar::midnight(&TimeZone::UTC, now), hours(19));
