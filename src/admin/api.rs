@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::explain;
 use super::problem::Problem;
 use super::router::AdminState;
+use super::{explain, verdict};
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
@@ -25,6 +25,7 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
         .route("/pools", get(pools))
         .route("/pools/{pool}/keys", get(keys))
         .route("/explain", get(explain::explain))
+        .route("/verdict", post(verdict::verdict))
         .fallback(async || Problem::not_found("this version's API has nothing at this path"))
 }
 

@@ -12,7 +12,8 @@ mod metrics;
 mod problem;
 mod router;
 mod service;
+mod verdict;
 
 pub use metrics::metrics_router;
-pub use router::{AdminState, Explain, Reload, router};
+pub use router::{AdminState, Explain, Reload, Verdicts, router};
 pub use service::{AdminApp, Peer, ServiceError, service, tls_settings};

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
+use crate::verdict::Engine;
 
 /// Reloads keys and configuration: a summary of what changed, or why nothing did. May block; called off the runtime.
 pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -20,12 +21,17 @@ pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 /// Tells why each key of a pool would or would not be handed out for a model; `None` if there is no such pool.
 pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Sync>;
 
+/// The rules by which a pool judges answers; `None` if there is no such pool.
+pub type Verdicts = Arc<dyn Fn(&str) -> Option<Arc<Engine>> + Send + Sync>;
+
 /// What the admin listener shows and does.
 pub struct AdminState {
     /// The pools.
     pub snapshots: Snapshots,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
+    /// Answers `POST /api/v1/verdict`.
+    pub verdicts: Verdicts,
     /// Answers `/readyz`.
     pub readiness: Arc<Readiness>,
     /// Digest of the admin token; swapped by a reload.

@@ -447,3 +447,43 @@ fn the_reference_in_docs_is_up_to_date() {
     let written = std::fs::read_to_string(&path).unwrap();
     assert!(written == reference(), "run `keyweir schema --markdown > docs/configuration.md`");
 }
+
+#[test]
+fn rules_are_judged_field_by_field() {
+    let text = "\
+pools:
+  a:
+    provider: openai
+    rules:
+      mode: shadow
+      list:
+        - {id: Bad Id, key: keep, retry: none}
+        - {id: b, key: keep, retry: none, rest: 5s}
+        - id: c
+          key: cooldown
+          retry: other_key
+          until: [sometime]
+        - id: d
+          status: [429, 9xx]
+          when: [{message: \"(\"}, {headers: {\"a b\": x}}, {}]
+          key: cooldown
+          zone: Nowhere/City
+          retry: other_key
+";
+    let said = mistakes(text);
+    assert!(said.contains("f.yaml:12:19: pools.a.rules.list[2].until[0]: unknown value"), "{said}");
+    assert!(said.contains("f.yaml:14:25: pools.a.rules.list[3].status[1]: must be"), "{said}");
+    let text = text.replace("sometime", "stated").replace(", 9xx", "");
+    let said = mistakes(&text);
+    for line in [
+        "f.yaml:7:16: pools.a.rules.list[0].id: must be lower-case letters, digits and dashes, e.g. my-gateway-full",
+        "f.yaml:8:49: pools.a.rules.list[1].rest: only a cooldown has an end; remove it, or write key: cooldown",
+        "f.yaml:15:28: pools.a.rules.list[3].when[0].message: not a regular expression: unclosed group",
+        "f.yaml:17:17: pools.a.rules.list[3].zone: no such time zone; write an IANA name such as Asia/Shanghai",
+    ] {
+        assert!(said.contains(line), "{line}\n--- not in\n{said}");
+    }
+    assert!(said.contains("when[1].headers") && said.contains("matches everything"), "{said}");
+    let twice = "pools: {a: {provider: openai, rules: {list: [{id: x, key: keep, retry: none}, {id: x, key: keep, retry: none}]}}}";
+    assert!(mistakes(twice).contains("list[1].id: used by an earlier rule"), "{}", mistakes(twice));
+}

@@ -59,7 +59,7 @@ fn judge(context: &Context, words: &Words<'_>) -> Option<Judgement> {
     entry.metrics.rule_matched(&judgement.verdict.rule, "enforce");
     if let Some(shadow) = &judgement.shadow {
         entry.metrics.rule_matched(&shadow.rule, "shadow");
-        log::info!(
+        log::debug!(
             pool = entry.config.name.as_str(), rule = &*shadow.rule, instead_of = &*judgement.verdict.rule;
             "A rule that is only tried would have decided."
         );

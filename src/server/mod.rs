@@ -202,6 +202,10 @@ fn add_operator_services(
             let keypool = shared.keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))
         },
+        verdicts: {
+            let keypool = shared.keypool.clone();
+            Arc::new(move |pool| keypool.verdicts(pool))
+        },
         readiness: shared.readiness.clone(),
         token: Arc::new(ArcSwap::from_pointee(shared.tokens.admin)),
         hosts: config.server.admin.hosts.clone(),

@@ -333,6 +333,7 @@ fn flaw(flaws: &mut Vec<Flaw>, field: &str, message: impl Into<String>) {
 
 impl Condition {
     fn compile(&self, is_checked: bool, patterns: &mut Patterns, flaws: &mut Vec<Flaw>) -> Test {
+        let before = flaws.len();
         let mut place = |field: &str, pattern: &Option<String>, whole: bool, list: &mut Vec<String>| {
             let pattern = pattern.as_deref()?;
             if is_checked {
@@ -360,7 +361,7 @@ impl Condition {
             None
         });
         let test = Test { code, kind, message, detail, headers, model, html: self.html };
-        if test.is_empty() && flaws.is_empty() {
+        if test.is_empty() && flaws.len() == before {
             flaws
                 .push(Flaw { path: Vec::new(), message: "matches everything; write a condition, or remove it".into() });
         }

@@ -30,3 +30,4 @@ mod routing;
 mod streams;
 mod strictness;
 mod tls;
+mod verdicts;

@@ -9,6 +9,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, State};
+use crate::verdict::pack;
 
 const TOKEN: &str = "admin-CANARY";
 
@@ -59,6 +60,7 @@ fn state() -> AdminState {
         token: Arc::new(ArcSwap::from_pointee(TokenDigest::of(TOKEN.as_bytes()))),
         hosts: vec!["keys.example.org".into()],
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
+        verdicts: Arc::new(|pool| (pool == "modelscope").then(|| Engine::of_pack(pack::find("modelscope").unwrap()))),
         reload: Arc::new(|| Ok("nothing changed".into())),
     }
 }
@@ -340,5 +342,35 @@ async fn key_lists_are_filtered_and_paged() {
     assert_eq!(get(&format!("{keys}?cursor=99999999")).await.json()["items"], json!([]));
     for query in ["state=odd", "limit=-1", "cursor=x"] {
         assert_eq!(get(&format!("{keys}?{query}")).await.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_tried_against_the_rules() {
+    let ask = async |trial: Value| {
+        let request = authorized(Method::POST, "/api/v1/verdict").header("content-type", "application/json");
+        let request = request.body(Body::from(trial.to_string())).unwrap();
+        answer(router(state()).oneshot(request).await.unwrap()).await
+    };
+    let trial = json!({
+        "status": 429,
+        "headers": {"content-type": "application/json"},
+        "body": {"errors": {"message": "You have exceeded today's quota for model Qwen/Q, please try again tomorrow"}},
+        "now": "2026-01-01T15:00:00Z",
+    });
+    let found = ask(trial).await.json();
+    let words = ["rule", "key", "scope", "retry"].map(|name| found[name].as_str().unwrap());
+    assert_eq!(words, ["modelscope-day-model", "cooldown_model", "account", "other_key"]);
+    assert_eq!(found["until"], 3600, "midnight in Shanghai");
+    assert_eq!(found["answer"]["is_error"], true);
+    for (trial, status) in [
+        (json!({"status": 500, "pool": "none"}), 404),
+        (json!({"status": 500, "provider": "none"}), 404),
+        (json!({"status": 500, "headers": {"a b": "c"}}), 400),
+        (json!({"status": 500, "now": "soon"}), 400),
+        (json!({"stats": 500}), 400),
+        (json!({}), 400),
+    ] {
+        assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
     }
 }

@@ -1,6 +1,6 @@
 //! A point in time or a duration, as machines write them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub(super) fn moment(value: &str, now: Timestamp) -> Option<Duration> {
         return until(at, now);
     }
     if let Ok(at) = httpdate::parse_http_date(value) {
-        return until(Timestamp::try_from(at).ok()?, now);
+        return at.duration_since(SystemTime::from(now)).ok().filter(|left| !left.is_zero());
     }
     positive(span(value)?)
 }
