@@ -95,6 +95,7 @@ dev: deps ## Run CONFIG in a debug build
 
 test: deps-test $(SDK)/.venv/.installed $(SDK)/node_modules/.installed ## Run the tests
 	cargo test --locked $(CARGO_FLAGS)
+	cargo test -q --locked $(CARGO_FLAGS) --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom
 	@if [ -x $(SDK)/run.sh ]; then KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(SDK)/run.sh; fi
 
 test-all: export KEYWEIR_TEST_ALL = 1

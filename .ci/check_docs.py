@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-TRANSLATIONS = {"README.md": "README.zh-CN.md", "docs/quickstart.md": "docs/zh-CN/quickstart.md"}
+TRANSLATIONS = {
+    "README.md": "README.zh-CN.md",
+    "docs/quickstart.md": "docs/zh-CN/quickstart.md",
+    "docs/migrating.md": "docs/zh-CN/migrating.md",
+}
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.M | re.S)
 HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", re.M)
 LINK = re.compile(r"\]\(\s*<?([^)>\s]+)|(?:src|href|srcset)=\"([^\"]+)\"")

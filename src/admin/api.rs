@@ -1,4 +1,4 @@
-//! `/api/v1`: pools and keys, to read.
+//! `/api/v1`: what is at which path, and pools and keys to read.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::router::AdminState;
-use super::{explain, verdict};
+use super::{explain, keys, reload, tokens, verdict};
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
@@ -23,24 +23,30 @@ const LIMIT_MAX: usize = 1000;
 pub(super) fn router() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/pools", get(pools))
-        .route("/pools/{pool}/keys", get(keys))
+        .route("/pools/{pool}/keys", get(list_keys))
+        .route("/pools/{pool}/keys/bulk", post(keys::bulk))
+        .route("/keys/{key}", get(keys::one))
+        .route("/keys/{key}/{action}", post(keys::act))
+        .route("/reload", get(reload::last).post(reload::reload))
         .route("/explain", get(explain::explain))
         .route("/verdict", post(verdict::verdict))
+        .route("/tokens", get(tokens::tokens))
         .fallback(async || Problem::not_found("this version's API has nothing at this path"))
 }
 
 #[derive(Deserialize)]
-struct PageQuery {
-    limit: Option<usize>,
+pub(super) struct PageQuery {
+    pub(super) limit: Option<usize>,
     /// Position of the first item.
-    cursor: Option<usize>,
+    pub(super) cursor: Option<usize>,
     state: Option<String>,
-    q: Option<String>,
+    reason: Option<String>,
+    pub(super) q: Option<String>,
 }
 
-type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
+pub(super) type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
 
-fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
+pub(super) fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
     query.map(|Query(query)| query).map_err(|error| Problem::bad_request(error.body_text()))
 }
 
@@ -69,30 +75,40 @@ fn show_pool(pool: &PoolSnapshot) -> Value {
     json!({"name": pool.pool, "default": pool.is_default, "keys": states})
 }
 
-async fn keys(
+async fn list_keys(
     State(state): State<Arc<AdminState>>,
     Path(pool): Path<String>,
     query: PageQueryResult,
 ) -> Result<Json<Value>, Problem> {
     let query = parsed(query)?;
-    let wanted = query.state.as_deref();
-    if let Some(word) = wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
-        return Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled")));
-    }
+    check_state(query.state.as_deref())?;
     let mut pool = state.pool(Some(&pool))?;
-    pool.keys.retain(|key| {
-        let text = query.q.as_deref().unwrap_or_default();
-        wanted.is_none_or(|word| key.state.as_str() == word) && key.name.contains(text)
-    });
+    pool.keys.retain(|key| fits(key, query.state.as_deref(), query.reason.as_deref(), query.q.as_deref()));
     Ok(page(query.limit, query.cursor, &pool.keys, show_key))
 }
 
-fn show_key(key: &KeySnapshot) -> Value {
+/// Whether there is a state of that name.
+pub(super) fn check_state(wanted: Option<&str>) -> Result<(), Problem> {
+    match wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
+        Some(word) => Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a key has this state, this reason, and this text in its name.
+pub(super) fn fits(key: &KeySnapshot, state: Option<&str>, reason: Option<&str>, text: Option<&str>) -> bool {
+    state.is_none_or(|word| key.state.as_str() == word)
+        && reason.is_none_or(|word| key.reason == Some(word))
+        && text.is_none_or(|text| key.name.contains(text))
+}
+
+pub(super) fn show_key(key: &KeySnapshot) -> Value {
     let attempts: Map<_, _> = AttemptResult::ALL
         .into_iter()
         .map(|result| (result.as_str().into(), key.attempts[result.index()].into()))
         .collect();
     json!({
+        "id": key.id.to_string(),
         "name": key.name,
         "state": key.state,
         "reason": key.reason,

@@ -39,7 +39,7 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
 
 /// Middleware: 421 unless the request names this server.
 pub(super) async fn check_host(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    if names_us(&request, &state.hosts) {
+    if names_us(&request, &state.access.load().hosts) {
         return next.run(request).await;
     }
     let detail = "this Host is not served here: use localhost or an IP address, or add the name to server.admin.hosts";
@@ -48,7 +48,7 @@ pub(super) async fn check_host(State(state): State<Arc<AdminState>>, request: Re
 
 /// Middleware: 401 without the admin token.
 pub(super) async fn check_token(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    if carries(request.headers(), &state.token.load()) {
+    if carries(request.headers(), &state.access.load().token) {
         return next.run(request).await;
     }
     Problem::unauthorized("send the admin token: Authorization: Bearer <token>").into_response()

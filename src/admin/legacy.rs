@@ -15,8 +15,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::keys;
 use super::problem::Problem;
+use super::reload;
 use super::router::AdminState;
+use crate::keypool::Action;
 use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// `GET /stats` of SiliconFlow API Load Balancer.
@@ -140,6 +143,20 @@ pub(super) async fn blacklist(
     chosen(&state, query).map(|(pool, _)| Json(blacklisted(&pool)))
 }
 
+/// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.
+pub(super) async fn reset_keys(
+    State(state): State<Arc<AdminState>>,
+    query: PoolQueryResult,
+) -> Result<Json<Value>, Problem> {
+    let (pool, _) = chosen(&state, query)?;
+    let ids: Vec<_> = pool.keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
+    let mut answer = keys::act_on_all(&state, &ids, Action::Reset);
+    answer["success"] = true.into();
+    answer["timestamp"] = now().into();
+    answer["message"] = format!("Reset {} keys of pool {}.", answer["changed"], pool.pool).into();
+    Ok(Json(answer))
+}
+
 pub(super) async fn health(State(state): State<Arc<AdminState>>) -> (StatusCode, Json<Value>) {
     let ready = state.readiness.is_ready();
     let pools = (state.snapshots)();
@@ -163,16 +180,13 @@ pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Json<Value> {
 pub(super) async fn reload_keys(State(state): State<Arc<AdminState>>) -> Result<Json<Value>, Problem> {
     let count = |state: &AdminState| (state.snapshots)().iter().map(|pool| pool.keys.len()).sum::<usize>();
     let before = count(&state);
-    let reload = Arc::clone(&state.reload);
-    let summary = (tokio::task::spawn_blocking(move || reload()).await)
-        .unwrap_or_else(|_| Err("the reload broke off; the log says where".to_owned()))
-        .map_err(|reason| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", reason))?;
+    let report = reload::run(&state, false).await?;
     let after = count(&state);
     Ok(Json(json!({
         "timestamp": now(),
         "success": true,
         "message": format!("Successfully reloaded API keys. Previous: {before}, New: {after}"),
         "keyCount": after,
-        "summary": summary,
+        "summary": report.to_string(),
     })))
 }

@@ -7,13 +7,16 @@ mod api;
 mod explain;
 mod guard;
 mod health;
+mod keys;
 pub mod legacy;
 mod metrics;
 mod problem;
+pub mod reload;
 mod router;
 mod service;
+mod tokens;
 mod verdict;
 
 pub use metrics::metrics_router;
-pub use router::{AdminState, Explain, Reload, Verdicts, router};
-pub use service::{AdminApp, Peer, ServiceError, service, tls_settings};
+pub use router::{Access, AdminState, Explain, router};
+pub use service::{AdminApp, Peer, service};

@@ -12,11 +12,13 @@ pub(super) struct Problem {
     /// A word for programs.
     pub(super) code: &'static str,
     pub(super) detail: String,
+    /// Every single mistake, where there may be several.
+    pub(super) errors: Vec<String>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), errors: Vec::new() }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -34,13 +36,16 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "code": self.code,
             "detail": self.detail,
         });
+        if !self.errors.is_empty() {
+            body["errors"] = self.errors.into();
+        }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

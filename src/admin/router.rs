@@ -10,36 +10,44 @@ use axum::routing::{get, post};
 use http::StatusCode;
 
 use super::problem::Problem;
+use super::reload::{Last, Reload};
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
-use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots};
-use crate::verdict::Engine;
+use crate::keypool::KeyPool;
+use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
-/// Reloads keys and configuration: a summary of what changed, or why nothing did. May block; called off the runtime.
-pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+/// By what requests to the operators' listeners are judged; swapped by a reload.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Digest of the admin token.
+    pub token: TokenDigest,
+    /// Names besides `localhost` and IP literals that `Host` may carry.
+    pub hosts: Vec<String>,
+    /// Digest of the token a scraper must send; `None` = open.
+    pub metrics_token: Option<TokenDigest>,
+}
 
 /// Tells why each key of a pool would or would not be handed out for a model; `None` if there is no such pool.
 pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Sync>;
-
-/// The rules by which a pool judges answers; `None` if there is no such pool.
-pub type Verdicts = Arc<dyn Fn(&str) -> Option<Arc<Engine>> + Send + Sync>;
 
 /// What the admin listener shows and does.
 pub struct AdminState {
     /// The pools.
     pub snapshots: Snapshots,
+    /// What operators change.
+    pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
-    /// Answers `POST /api/v1/verdict`.
-    pub verdicts: Verdicts,
+    /// The client tokens.
+    pub tokens: TokenSnapshots,
     /// Answers `/readyz`.
     pub readiness: Arc<Readiness>,
-    /// Digest of the admin token; swapped by a reload.
-    pub token: Arc<ArcSwap<TokenDigest>>,
-    /// Names besides `localhost` and IP literals that `Host` may carry.
-    pub hosts: Vec<String>,
-    /// What `POST /reload-keys` does.
+    /// Who may come in.
+    pub access: Arc<ArcSwap<Access>>,
+    /// What `POST /api/v1/reload` and `/reload-keys` do.
     pub reload: Reload,
+    /// The last reload, whoever asked for it.
+    pub last_reload: Arc<ArcSwap<Last>>,
 }
 
 impl AdminState {
@@ -73,6 +81,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/balance", get(legacy::balance))
         .route("/blacklist", get(legacy::blacklist))
         .route("/reload-keys", post(legacy::reload_keys))
+        .route("/reset-keys", get(legacy::reset_keys).post(legacy::reset_keys))
         .nest("/api/v1", api::router())
         .layer(from_fn_with_state(Arc::clone(&state), guard::check_token));
     open.merge(protected)
@@ -96,7 +105,7 @@ async fn front_page() -> Html<&'static str> {
         "<ul>\n<li><a href=\"/livez\">/livez</a>, <a href=\"/readyz?verbose\">/readyz</a>, ",
         "<a href=\"/health\">/health</a>, <a href=\"/info\">/info</a>\n",
         "<li>with the admin token as bearer: /stats, /blacklist, /balance, /api/v1/pools, ",
-        "/api/v1/pools/NAME/keys, POST /reload-keys\n</ul>\n"
+        "/api/v1/pools/NAME/keys, POST /api/v1/reload\n</ul>\n"
     ))
 }
 

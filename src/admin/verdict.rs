@@ -81,7 +81,7 @@ fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {
         Some(name) => name.clone(),
         None => state.pool(None)?.pool,
     };
-    (state.verdicts)(&pool).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))
+    state.keypool.verdicts(&pool).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))
 }
 
 fn headers(pairs: &BTreeMap<String, String>) -> Result<HeaderMap, Problem> {

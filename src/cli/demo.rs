@@ -31,7 +31,7 @@ pub(crate) fn execute(args: DemoArgs) -> anyhow::Result<()> {
     logger::init(&loaded.config.log)?;
     let tokens = Tokens {
         admin: admin.digest(),
-        clients: vec![ClientToken { name: POOL.into(), token: client.clone(), reveal_key: true }],
+        clients: vec![ClientToken { reveal_key: true, ..ClientToken::unlimited(POOL, client.clone()) }],
     };
     let guide = guide(&places, &client, &admin);
     thread::spawn(move || {

@@ -6,7 +6,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -14,13 +14,19 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::InitArgs;
-use crate::config::{self, Loaded, Process};
+use super::takeover::{self, Takeover};
+use crate::config::{self, Address, Listen, Process};
 use crate::verdict::pack::{self, Pack};
 
 pub(crate) fn execute(args: &InitArgs) -> anyhow::Result<ExitCode> {
-    if args.from.is_some() {
-        writeln!(stderr(), "keyweir: --from is not built yet; use --provider and --keys")?;
-        return Ok(ExitCode::from(2));
+    if let Some(old) = &args.from {
+        return match takeover::read(old) {
+            Ok(taken) => take_over(&taken, &args.dir),
+            Err(e) => {
+                writeln!(stderr(), "keyweir: {e:#}")?;
+                Ok(ExitCode::from(2))
+            }
+        };
     }
     let name = args.provider.as_deref().unwrap_or("generic");
     let Some(provider) = pack::find(name) else {
@@ -33,18 +39,69 @@ pub(crate) fn execute(args: &InitArgs) -> anyhow::Result<ExitCode> {
         Some(path) => taken_over(path, provider)?,
         None => keys_template(provider),
     };
-    let (config_path, keys_path) = (args.dir.join("keyweir.yaml"), args.dir.join("keys.yaml"));
-    for path in [&config_path, &keys_path] {
-        if path.symlink_metadata().is_ok() {
-            bail!("{} exists already; remove it, or choose another --dir", path.display());
-        }
-    }
-    fs::create_dir_all(&args.dir).with_context(|| format!("cannot create {}", args.dir.display()))?;
-    write_new(&keys_path, &keys)?;
-    write_new(&config_path, &config_text(provider, &client, &admin))?;
-    let loaded = config::load(&config_path)?;
-    next_steps(&config_path, &keys_path, &client, &loaded)?;
+    let files = Files::write(&args.dir, &config_text(provider, &client, &admin), &keys)?;
+    files.next_steps(Some(&client))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what became of an older balancer's files, and says what did.
+fn take_over(taken: &Takeover, dir: &Path) -> anyhow::Result<ExitCode> {
+    let files = Files::write(dir, &taken.config(), &taken.keys())?;
+    stdout().write_all(taken.report().as_bytes())?;
+    files.next_steps(taken.client_token())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The files written.
+struct Files {
+    config: PathBuf,
+    keys: PathBuf,
+}
+
+impl Files {
+    /// Writes both files, or neither if one is there already.
+    fn write(dir: &Path, config_text: &str, keys_text: &str) -> anyhow::Result<Self> {
+        let files = Self { config: dir.join("keyweir.yaml"), keys: dir.join("keys.yaml") };
+        for path in [&files.config, &files.keys] {
+            if path.symlink_metadata().is_ok() {
+                bail!("{} exists already; remove it, or choose another --dir", path.display());
+            }
+        }
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        write_new(&files.keys, keys_text)?;
+        write_new(&files.config, config_text)?;
+        Ok(files)
+    }
+
+    fn next_steps(&self, client: Option<&str>) -> anyhow::Result<()> {
+        let (config, keys) = (self.config.display(), self.keys.display());
+        let loaded = config::load(&self.config).with_context(|| format!("{config} and {keys} need your hand"))?;
+        let server = &loaded.config.server;
+        let proxy = server.proxy.listen.first().map(url).unwrap_or_default();
+        let pool = loaded.config.default_pool.and_then(|index| loaded.config.pools.get(index));
+        let path = if pool.is_some() {
+            ""
+        } else {
+            loaded.config.pools.first().and_then(|pool| pool.paths.first()).map_or("", String::as_str)
+        };
+        let authorization = client.map(|token| format!(" -H \"Authorization: Bearer {token}\"")).unwrap_or_default();
+        let mut out = stdout();
+        writeln!(out, "Wrote {config} and {keys} (readable by you alone).\n")?;
+        writeln!(out, "Next:")?;
+        if loaded.keys.iter().all(Vec::is_empty) {
+            writeln!(out, "  1. put your provider's keys into {keys}")?;
+        } else {
+            writeln!(out, "  1. look over {keys}")?;
+        }
+        writeln!(out, "  2. keyweir check -c {config}")?;
+        writeln!(out, "  3. keyweir run -c {config}")?;
+        writeln!(out, "  4. curl {proxy}{path}/v1/models{authorization}\n")?;
+        if let Some(client) = client {
+            writeln!(out, "Client token: {client}")?;
+        }
+        writeln!(out, "The admin token for {} is in {config}.", url(&server.admin.listen))?;
+        Ok(())
+    }
 }
 
 /// 192 random bits in a text that double-clicks as one word.
@@ -138,20 +195,11 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn next_steps(config: &Path, keys_path: &Path, client: &str, loaded: &Loaded) -> anyhow::Result<()> {
-    let (config, keys) = (config.display(), keys_path.display());
-    let mut out = stdout();
-    writeln!(out, "Wrote {config} and {keys} (readable by you alone).\n")?;
-    writeln!(out, "Next:")?;
-    if loaded.keys.iter().all(Vec::is_empty) {
-        writeln!(out, "  1. put your provider's keys into {keys}")?;
-    } else {
-        writeln!(out, "  1. look over {keys}")?;
+/// Where this machine reaches a listener.
+fn url(listen: &Listen) -> String {
+    match &listen.address {
+        Address::Tcp(address) if address.ip().is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
+        Address::Tcp(address) => format!("http://{address}"),
+        Address::Unix(path) => format!("unix:{}", path.display()),
     }
-    writeln!(out, "  2. keyweir check -c {config}")?;
-    writeln!(out, "  3. keyweir run -c {config}")?;
-    writeln!(out, "  4. curl http://127.0.0.1:8080/v1/models -H \"Authorization: Bearer {client}\"\n")?;
-    writeln!(out, "Client token: {client}")?;
-    writeln!(out, "The admin token for http://127.0.0.1:8081 is in {config}.")?;
-    Ok(())
 }

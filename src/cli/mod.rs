@@ -8,11 +8,13 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod init;
+mod keys_check;
 mod man;
 mod mock;
 mod run;
 mod schema;
 mod server;
+mod takeover;
 mod verdict;
 
 use std::io::{self, Write};
@@ -56,6 +58,9 @@ enum Command {
     Explain(ExplainArgs),
     /// Tell what the rules make of recorded answers of providers
     Verdict(VerdictArgs),
+    /// Work with keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print the JSON Schema of keyweir.yaml
     Schema(SchemaArgs),
     /// Print a shell's completions
@@ -115,11 +120,11 @@ pub(crate) struct InitArgs {
     /// The provider of the first pool
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
-    /// A keys file to take over (keys.yaml, or one key per line)
+    /// A keys file to take over, in any format
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
-    /// Files of an older balancer to take over
-    #[arg(long, value_name = "OLD")]
+    /// The folder of an older balancer whose settings, keys and states to take over (docs/migrating.md)
+    #[arg(long, value_name = "OLD", conflicts_with_all = ["provider", "keys"])]
     pub(crate) from: Option<PathBuf>,
     /// Where to write
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -195,6 +200,59 @@ pub(crate) struct VerdictArgs {
     pub(crate) cases: String,
 }
 
+/// `keyweir keys`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Find out which keys of a file work, without a server
+    Check(KeysCheckArgs),
+}
+
+/// `keyweir keys check`
+#[derive(Debug, Args)]
+pub(crate) struct KeysCheckArgs {
+    /// The keys, in any format
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Whose keys they are
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The provider's base URL, e.g. https://api.example.com/v1
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// A configuration, one of whose pools says whom to ask
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["provider", "base_url"])]
+    pub(crate) config: Option<PathBuf>,
+    /// That pool; the default one if none is named
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub(crate) pool: Option<String>,
+    /// Keys asked for at once
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
+    pub(crate) jobs: usize,
+    /// Requests per second, at most
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Seconds an answer may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    /// The model to chat with, where only a chat tells
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Folder of the results; FILE.checked if none is named
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Begin anew instead of going on where an unfinished run stopped
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.01..=10_000.0).contains(&rate) { Ok(rate) } else { Err("must be from 0.01 to 10000".into()) }
+}
+
 /// `keyweir schema`
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
@@ -244,6 +302,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Mock(args) => done(mock::execute(args.listen)),
         Command::Explain(args) => explain::execute(&args),
         Command::Verdict(args) => verdict::execute(&args),
+        Command::Keys(KeysCommand::Check(args)) => keys_check::execute(&args),
         Command::Schema(args) => done(schema::execute(&args)),
         Command::Completions { shell } => done(completions::execute(shell)),
         Command::Man => done(man::execute()),

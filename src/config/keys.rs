@@ -3,8 +3,6 @@
 //! Invariant: no message repeats a character of a key; a bad entry is named by file, line and place and never stops the
 //! others from being named too.
 
-mod text;
-
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
@@ -14,6 +12,7 @@ use sha2::Sha256;
 
 use super::document;
 use super::expand::Environment;
+use super::formats::{self, Entry as Written, State};
 use super::model::{KeySpec, Keys, KeysFile};
 use super::problem::{At, Problem, Problems, Report, is_plain_word};
 use super::raw::Named;
@@ -63,6 +62,23 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// The text is no key id: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key id is 32 hexadecimal digits")]
+pub struct BadKeyId;
+
+impl std::str::FromStr for KeyId {
+    type Err = BadKeyId;
+
+    fn from_str(text: &str) -> Result<Self, BadKeyId> {
+        let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(BadKeyId) };
+        let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+        let bytes: Vec<u8> = bytes.collect::<Option<_>>().ok_or(BadKeyId)?;
+        bytes.try_into().map(Self).map_err(|_| BadKeyId)
+    }
+}
+
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -80,7 +96,7 @@ pub(crate) fn load(
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for file in files {
         let report = Report::for_keys(file.path.display().to_string(), pools.to_vec());
-        read_file(file, &report, &mut lots, pools, default, env);
+        read_file(file, &report, &mut lots, default, env);
         let (more_errors, more_warnings) = report.finish();
         errors.extend(more_errors);
         warnings.extend(more_warnings);
@@ -92,46 +108,86 @@ pub(crate) fn load(
     }
 }
 
-fn read_file(
-    file: &KeysFile,
-    report: &Report,
-    lots: &mut [Lot],
-    pools: &[String],
-    default: Option<usize>,
-    env: &dyn Environment,
-) {
+fn read_file(file: &KeysFile, report: &Report, lots: &mut [Lot], default: Option<usize>, env: &dyn Environment) {
     if !file.path.exists() {
         report.warn(Position::START, "file", "does not exist; there are no keys from it");
         return;
     }
     let Some(content) = document::read_text(&file.path, MAX_FILE, report) else { return };
-    let format = if file.format == FileFormat::Auto { text::format(&content) } else { file.format };
-    match format {
-        FileFormat::Auto | FileFormat::Yaml => {
-            let folder = file.path.parent().unwrap_or(Path::new(""));
-            read_yaml(&content, report, lots, &Context { folder, env });
-        }
-        FileFormat::Text => {
-            let named = |name: &String| pools.iter().position(|pool| pool == name);
-            let owner = file.pool.as_ref().map_or(default, named);
-            match owner.and_then(|index| lots.get_mut(index)) {
-                Some(lot) => text::read(&content, report, lot),
-                // An unknown pool was complained about where it is written.
-                None if file.pool.is_some() => {}
-                None => report.error(
-                    Position::START,
-                    "file",
-                    "names no pool; write keys_file: [{path: …, pool: …}], or POOL: and the keys below it as a list",
-                ),
-            }
-        }
-        FileFormat::Env | FileFormat::ModelscopeBalancer | FileFormat::ModelscopeBalance => report.error(
-            Position::START,
-            "file",
-            "this format is not built yet; write POOL: and the keys below it as a list, or one key per line",
-        ),
+    let format = if file.format == FileFormat::Auto { formats::detect(&content) } else { file.format };
+    if format == FileFormat::Yaml && !is_list(&content) {
+        let folder = file.path.parent().unwrap_or(Path::new(""));
+        read_yaml(&content, report, lots, &Context { folder, env });
+    } else {
+        read_import(&content, format, file.pool.as_deref(), report, lots, default, env);
     }
     lots.iter_mut().for_each(|lot| lot.say_duplicates(report));
+}
+
+/// Keys without a pool's name above them.
+fn is_list(yaml: &str) -> bool {
+    let first = yaml.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#') && *line != "---");
+    first.is_some_and(|line| line.starts_with(['[', '-']))
+}
+
+/// Reads a format that other programs write.
+fn read_import(
+    content: &str,
+    format: FileFormat,
+    pool: Option<&str>,
+    report: &Report,
+    lots: &mut [Lot],
+    default: Option<usize>,
+    env: &dyn Environment,
+) {
+    let reading = formats::read_as(content, format, env);
+    let named = |lots: &[Lot], name: &str| lots.iter().position(|lot| lot.pool == name);
+    let own = match pool {
+        // An unknown pool was complained about where it is written.
+        Some(name) => match named(lots, name) {
+            Some(index) => Some(index),
+            None => return,
+        },
+        None => default,
+    };
+    let path = own.and_then(|index| lots.get(index)).map_or("file", |lot| lot.pool.as_str()).to_owned();
+    for bad in reading.bad {
+        report.error(line(bad.line), &path, bad.message);
+    }
+    let mut is_homeless = false;
+    for entry in reading.entries {
+        let by_provider = || entry.provider.as_deref().filter(|_| pool.is_none()).and_then(|name| named(lots, name));
+        let place = match entry.pool.as_deref() {
+            Some(name) => named(lots, name),
+            None => by_provider().or(own),
+        };
+        match place.and_then(|index| lots.get_mut(index)) {
+            Some(lot) => lot.add_written(entry, report),
+            None if entry.pool.is_some() => {
+                let known = lots.iter().map(|lot| lot.pool.as_str());
+                report.error(
+                    line(entry.line),
+                    "file",
+                    format!("for a pool that does not exist; {}", suggest::among("", known)),
+                );
+            }
+            None => is_homeless = true,
+        }
+    }
+    if let Some(lot) = own.and_then(|index| lots.get_mut(index)) {
+        lot.duplicates.extend(reading.duplicates.into_iter().map(line));
+    }
+    if is_homeless {
+        report.error(
+            Position::START,
+            "file",
+            "names no pool; write keys_file: [{path: …, pool: …}], or POOL: and the keys below it as a list",
+        );
+    }
+}
+
+fn line(line: usize) -> Position {
+    Position { line, column: 1 }
 }
 
 fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context<'_>) {
@@ -181,16 +237,52 @@ impl Lot {
         Self { pool: pool.to_owned(), keys, places: HashMap::new(), names: HashSet::new(), duplicates }
     }
 
+    /// Takes a key that another format brought.
+    fn add_written(&mut self, entry: Written, report: &Report) {
+        let position = line(entry.line);
+        let top = At::top(report, position);
+        let pool = self.pool.clone();
+        let at = top.named(&pool, position);
+        if entry.details.is_some() {
+            return at.error("limits, models, egress and headers are for a keys.yaml; write this key there");
+        }
+        let id = KeyId::of(&self.pool, entry.key.expose());
+        let disabled = entry.disabled || entry.state == Some(State::Disabled);
+        if self.is_duplicate(id, disabled, position) {
+            return;
+        }
+        if let Some(name) = &entry.name {
+            self.check_name(name, entry.key.expose(), &at.field("name"));
+        }
+        self.places.insert(id, self.keys.len());
+        self.keys.push(KeySpec {
+            id,
+            key: entry.key,
+            name: entry.name.unwrap_or_default(),
+            account: entry.account,
+            weight: entry.weight,
+            priority: entry.priority,
+            headers: Vec::new(),
+            disabled,
+        });
+    }
+
+    /// Whether the key was there before; `disabled: true` wins wherever it is written.
+    fn is_duplicate(&mut self, id: KeyId, disabled: bool, position: Position) -> bool {
+        let Some(place) = self.places.get(&id) else { return false };
+        self.keys.get_mut(*place).into_iter().for_each(|key| key.disabled |= disabled);
+        self.duplicates.push(position);
+        true
+    }
+
     fn add(&mut self, text: String, details: Option<(Box<Key>, Headers)>, at: &At<'_>, key_at: &At<'_>) {
-        if let Some(message) = refusal(&text) {
+        if let Some(message) = formats::refusal(&text) {
             return key_at.error(message);
         }
         let id = KeyId::of(&self.pool, &text);
         let disabled = details.as_ref().is_some_and(|(key, _)| key.disabled);
-        if let Some(place) = self.places.get(&id) {
-            // `disabled: true` wins wherever it is written.
-            self.keys.get_mut(*place).into_iter().for_each(|key| key.disabled |= disabled);
-            return self.duplicates.push(at.position());
+        if self.is_duplicate(id, disabled, at.position()) {
+            return;
         }
         let name = details.as_ref().and_then(|(key, _)| key.name.clone());
         if let Some(name) = &name {
@@ -249,20 +341,5 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>
             disabled: raw.disabled,
         },
         None => KeySpec { id, key, name, account: None, weight: 1, priority: 0, headers: Vec::new(), disabled: false },
-    }
-}
-
-/// Why the text cannot be a key, said without repeating it.
-fn refusal(key: &str) -> Option<&'static str> {
-    let bad = key.chars().find(|c| !c.is_ascii_graphic());
-    match bad {
-        None if key.is_empty() => Some("is empty; write the key or remove the entry"),
-        None => None,
-        Some(' ') => Some("contains a space; a key is visible ASCII characters without spaces"),
-        Some('\n' | '\r') => Some("contains a line break; a key is visible ASCII characters without spaces"),
-        Some(c) if c.is_control() => {
-            Some("contains a control character; a key is visible ASCII characters without spaces")
-        }
-        Some(_) => Some("contains a character that is not ASCII; a key is visible ASCII characters without spaces"),
     }
 }

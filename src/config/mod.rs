@@ -6,6 +6,7 @@
 
 mod document;
 mod expand;
+pub mod formats;
 pub mod keys;
 pub mod model;
 mod print;
@@ -29,6 +30,7 @@ pub use model::*;
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
+pub(crate) use unbuilt::is_refused;
 
 use problem::{At, Report};
 use validate::Context;

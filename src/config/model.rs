@@ -7,10 +7,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use rustls::sign::CertifiedKey;
 
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
@@ -48,7 +49,16 @@ pub struct Server {
     pub threads: usize,
     /// Bounds on what clients may do.
     pub limits: Limits,
-    /// How long running streams may go on after SIGTERM.
+    /// How the process ends.
+    pub shutdown: Shutdown,
+}
+
+/// `server.shutdown:`
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    /// From SIGTERM until the listeners close, while `/readyz` says 503 and requests are served.
+    pub delay: Duration,
+    /// How long running streams may go on after that.
     pub grace: Duration,
 }
 
@@ -77,11 +87,11 @@ pub enum Cors {
 }
 
 /// One listening address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listen {
     /// Where.
     pub address: Address,
-    /// TLS files; `None` = plain text (HTTP/1.1 and cleartext HTTP/2).
+    /// The certificate; `None` = plain text (HTTP/1.1 and cleartext HTTP/2).
     pub tls: Option<Tls>,
 }
 
@@ -94,13 +104,15 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// PEM files of a TLS listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The certificate of a TLS listener.
+#[derive(Debug, Clone)]
 pub struct Tls {
-    /// Certificate chain.
+    /// File of the certificate chain (PEM).
     pub cert: PathBuf,
-    /// Private key.
+    /// File of the private key (PEM).
     pub key: PathBuf,
+    /// What they held when the configuration was read; they belong together.
+    pub pair: Arc<CertifiedKey>,
 }
 
 /// `server.admin:`
@@ -199,6 +211,42 @@ pub struct ClientToken {
     pub token: Secret,
     /// The client is told which key served it.
     pub reveal_key: bool,
+    /// Names of the pools it may use; none = all.
+    pub pools: Vec<String>,
+    /// Globs of the models it may use; none = all.
+    pub models: Vec<String>,
+    /// How much of everything it may use.
+    pub limits: ClientLimits,
+    /// From when on it is refused.
+    pub expires: Option<SystemTime>,
+}
+
+impl ClientToken {
+    /// A token that may do everything.
+    pub fn unlimited(name: impl Into<String>, token: Secret) -> Self {
+        Self {
+            name: name.into(),
+            token,
+            reveal_key: false,
+            pools: Vec::new(),
+            models: Vec::new(),
+            limits: ClientLimits::default(),
+            expires: None,
+        }
+    }
+}
+
+/// How much a client token may use; `None` = as much as it likes, never 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Requests within any minute.
+    pub rpm: Option<u64>,
+    /// Tokens of text within any minute.
+    pub tpm: Option<u64>,
+    /// Requests per day (UTC).
+    pub rpd: Option<u64>,
+    /// Requests at once.
+    pub concurrency: Option<u64>,
 }
 
 /// One keys file.
@@ -330,6 +378,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The whole attempt.
     pub total: Duration,
+    /// Silence after which the client of a stream is sent a comment; zero = never.
+    pub keepalive_comment: Duration,
 }
 
 /// `metrics.per_key` of a pool.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
 
 /// Deepest nesting accepted.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// Bytes of text (plus one per node) that anchors and aliases may copy.
 const MAX_ALIASED: usize = 4 * 1024 * 1024;
 

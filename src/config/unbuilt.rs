@@ -31,14 +31,6 @@ const CONFIG: &[Row] = &[
     ("store.max_size", &["1GiB"], Warn),
     ("store.master_key", &[], Warn),
     ("shared_state", &[], Refuse),
-    ("keys_file.*.format", &["auto", "yaml", "text"], Refuse),
-    ("clients.tokens.*.pools", &[], Refuse),
-    ("clients.tokens.*.models", &[], Refuse),
-    ("clients.tokens.*.rpm", &[], Refuse),
-    ("clients.tokens.*.tpm", &[], Refuse),
-    ("clients.tokens.*.rpd", &[], Refuse),
-    ("clients.tokens.*.concurrency", &[], Refuse),
-    ("clients.tokens.*.expires", &[], Refuse),
     ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
     ("otlp", &[], Warn),
@@ -49,7 +41,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.select.strategy", &["round_robin"], Refuse),
     ("pools.*.wait.max", &["0s"], Refuse),
     ("pools.*.wait.queue", &["1000"], Warn),
-    ("pools.*.timeouts.keepalive_comment", &["0s"], Warn),
     ("pools.*.egress", &[], Refuse),
     ("pools.*.egress_check.every", &["1h"], Warn),
     ("pools.*.egress_check.url", &[], Warn),
@@ -75,6 +66,11 @@ const KEYS: &[Row] = &[
     ("*.*.models", &[], Refuse),
     ("*.*.egress", &[], Refuse),
 ];
+
+/// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
+pub(crate) fn is_refused(path: &str) -> bool {
+    CONFIG.iter().any(|(row, _, effect)| *row == path && matches!(effect, Refuse))
+}
 
 /// Complains about what `keyweir.yaml` asks for in vain.
 pub(crate) fn check_config(root: &Node, at: &At<'_>) {

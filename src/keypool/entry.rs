@@ -1,10 +1,12 @@
 //! One pool with what the proxy needs beside the core: configuration, credentials, metrics.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
+use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
@@ -30,6 +32,7 @@ pub struct Entry {
     pub metrics: Arc<PoolMetrics>,
     credentials: Vec<Credential>,
     per_key: bool,
+    places: OnceLock<HashMap<KeyId, u32>>,
 }
 
 impl Entry {
@@ -53,7 +56,7 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        Self { config, pool: Arc::new(pool), metrics, credentials, per_key }
+        Self { config, pool: Arc::new(pool), metrics, credentials, per_key, places: OnceLock::new() }
     }
 
     /// Lets it take the place of `before`.
@@ -81,6 +84,16 @@ impl Entry {
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
+    }
+
+    /// Where a key is, if it is here.
+    pub(super) fn place(&self, id: KeyId) -> Option<u32> {
+        let places = self.places.get_or_init(|| self.pool.keys().iter().map(|key| key.id).zip(0..).collect());
+        places.get(&id).copied()
+    }
+
+    pub(super) fn snapshot_at(&self, index: u32, now: Millis) -> Option<KeySnapshot> {
+        Some(self.snapshot_key(index, self.pool.key(index)?, now))
     }
 
     pub(super) fn snapshot(&self, now: Millis, is_default: bool) -> PoolSnapshot {
@@ -113,7 +126,9 @@ impl Entry {
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
         };
-        self.pool.keys().iter().zip(self.pool.explain(model, now)).map(chance).collect()
+        // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
+        let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
+        self.pool.keys().iter().zip(explained).map(chance).collect()
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
@@ -123,6 +138,7 @@ impl Entry {
             Standing::Disabled(reason) => (State::Disabled, reason, None),
         };
         KeySnapshot {
+            id: key.id,
             name: key.name.to_string(),
             state,
             reason: reason.map(Reason::as_str),

@@ -4,18 +4,18 @@
 //! Invariant: a key that stays through a reload keeps its state object, so leases of the old generation still count.
 
 mod clock;
+mod control;
 mod entry;
 mod service;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 pub use clock::{at, now, wall_time};
+pub use control::{Action, ControlError};
 pub use entry::{Credential, Entry};
 
-use crate::config::keys::KeyId;
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};
 use crate::verdict::Engine;
@@ -24,17 +24,6 @@ use crate::verdict::Engine;
 #[derive(Default)]
 pub struct KeyPool {
     entries: ArcSwap<Vec<Arc<Entry>>>,
-}
-
-/// What a reload changed, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Change {
-    /// Keys after the reload.
-    pub keys: usize,
-    /// Keys that were not there before.
-    pub added: usize,
-    /// Keys that are no longer there.
-    pub removed: usize,
 }
 
 impl KeyPool {
@@ -54,18 +43,12 @@ impl KeyPool {
     }
 
     /// Replaces all pools by prepared ones. Keys that stay keep their state.
-    pub fn put_in_place(&self, entries: Vec<Arc<Entry>>) -> Change {
+    pub fn put_in_place(&self, entries: Vec<Arc<Entry>>) {
         let (before, now) = (self.entries.load(), now());
-        let ids = |entries: &[Arc<Entry>]| -> HashSet<KeyId> {
-            entries.iter().flat_map(|entry| entry.pool.keys().iter().map(|key| key.id)).collect()
-        };
-        let (old, new) = (ids(&before), ids(&entries));
         for entry in &entries {
             entry.open(named(&before, &entry.config.name), now);
         }
         self.entries.store(Arc::new(entries));
-        let kept = new.intersection(&old).count();
-        Change { keys: new.len(), added: new.len() - kept, removed: old.len() - kept }
     }
 
     /// Why each key of a pool would or would not be handed out for this model now; `None` if there is no such pool.

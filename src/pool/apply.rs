@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::model::{self, ModelBoard};
 use super::refusal::Meaning;
 use super::saved::Changed;
-use super::{Event, Key, Ledger, Mark, Millis, Place, Pool, Reason, Rules, Scope};
+use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Rules, Scope};
 
 /// Why a rest begins, and how long it is.
 struct Cause {
@@ -27,18 +27,22 @@ impl Rules {
 impl Pool {
     /// An answer began: others are served there.
     pub fn served(&self, place: &Place<'_>) {
-        self.circuits.served(place);
+        self.newest().circuits.served(place);
     }
 
     /// An answer that had begun broke off.
     pub fn broke(&self, place: &Place<'_>) {
-        self.circuits.broke(place);
+        self.newest().circuits.broke(place);
     }
 
     /// An answer came to its end: whatever was held against the key is forgotten.
     pub fn succeed(&self, index: u32, place: &Place<'_>) {
+        if let Some(heir) = self.heir.get() {
+            return heir.place(index).map_or((), |index| heir.pool.succeed(index, place));
+        }
         let Some(key) = self.key(index) else { return };
         key.state.own.forgive();
+        key.state.suspicion.forgive();
         if let Some(account) = key.account.and_then(|account| self.groups.get(account as usize)) {
             account.rest.forgive();
         }
@@ -60,23 +64,20 @@ impl Pool {
 
     /// Puts a mark on a key, or on what it belongs to.
     pub fn mark(&self, index: u32, scope: Scope, mark: Mark, place: &Place<'_>, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, ledger, index| {
-            let key = pool.key(index)?;
-            match (scope, mark) {
-                (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
-                    pool.refuse(ledger, index, reason, place, now)
-                }
-                (_, Mark::Disable(reason)) => {
-                    let stated = Some(pool.rules.max_cooldown);
-                    pool.rest(ledger, index, key, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
-                }
-                (_, Mark::Cool { reason, stated }) => {
-                    pool.rest(ledger, index, key, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
-                }
-                (_, Mark::Escalate { reason, first, most }) => {
-                    let rules = pool.rules.escalating(first, most);
-                    pool.rest(ledger, index, key, scope, &Cause { reason, stated: None, rules }, place, now)
-                }
+        self.in_charge(index, |pool, ledger, index| match (scope, mark) {
+            (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
+                pool.refuse(ledger, index, reason, place, now)
+            }
+            (_, Mark::Disable(reason)) => {
+                let stated = Some(pool.rules.max_cooldown);
+                pool.rest(ledger, index, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
+            }
+            (_, Mark::Cool { reason, stated }) => {
+                pool.rest(ledger, index, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
+            }
+            (_, Mark::Escalate { reason, first, most }) => {
+                let rules = pool.rules.escalating(first, most);
+                pool.rest(ledger, index, scope, &Cause { reason, stated: None, rules }, place, now)
             }
         })?
     }
@@ -93,10 +94,9 @@ impl Pool {
             }
             for (index, is_blamed) in finding.refunds {
                 pool.end_run(index);
-                let own = pool.key(index).map(|key| &key.state.own);
-                if let Some(own) = own.filter(|own| is_blamed && own.reason() == Some(Reason::Failing)) {
-                    own.lift();
-                    ledger.changed.insert(Changed::Key(index));
+                if let Some(key) = pool.key(index).filter(|_| is_blamed) {
+                    key.state.suspicion.lift();
+                    ledger.changed.insert(Changed::Suspicion(index));
                     pool.enter(index, now);
                 }
             }
@@ -109,11 +109,7 @@ impl Pool {
     pub fn blame(&self, index: u32, place: &Place<'_>, since: Millis, now: Millis) -> Option<Event> {
         self.in_charge(index, |pool, ledger, index| {
             let is_fault = pool.circuits.blame(index, place, since, pool.rules.threshold, now);
-            if is_fault {
-                pool.rest(ledger, index, pool.key(index)?, Scope::Key, &pool.cause(Reason::Failing), place, now)
-            } else {
-                None
-            }
+            if is_fault { pool.rest(ledger, index, Scope::Key, &pool.cause(Reason::Failing), place, now) } else { None }
         })?
     }
 
@@ -124,44 +120,28 @@ impl Pool {
             let strikes = key.state.strikes.fetch_add(1, Relaxed) + 1;
             let is_enough = strikes >= pool.rules.threshold;
             if is_enough {
-                pool.rest(ledger, index, key, Scope::Key, &pool.cause(Reason::Failing), place, now)
+                pool.rest(ledger, index, Scope::Key, &pool.cause(Reason::Failing), place, now)
             } else {
                 None
             }
         })?
     }
 
-    /// Brings a key back whatever it rests or is disabled for; its account and egress stay as they are.
-    pub fn reset(&self, index: u32, now: Millis) {
-        self.in_charge(index, |pool, ledger, index| {
-            let Some(key) = pool.key(index) else { return };
-            ledger.disabled -= usize::from(key.state.own.is_disabled() && !key.is_off);
-            key.state.own.reset();
-            key.state.strikes.store(0, Relaxed);
-            for model in pool.models.load().iter() {
-                if let Some(mark) = model.mark(index).filter(|mark| !mark.is_over(now)) {
-                    mark.reset();
-                    ledger.changed.insert(Changed::Model(index, model.model.clone()));
-                }
-            }
-            ledger.changed.insert(Changed::Key(index));
-            pool.enter(index, now);
-        });
+    /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
+    pub(super) fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
+        let mut ledger = self.ledger.lock();
+        let Some(heir) = self.heir.get() else { return Some(change(self, &mut ledger, index)) };
+        drop(ledger);
+        heir.pool.in_charge(heir.place(index)?, change)
     }
 
-    /// Runs `change` with the lock of the pool that has the key now: this one, or the one that took its place.
-    fn in_charge<T>(&self, index: u32, change: impl FnOnce(&Self, &mut Ledger, u32) -> T) -> Option<T> {
-        let mut ledger = self.ledger.lock();
-        let Some(heir) = &ledger.heir else { return Some(change(self, &mut ledger, index)) };
-        let place = heir.moved.get(index as usize).copied().flatten();
-        let heir = heir.pool.clone();
-        drop(ledger);
-        heir.in_charge(place?, change)
+    fn newest(&self) -> &Self {
+        self.heir.get().map_or(self, |heir| heir.pool.newest())
     }
 
     /// A provider's word that a key is dead: believed, unless too many keys are "dead" at once.
     fn refuse(&self, ledger: &mut Ledger, index: u32, reason: Reason, place: &Place<'_>, now: Millis) -> Option<Event> {
-        let key = self.key(index).filter(|key| !key.is_off && !key.state.own.is_disabled())?;
+        let key = self.key(index).filter(|key| !key.is_out())?;
         let enabled = self.keys.len() - ledger.disabled;
         let is_disabled = |index| self.key(index).is_some_and(|key| key.state.own.is_disabled());
         let meaning = ledger.refusals.note(place.target, index, enabled, is_disabled, now);
@@ -175,11 +155,11 @@ impl Pool {
         };
         for index in before {
             let Some(saved) = self.key(index) else { continue };
-            ledger.disabled -= usize::from(!saved.is_off);
+            ledger.disabled -= usize::from(!saved.is_switched_off());
             saved.state.own.lift();
-            self.rest(ledger, index, saved, Scope::Key, &self.cause(reason), place, now);
+            self.rest(ledger, index, Scope::Key, &self.cause(reason), place, now);
         }
-        let event = self.rest(ledger, index, key, Scope::Key, &self.cause(reason), place, now);
+        let event = self.rest(ledger, index, Scope::Key, &self.cause(reason), place, now);
         if is_first { Some(Event::MassRefusal { keys }) } else { event }
     }
 
@@ -192,12 +172,12 @@ impl Pool {
         &self,
         ledger: &mut Ledger,
         index: u32,
-        key: &Key,
         scope: Scope,
         cause: &Cause,
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
+        let key = self.key(index)?;
         let group = match scope {
             Scope::Account | Scope::AccountModel => key.account,
             Scope::Egress => key.egress,
@@ -221,9 +201,14 @@ impl Pool {
             group.members.iter().for_each(|&member| self.enter(member, now));
             (Changed::Group(place), begun.then(|| group.rest.until()))
         } else {
-            let begun = key.state.own.begin(cause.reason, cause.stated, &cause.rules, now);
+            let was_ready = key.state.until() <= now.0;
+            let (rest, changed) = match cause.reason {
+                Reason::Failing => (&key.state.suspicion, Changed::Suspicion(index)),
+                _ => (&key.state.own, Changed::Key(index)),
+            };
+            rest.begin(cause.reason, cause.stated, &cause.rules, now);
             self.enter(index, now);
-            (Changed::Key(index), begun.then(|| key.state.own.until()))
+            (changed, was_ready.then(|| key.state.until()))
         };
         ledger.changed.insert(changed);
         let until = begun?;

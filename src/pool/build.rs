@@ -1,7 +1,7 @@
 //! How a pool comes into being, and how one takes another's place at a reload.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::board::Board;
 use super::budget::Budget;
 use super::circuit::Circuits;
-use super::group::{Bond, Group, Groups};
+use super::group::{Bond, Groups};
 use super::rest::Rest;
 use super::selection::{RoundRobin, Strategy};
 use super::{Heir, Key, KeyState, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
@@ -22,12 +22,18 @@ impl Pool {
         seeds.sort_by_key(|seed| seed.priority);
         let known: HashMap<KeyId, &Arc<KeyState>> =
             before.iter().flat_map(|pool| pool.keys.iter().map(|key| (key.id, &key.state))).collect();
+        let known_rests: HashMap<(Bond, &str), &Arc<Rest>> = before
+            .iter()
+            .flat_map(|pool| &pool.groups)
+            .map(|group| ((group.bond, &*group.name), &group.rest))
+            .collect();
         let mut groups = Groups::default();
         let keys: Box<[Key]> = (0..)
             .zip(seeds)
             .map(|(place, seed)| {
                 let mut join = |bond, name: &Option<Arc<str>>| {
-                    name.as_ref().map(|name| groups.join(bond, name, place, || known_rest(before, bond, name)))
+                    let known = |name| known_rests.get(&(bond, name)).map(|rest| Arc::clone(rest)).unwrap_or_default();
+                    name.as_ref().map(|name| groups.join(bond, name, place, || known(name)))
                 };
                 Key {
                     account: join(Bond::Account, &seed.account),
@@ -50,6 +56,7 @@ impl Pool {
             budget: before.map_or_else(|| Arc::new(Budget::new()), |pool| pool.budget.clone()),
             transitions: before.map_or_else(Arc::<Transitions>::default, |pool| pool.transitions.clone()),
             ledger: Mutex::new(Ledger::default()),
+            heir: OnceLock::new(),
             keys,
         }
     }
@@ -65,26 +72,21 @@ impl Pool {
             self.circuits.take_over(&before.circuits, &moved);
             ledger.take_over_changes(old, &moved);
             ledger.refusals = std::mem::take(&mut old.refusals).moved(&moved);
-            old.heir = Some(Heir { pool: self.clone(), moved });
+            before.heir.get_or_init(|| Heir { pool: self.clone(), moved });
         }
         self.enter_all(&mut ledger, now);
     }
 
     pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
-        ledger.disabled = self.keys.iter().filter(|key| key.is_off || key.state.own.is_disabled()).count();
+        ledger.disabled = self.keys.iter().filter(|key| key.is_out()).count();
         (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
     }
 
     /// Where the keys of another pool are in this one.
-    fn places_of(&self, before: &Self) -> Arc<[Option<u32>]> {
+    fn places_of(&self, before: &Self) -> Box<[Option<u32>]> {
         let places: HashMap<KeyId, u32> = self.keys.iter().map(|key| key.id).zip(0..).collect();
         before.keys.iter().map(|key| places.get(&key.id).copied()).collect()
     }
-}
-
-fn known_rest(before: Option<&Pool>, bond: Bond, name: &Arc<str>) -> Arc<Rest> {
-    let is_it = |group: &&Group| group.bond == bond && group.name == *name;
-    before.and_then(|pool| pool.groups.iter().find(is_it)).map(|group| group.rest.clone()).unwrap_or_default()
 }
 
 fn tiers(keys: &[Key], start_index: usize) -> Box<[Tier]> {

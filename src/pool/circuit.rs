@@ -48,6 +48,13 @@ struct Faults {
     successes: u64,
 }
 
+impl Circuit {
+    /// Ends all runs; returns whose.
+    fn forget(&self) -> Vec<u32> {
+        self.faults.lock().runs.drain().map(|(index, _)| index).collect()
+    }
+}
+
 /// One key's failures in a row.
 struct Run {
     /// Failures, its own and others', and successes before it began.
@@ -103,7 +110,7 @@ impl Circuits {
 
     /// A key failed there.
     pub(super) fn fault(&self, index: u32, place: &Place<'_>, keys: usize, now: Millis) -> Finding {
-        let circuit = self.find(place).unwrap_or_else(|| self.insert(place));
+        let (circuit, forgotten) = self.find(place).map_or_else(|| self.insert(place), |known| (known, Vec::new()));
         let successes = circuit.successes.load(Relaxed);
         let mut faults = circuit.faults.lock();
         let (total_before, mut is_new) = (faults.total, false);
@@ -122,10 +129,10 @@ impl Circuits {
             faults.failing.push(index);
         }
         let is_down = faults.failing.len() >= DOWN.min(keys);
-        let refunds = match is_down {
-            true => faults.runs.drain().map(|(index, run)| (index, run.is_blamed)).collect(),
-            false => Vec::new(),
-        };
+        let mut refunds: Vec<_> = forgotten.into_iter().map(|index| (index, false)).collect();
+        if is_down {
+            refunds.extend(faults.runs.drain().map(|(index, run)| (index, run.is_blamed)));
+        }
         Finding { is_new, is_down, refunds }
     }
 
@@ -163,9 +170,7 @@ impl Circuits {
             return Vec::new();
         }
         self.0.store(Arc::new(kept));
-        old.iter()
-            .flat_map(|(_, circuit)| circuit.faults.lock().runs.drain().map(|(index, _)| index).collect::<Vec<_>>())
-            .collect()
+        old.iter().flat_map(|(_, circuit)| circuit.forget()).collect()
     }
 
     /// Takes over the circuits of a pool whose keys have moved.
@@ -183,6 +188,11 @@ impl Circuits {
         self.0.store(known);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.load().len()
+    }
+
     fn find(&self, place: &Place<'_>) -> Option<Arc<Circuit>> {
         let known = self.0.load();
         if known.is_empty() {
@@ -191,18 +201,15 @@ impl Circuits {
         known.get(&id(place)).cloned()
     }
 
-    /// Callers hold the pool's lock.
-    fn insert(&self, place: &Place<'_>) -> Arc<Circuit> {
+    /// Also returns whose runs were forgotten with the circuit that gave way. Callers hold the pool's lock.
+    fn insert(&self, place: &Place<'_>) -> (Arc<Circuit>, Vec<u32>) {
         let mut known = HashMap::clone(&self.0.load());
-        if known.len() >= CIRCUITS
-            && let Some(oldest) = known.iter().min_by_key(|(_, circuit)| circuit.faults.lock().last).map(|(id, _)| *id)
-        {
-            known.remove(&oldest);
-        }
+        let oldest = || known.iter().min_by_key(|(_, circuit)| circuit.faults.lock().last).map(|(id, _)| *id);
+        let dropped = if known.len() >= CIRCUITS { oldest().and_then(|id| known.remove(&id)) } else { None };
         let circuit = Arc::<Circuit>::default();
         known.insert(id(place), circuit.clone());
         self.0.store(Arc::new(known));
-        circuit
+        (circuit, dropped.map(|dropped| dropped.forget()).unwrap_or_default())
     }
 }
 

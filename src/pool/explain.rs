@@ -20,7 +20,7 @@ pub enum Standing {
 /// What keeps a key from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
-    /// The operator switched it off in the keys file.
+    /// The operator switched it off.
     Operator,
     /// A mark of its own.
     Key,
@@ -56,14 +56,17 @@ pub struct Explanation {
 
 impl Pool {
     /// What a request for this model would find, key by key in the order of [`Pool::keys`]. An empty name asks about no
-    /// model in particular: a key that rests for any is said to rest.
+    /// model in particular.
     pub fn explain(&self, model: &str, now: Millis) -> Vec<Explanation> {
         let models = self.models.load();
-        let asked = model::find(&models, model).map(|board| &**board);
-        let explain = |(index, key): (u32, &Key)| {
-            let worst = if model.is_empty() { worst(&models, index, now) } else { asked };
-            self.explain_key(index, key, worst, now)
-        };
+        let model = model::find(&models, model).map(|board| &**board);
+        (0..).zip(&self.keys).map(|(index, key)| self.explain_key(index, key, model, now)).collect()
+    }
+
+    /// The same, for each key and the model it rests for longest, if it rests for any.
+    pub fn explain_worst(&self, now: Millis) -> Vec<Explanation> {
+        let models = self.models.load();
+        let explain = |(index, key)| self.explain_key(index, key, worst(&models, index, now), now);
         (0..).zip(&self.keys).map(explain).collect()
     }
 
@@ -92,6 +95,7 @@ impl Pool {
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize)).map(|g| &*g.rest);
         let rests = [
             (Blocker::Key, Some(&key.state.own)),
+            (Blocker::Key, Some(&key.state.suspicion)),
             (Blocker::Account, group(key.account)),
             (Blocker::Egress, group(key.egress)),
             (Blocker::Model, model.and_then(|model| model.mark(index))),
@@ -99,7 +103,7 @@ impl Pool {
         let mark = |(blocker, rest): (Blocker, Option<&Rest>)| {
             rest.filter(|rest| !rest.is_over(now)).map(|rest| (blocker, rest.reason()))
         };
-        let blocked = match key.is_off {
+        let blocked = match key.is_switched_off() {
             true => Some((Blocker::Operator, Some(Reason::Operator))),
             false => rests.into_iter().find_map(mark),
         };

@@ -1,7 +1,7 @@
 //! One key: whether it may be used, and what is counted of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::Millis;
 use super::rest::Rest;
@@ -13,7 +13,12 @@ pub const RESULTS: usize = 10;
 /// The mutable part of a key. It outlives reloads: a key that stays keeps its state.
 #[derive(Debug, Default)]
 pub struct KeyState {
+    /// Switched off by an operator while the server runs; what the key earned itself is kept beneath.
+    pub(super) is_disabled: AtomicBool,
+    /// Rests for what is certain, and its disablement.
     pub(super) own: Rest,
+    /// Rests for failures that may prove not to be its fault: taking one back takes back nothing else.
+    pub(super) suspicion: Rest,
     /// Failures since its last success, where each counts against the key itself.
     pub(super) strikes: AtomicU32,
     /// Circuits on which it failed and did not succeed since.
@@ -25,6 +30,11 @@ pub struct KeyState {
 }
 
 impl KeyState {
+    /// The deadline of what it earned itself.
+    pub(super) fn until(&self) -> u64 {
+        self.own.until().max(self.suspicion.until())
+    }
+
     /// Requests under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
@@ -68,6 +78,23 @@ pub struct Key {
     pub(super) egress: Option<u32>,
     /// Switched off in the keys file; what the key earned itself is kept beneath.
     pub(super) is_off: bool,
+}
+
+impl Key {
+    /// The keys file says that it is not to be used.
+    pub fn is_off(&self) -> bool {
+        self.is_off
+    }
+
+    /// An operator says so, here or in the file.
+    pub(super) fn is_switched_off(&self) -> bool {
+        self.is_off || self.state.is_disabled.load(Relaxed)
+    }
+
+    /// Time alone does not bring it back.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_switched_off() || self.state.own.is_disabled()
+    }
 }
 
 /// What a pool is told of a key it shall hold.

@@ -16,7 +16,7 @@ pub enum Reason {
     Exhausted,
     /// It failed where others did not.
     Failing,
-    /// The operator switched it off in the keys file.
+    /// The operator switched it off.
     Operator,
 }
 

@@ -14,6 +14,7 @@ mod board;
 mod budget;
 mod build;
 mod circuit;
+mod control;
 mod explain;
 mod group;
 mod key;
@@ -32,8 +33,8 @@ mod tests;
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -135,6 +136,8 @@ pub struct Pool {
     budget: Arc<Budget>,
     transitions: Arc<Transitions>,
     ledger: Mutex<Ledger>,
+    /// Set under the ledger's lock.
+    heir: OnceLock<Heir>,
 }
 
 struct Tier {
@@ -150,14 +153,19 @@ struct Ledger {
     refusals: Refusals,
     /// Marks to be kept beyond this process.
     changed: HashSet<Changed>,
-    heir: Option<Heir>,
 }
 
 /// The pool that took this one's place.
 struct Heir {
     pool: Arc<Pool>,
     /// Where this pool's keys are in it.
-    moved: Arc<[Option<u32>]>,
+    moved: Box<[Option<u32>]>,
+}
+
+impl Heir {
+    fn place(&self, index: u32) -> Option<u32> {
+        self.moved.get(index as usize).copied().flatten()
+    }
 }
 
 impl Pool {
@@ -218,8 +226,15 @@ impl Pool {
     fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
         let models = self.models.load();
         let model = model::find(&models, model).map(|board| &**board);
-        let pick = || self.pick(model, refusals, now, &admits);
-        let index = pick().or_else(|| if self.advance(now, DUE_AT_ONCE) > 0 { pick() } else { None })?;
+        let index = loop {
+            if let Some(index) = self.pick(model, refusals, now, &admits) {
+                break index;
+            }
+            // Those looked at may all have been marked again meanwhile, with a ready one behind them.
+            if self.advance(now, DUE_AT_ONCE) == 0 {
+                return None;
+            }
+        };
         let key = self.keys.get(index)?;
         Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
     }
@@ -252,10 +267,10 @@ impl Pool {
 
     /// Until when a key may not be used: for this model, or at all.
     fn blocked_until(&self, index: u32, model: Option<&ModelBoard>) -> u64 {
-        let Some(key) = self.key(index).filter(|key| !key.is_off) else { return NEVER };
+        let Some(key) = self.key(index).filter(|key| !key.is_switched_off()) else { return NEVER };
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
         let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
-        let own = key.state.own.until().max(of_group(key.account)).max(of_group(key.egress));
+        let own = key.state.until().max(of_group(key.account)).max(of_group(key.egress));
         own.max(model.map_or(0, |model| model.until(index)))
     }
 
@@ -290,10 +305,13 @@ impl Pool {
         let mut returned = 0;
         let mut looked_at = self.board.advance(now, limit, |index| {
             let until = self.blocked_until(index, None);
-            returned += u64::from(until <= now.0);
+            returned += u64::from(until <= now.0 && !self.board.ready.contains(index as usize));
             until
         });
-        self.transitions.returns.fetch_add(returned, Relaxed);
+        // The pool that took this one's place counts the same returns.
+        if self.heir.get().is_none() {
+            self.transitions.returns.fetch_add(returned, Relaxed);
+        }
         for model in self.models.load().iter() {
             looked_at += model.board.advance(now, limit, |index| self.blocked_until(index, Some(model)));
         }
@@ -313,6 +331,10 @@ impl Pool {
     /// Forgets what is of no use any more: models whose keys are long back, circuits that work.
     pub fn tidy(&self, now: Millis) {
         let _writer = self.ledger.lock();
+        // The circuits are the heir's, and their keys' places in it.
+        if self.heir.get().is_some() {
+            return;
+        }
         let models = self.models.load();
         if models.iter().any(|model| model.is_forgotten(now)) {
             let kept = models.iter().filter(|model| !model.is_forgotten(now)).cloned().collect();

@@ -4,9 +4,7 @@
 //! lock. Writers are serialised by the pool's lock, so a summary bit is never cleared over a leaf that someone else is
 //! setting. Invariant: a bit that stays set during a whole search is found by it (`tests/loom` checks it).
 
-use super::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
-
-const BITS: usize = 64;
+use super::atomic::{AtomicU64, BITS, Ordering::Acquire, Ordering::Release};
 
 /// A set of numbers below a fixed bound.
 pub(super) struct ReadySet {
@@ -33,9 +31,7 @@ impl ReadySet {
     pub(super) fn insert(&self, mut index: usize) {
         for level in &self.levels {
             let Some(word) = level.get(index / BITS) else { return };
-            let before = word.load(Acquire);
-            word.store(before | 1 << (index % BITS), Release);
-            if before != 0 {
+            if word.fetch_or(1 << (index % BITS), Release) != 0 {
                 return;
             }
             index /= BITS;
@@ -46,13 +42,16 @@ impl ReadySet {
     pub(super) fn remove(&self, mut index: usize) {
         for level in &self.levels {
             let Some(word) = level.get(index / BITS) else { return };
-            let left = word.load(Acquire) & !(1 << (index % BITS));
-            word.store(left, Release);
-            if left != 0 {
+            let others = !(1 << (index % BITS));
+            if word.fetch_and(others, Release) & others != 0 {
                 return;
             }
             index /= BITS;
         }
+    }
+
+    pub(super) fn contains(&self, index: usize) -> bool {
+        self.next(index, index + 1).is_some()
     }
 
     /// The first member of `from..end`.

@@ -53,7 +53,7 @@ impl Rest {
         let rest = stated.unwrap_or_else(|| {
             rules.cooldown.saturating_mul(1 << u32::from(doublings).min(20)).min(rules.max_cooldown)
         });
-        self.extend(now.after(rest.min(LONGEST)).0, reason);
+        self.extend(now.after(rest.min(LONGEST)).0.min(NEVER - 1), reason);
         was_ready
     }
 

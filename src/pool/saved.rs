@@ -3,6 +3,7 @@
 //! Deadlines are moments of the pool's own clock here as everywhere; whoever keeps them makes wall time of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::model::{self, ModelBoard};
 use super::rest::{NEVER, Rest};
@@ -14,6 +15,8 @@ use crate::config::keys::KeyId;
 pub enum Subject {
     /// A key.
     Key(KeyId),
+    /// A key, for failures that may prove not to be its fault.
+    Suspicion(KeyId),
     /// A key, for one model.
     Model(KeyId, Arc<str>),
     /// An account, by name.
@@ -33,12 +36,15 @@ pub struct Saved {
     pub reason: Option<Reason>,
     /// Rests since the last success.
     pub in_a_row: u8,
+    /// Switched off by an operator: keys only.
+    pub is_disabled: bool,
 }
 
 /// Something whose mark changed, by its place in the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Changed {
     Key(u32),
+    Suspicion(u32),
     Model(u32, Arc<str>),
     Group(u32),
 }
@@ -60,6 +66,12 @@ impl Pool {
                 Subject::Key(id) => {
                     if let Some(key) = places.get(id).and_then(|&index| self.key(index)) {
                         key.state.own.restore(mark);
+                        key.state.is_disabled.store(mark.is_disabled, Relaxed);
+                    }
+                }
+                Subject::Suspicion(id) => {
+                    if let Some(key) = places.get(id).and_then(|&index| self.key(index)) {
+                        key.state.suspicion.restore(mark);
                     }
                 }
                 Subject::Model(id, model) => {
@@ -84,7 +96,12 @@ impl Pool {
     fn saved(&self, changed: &Changed) -> Option<Saved> {
         let id = |index: u32| self.key(index).map(|key| key.id);
         match changed {
-            &Changed::Key(index) => Some(self.key(index)?.state.own.saved(Subject::Key(id(index)?))),
+            &Changed::Key(index) => {
+                let state = &self.key(index)?.state;
+                let is_disabled = state.is_disabled.load(Relaxed);
+                Some(Saved { is_disabled, ..state.own.saved(Subject::Key(id(index)?)) })
+            }
+            &Changed::Suspicion(index) => Some(self.key(index)?.state.suspicion.saved(Subject::Suspicion(id(index)?))),
             Changed::Model(index, name) => {
                 let models = self.models.load();
                 let board: &ModelBoard = model::find(&models, name)?;
@@ -108,6 +125,7 @@ impl Ledger {
         let place = |index: u32| moved.get(index as usize).copied().flatten();
         self.changed.extend(std::mem::take(&mut before.changed).into_iter().filter_map(|changed| match changed {
             Changed::Key(index) => place(index).map(Changed::Key),
+            Changed::Suspicion(index) => place(index).map(Changed::Suspicion),
             Changed::Model(index, model) => place(index).map(|index| Changed::Model(index, model)),
             // Groups are numbered anew; the next mark on one saves it.
             Changed::Group(_) => None,
@@ -119,7 +137,7 @@ impl Rest {
     fn saved(&self, subject: Subject) -> Saved {
         let until = self.until();
         let until = (until != NEVER).then_some(Millis(until));
-        Saved { subject, until, reason: self.reason(), in_a_row: self.in_a_row() }
+        Saved { subject, until, reason: self.reason(), in_a_row: self.in_a_row(), is_disabled: false }
     }
 
     pub(super) fn restore(&self, mark: &Saved) {

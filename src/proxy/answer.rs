@@ -12,6 +12,7 @@ use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
+use crate::clients::{Limit, Refusal};
 use crate::telemetry::Outcome;
 
 /// Waits above this are told to SDKs not to be worth an automatic retry.
@@ -26,6 +27,16 @@ pub enum Answer {
     MethodNotAllowed,
     /// No or wrong client token.
     Unauthorized,
+    /// The client token's time is over.
+    TokenExpired,
+    /// The client token is not for this pool.
+    PoolDenied,
+    /// The client token is not for this model.
+    ModelDenied,
+    /// The body is encoded, so that its model can't be read.
+    EncodedBody,
+    /// A limit of the client token is reached.
+    ClientLimit(Refusal),
     /// The pool's `routes` don't include this one.
     RouteDenied,
     /// No such pool or path.
@@ -69,13 +80,14 @@ impl Answer {
         match self {
             Self::BadRequest(_) => 400,
             Self::MethodNotAllowed => 405,
-            Self::Unauthorized => 401,
-            Self::RouteDenied => 403,
+            Self::Unauthorized | Self::TokenExpired => 401,
+            Self::PoolDenied | Self::ModelDenied | Self::RouteDenied => 403,
             Self::UnknownPath => 404,
             Self::RequestTimeout => 408,
             Self::RequestTooLarge(_) => 413,
+            Self::EncodedBody => 415,
             Self::HeadersTooLarge => 431,
-            Self::AllKeysCooling(_) => 429,
+            Self::ClientLimit(_) | Self::AllKeysCooling(_) => 429,
             Self::NoUsableKey | Self::AttemptsSpent | Self::Overloaded | Self::Draining => 503,
             Self::UpstreamUnreachable => 502,
             Self::UpstreamTimeout => 504,
@@ -86,8 +98,11 @@ impl Answer {
     /// The `code` in the error object.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::MethodNotAllowed => "bad_request",
-            Self::Unauthorized => "unauthorized",
+            Self::BadRequest(_) | Self::MethodNotAllowed | Self::EncodedBody => "bad_request",
+            Self::Unauthorized | Self::TokenExpired => "unauthorized",
+            Self::PoolDenied => "pool_denied",
+            Self::ModelDenied => "model_denied",
+            Self::ClientLimit(_) => "client_limit",
             Self::RouteDenied => "route_denied",
             Self::UnknownPath => "unknown_path",
             Self::RequestTimeout => "request_timeout",
@@ -118,6 +133,13 @@ impl Answer {
             Self::BadRequest(why) => why,
             Self::MethodNotAllowed => "This method is not served.",
             Self::Unauthorized => "A valid client token is required, for example as \"Authorization: Bearer TOKEN\".",
+            Self::TokenExpired => "The client token has expired.",
+            Self::PoolDenied => "The client token is not for this pool.",
+            Self::ModelDenied => "The client token is not for this model.",
+            Self::EncodedBody => {
+                "This client token may use some models only, and an encoded body hides which it asks for."
+            }
+            Self::ClientLimit(refusal) => return limit_message(*refusal).into(),
             Self::RouteDenied => "The pool does not serve this route; its `routes` setting lists what it serves.",
             Self::UnknownPath => "No pool has this path.",
             Self::RequestTimeout => "The request came too slowly.",
@@ -140,6 +162,7 @@ impl Answer {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::AllKeysCooling(rest) => Some(seconds(*rest)),
+            Self::ClientLimit(refusal) => Some(seconds(refusal.wait)),
             Self::Overloaded | Self::Draining => Some(1),
             _ => None,
         }
@@ -148,6 +171,7 @@ impl Answer {
     fn is_retry_pointless(&self) -> bool {
         match self {
             Self::AllKeysCooling(rest) => *rest > RETRY_WORTHWHILE,
+            Self::ClientLimit(refusal) => refusal.wait > RETRY_WORTHWHILE,
             Self::NoUsableKey => true,
             _ => false,
         }
@@ -188,7 +212,7 @@ impl Answer {
         if self.is_retry_pointless() {
             head.insert_header("x-should-retry", "false")?;
         }
-        if *self == Self::Unauthorized {
+        if self.status() == 401 {
             head.insert_header("www-authenticate", "Bearer")?;
         }
         if *self == Self::MethodNotAllowed {
@@ -196,6 +220,16 @@ impl Answer {
         }
         Ok(head)
     }
+}
+
+fn limit_message(Refusal { limit, wait }: Refusal) -> String {
+    let limit = match limit {
+        Limit::Concurrency => return "The client token's limit of requests at once is reached.".into(),
+        Limit::Rpm => "requests per minute",
+        Limit::Rpd => "requests per day",
+        Limit::Tpm => "tokens per minute",
+    };
+    format!("The client token's limit of {limit} is reached; there is room again in {} s.", seconds(wait))
 }
 
 /// Whole seconds, rounded up and at least one: a client that waits so long is not early.
@@ -283,5 +317,56 @@ mod tests {
         assert_eq!(error["provider_code"], "insufficient_quota");
         assert!(error["retry_at"].as_str().unwrap().ends_with('Z'));
         assert!(error["param"].is_null());
+    }
+
+    /// The next of all answers. A new one does not compile before it is listed here.
+    fn after(answer: &Answer) -> Option<Answer> {
+        Some(match answer {
+            Answer::BadRequest(_) => Answer::MethodNotAllowed,
+            Answer::MethodNotAllowed => Answer::Unauthorized,
+            Answer::Unauthorized => Answer::TokenExpired,
+            Answer::TokenExpired => Answer::PoolDenied,
+            Answer::PoolDenied => Answer::ModelDenied,
+            Answer::ModelDenied => Answer::RouteDenied,
+            Answer::RouteDenied => Answer::UnknownPath,
+            Answer::UnknownPath => Answer::RequestTimeout,
+            Answer::RequestTimeout => Answer::RequestTooLarge(1),
+            Answer::RequestTooLarge(_) => Answer::EncodedBody,
+            Answer::EncodedBody => Answer::HeadersTooLarge,
+            Answer::HeadersTooLarge => Answer::ClientLimit(Refusal { limit: Limit::Rpm, wait: Duration::ZERO }),
+            Answer::ClientLimit(_) => Answer::AllKeysCooling(Duration::ZERO),
+            Answer::AllKeysCooling(_) => Answer::NoUsableKey,
+            Answer::NoUsableKey => Answer::AttemptsSpent,
+            Answer::AttemptsSpent => Answer::Overloaded,
+            Answer::Overloaded => Answer::Draining,
+            Answer::Draining => Answer::UpstreamUnreachable,
+            Answer::UpstreamUnreachable => Answer::UpstreamTimeout,
+            Answer::UpstreamTimeout => Answer::Internal,
+            Answer::Internal => return None,
+        })
+    }
+
+    #[test]
+    fn the_documented_errors_are_all_there_are() {
+        let docs = include_str!("../../docs/errors.md");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"));
+        let documented: Vec<_> = rows
+            .filter_map(|(status, rest)| Some((status.parse::<u16>().ok()?, rest.split_once('`')?.0.to_owned())))
+            .collect();
+        let all = std::iter::successors(Some(Answer::BadRequest("")), after);
+        let mut given: Vec<_> = all.map(|answer| (answer.status(), answer.code().to_owned())).collect();
+        assert_eq!(given.len(), documented.len(), "{documented:?}");
+        given.retain(|row| !documented.contains(row));
+        assert_eq!(given, [], "not in docs/errors.md");
+    }
+
+    #[test]
+    fn the_answers_with_retry_after_are_documented() {
+        let docs = include_str!("../../docs/errors.md");
+        let (before, _) = docs.split_once(" carry `Retry-After`").unwrap();
+        let documented: Vec<_> = before.rsplit("\n\n").next().unwrap().split('`').skip(1).step_by(2).collect();
+        let all = std::iter::successors(Some(Answer::BadRequest("")), after);
+        let given: Vec<_> = all.filter(|answer| answer.retry_after().is_some()).map(|answer| answer.code()).collect();
+        assert_eq!(given, documented);
     }
 }

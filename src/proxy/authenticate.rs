@@ -3,32 +3,45 @@
 //! A token is looked up by its SHA-256 and compared in constant time, so neither the map nor the comparison tells how
 //! much of a guess was right.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::answer::Answer;
-use super::edge::{Client, Edge};
-use crate::config::TokenDigest;
+use super::edge::Edge;
+use crate::clients::Client;
+use crate::telemetry::{AuthFailure, client_refused};
 
 /// Headers of Anthropic's, Google's and Azure's clients that hold a bare key.
 pub(super) const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
 
-/// Finds the client. `None` is an anonymous one, where those are served.
+/// Finds the client. `None` is an anonymous one, where those are served. Failures are counted and logged, with the
+/// client's address.
 ///
 /// # Errors
-/// [`Answer::Unauthorized`] for no token or a wrong one.
+/// [`Answer::Unauthorized`] for no token or a wrong one, [`Answer::TokenExpired`].
 pub(super) fn authenticate(
     edge: &Edge,
     headers: &HeaderMap,
     query: Option<&str>,
+    address: Option<IpAddr>,
 ) -> Result<Option<Arc<Client>>, Answer> {
-    let known = offered_tokens(headers, query).find_map(|token| edge.clients.get(&TokenDigest::of(token)));
+    let known = offered_tokens(headers, query).find_map(|token| edge.clients.find(token));
     match known {
+        Some(client) if client.is_expired(SystemTime::now) => {
+            client_refused(AuthFailure::Expired, address, Some(client.name()));
+            Err(Answer::TokenExpired)
+        }
         Some(client) => Ok(Some(client.clone())),
         None if edge.anonymous => Ok(None),
-        None => Err(Answer::Unauthorized),
+        None => {
+            let is_missing = offered_tokens(headers, query).all(<[u8]>::is_empty);
+            client_refused(if is_missing { AuthFailure::Missing } else { AuthFailure::Unknown }, address, None);
+            Err(Answer::Unauthorized)
+        }
     }
 }
 

@@ -10,8 +10,11 @@ use once_cell::sync::Lazy;
 
 use super::admit::{BodyBudget, Slot};
 use super::answer::{Answer, Provider};
-use super::edge::{Client, Edge, EdgePool};
+use super::edge::{Edge, EdgePool};
 use super::route::Route;
+use super::usage::Answered;
+use crate::clients::{Admitted, Client, Used};
+use crate::keypool;
 use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
@@ -37,6 +40,7 @@ pub struct Context {
     pub(super) outcome: Option<Outcome>,
     pub(super) times: Times,
     pub(super) bytes_out: u64,
+    pub(super) answered: Answered,
 }
 
 /// The request's body.
@@ -59,6 +63,8 @@ pub(super) struct Guards {
     pub(super) slot: Option<Slot>,
     pub(super) budget: Option<BodyBudget>,
     pub(super) in_flight: Option<InFlight>,
+    /// The client's own limits.
+    pub(super) admitted: Option<Admitted>,
 }
 
 /// What was tried so far.
@@ -130,6 +136,7 @@ impl Context {
             outcome: None,
             times: Times::default(),
             bytes_out: 0,
+            answered: Answered::default(),
         }
     }
 
@@ -166,6 +173,20 @@ impl Context {
         if let Some(lease) = &self.attempts.lease {
             lease.state().count(result.index());
         }
+    }
+
+    /// What the provider told of tokens, where it served the request.
+    pub(super) fn used(&self) -> Option<Used> {
+        if (200..300).contains(&self.attempts.status) { self.answered.used() } else { None }
+    }
+
+    /// Ends the request as far as the client's own limits go, once: before the last byte leaves, for after it the client
+    /// may send its next request.
+    pub(super) fn settle(&mut self) {
+        let Some(admitted) = self.guards.admitted.take() else { return };
+        let is_refused = self.answer.is_some() || self.attempts.status >= 300;
+        let used = if is_refused { Some(Used::default()) } else { self.used() };
+        admitted.settle(used, self.answered.estimate(), keypool::now);
     }
 
     /// Ends the time of the attempt under way.

@@ -1,12 +1,14 @@
 //! The configuration as the data path reads it: one immutable snapshot, loaded once per request.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderValue;
 
-use crate::config::{ClientToken, Config, Cors, Limits, TokenDigest};
+use crate::clients::Clients;
+use crate::config::{ClientToken, Config, Cors, Limits};
 use crate::keypool::Entry;
+use crate::telemetry::TokenSnapshot;
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
@@ -16,7 +18,7 @@ use super::route::{PathTable, RouteFilter};
 pub struct Edge {
     pub(super) pools: Vec<EdgePool>,
     pub(super) paths: PathTable,
-    pub(super) clients: HashMap<TokenDigest, Arc<Client>>,
+    pub(super) clients: Clients,
     pub(super) anonymous: bool,
     pub(super) limits: Limits,
     pub(super) cors: Cors,
@@ -32,19 +34,18 @@ pub(super) struct EdgePool {
     pub(super) routes: RouteFilter,
 }
 
-/// Whoever holds a client token.
-#[derive(Debug)]
-pub(super) struct Client {
-    pub(super) name: String,
-    pub(super) reveal_key: bool,
-}
-
 impl Edge {
-    /// Builds the snapshot for these pools of `config`. `extra` are tokens that are not in the file.
+    /// Builds the snapshot for these pools of `config`. `extra` are tokens that are not in the file. What was counted of
+    /// the clients of the snapshot `before` goes on being counted.
     ///
     /// # Errors
     /// If a target can't be used.
-    pub fn new(config: &Config, entries: &[Arc<Entry>], extra: &[ClientToken]) -> Result<Self, TargetError> {
+    pub fn new(
+        config: &Config,
+        entries: &[Arc<Entry>],
+        extra: &[ClientToken],
+        before: Option<&Self>,
+    ) -> Result<Self, TargetError> {
         let pools = entries
             .iter()
             .map(|entry| {
@@ -54,18 +55,19 @@ impl Edge {
                 Ok(EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) })
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
-        let client = |token: &ClientToken| {
-            let client = Client { name: token.name.clone(), reveal_key: token.reveal_key };
-            (token.token.digest(), Arc::new(client))
-        };
+        let tokens = config.clients.tokens.iter().chain(extra);
         Ok(Self {
             paths: PathTable::new(&config.pools, config.default_pool),
             pools,
-            clients: config.clients.tokens.iter().chain(extra).map(client).collect(),
+            clients: Clients::new(tokens, before.map(|before| &before.clients)),
             anonymous: config.clients.anonymous,
             limits: config.server.limits.clone(),
             cors: config.server.proxy.cors.clone(),
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
         })
+    }
+    /// What operators may see of every client token.
+    pub fn tokens(&self) -> Vec<TokenSnapshot> {
+        self.clients.snapshots(SystemTime::now())
     }
 }

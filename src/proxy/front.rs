@@ -6,11 +6,12 @@
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use memchr::memmem;
@@ -28,8 +29,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::admit::Admission;
 use super::answer::Answer;
 use super::context::new_request_id;
+use super::edge::Edge;
 use super::gateway::Gateway;
 use super::head;
+use crate::config::Limits;
 use crate::telemetry::PoolMetrics;
 use crate::upstream::Connector;
 
@@ -41,17 +44,27 @@ const FIRST_READ: usize = 4096;
 /// The proxy as Pingora runs it.
 pub type Proxy = HttpProxy<Gateway, Connector>;
 
-/// Bounds of a connection and of its heads.
+/// Streams of one HTTP/2 client connection.
+const HTTP2_STREAMS: u32 = 256;
+/// Once the server leaves, a connection without a request is closed after this time. Until then a request that was on
+/// its way is read, and not met by a reset.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// Bounds of one head, as they are when it is waited for.
 #[derive(Debug, Clone, Copy)]
-pub struct HeadLimits {
-    /// Connections open at once.
-    pub connections: usize,
+struct HeadLimits {
     /// Bytes.
-    pub size: usize,
+    size: usize,
     /// For the whole head, from its first byte.
-    pub time: Duration,
+    time: Duration,
     /// Between two requests of a connection.
-    pub keepalive: Duration,
+    keepalive: Duration,
+}
+
+impl From<&Limits> for HeadLimits {
+    fn from(limits: &Limits) -> Self {
+        Self { size: limits.headers, time: limits.header_timeout, keepalive: limits.keepalive }
+    }
 }
 
 enum Head {
@@ -67,9 +80,12 @@ pub async fn serve(
     mut stream: Stream,
     mut shutdown: ShutdownWatch,
     admission: Arc<Admission>,
-    limits: HeadLimits,
+    edge: Arc<ArcSwap<Edge>>,
 ) -> Option<Stream> {
-    let _open = match admission.connect(limits.connections) {
+    // Those with TLS were counted before their handshake.
+    let is_counted = stream.get_ssl_digest().is_some();
+    let open = (!is_counted).then(|| admission.connect(edge.load().limits.connections)).transpose();
+    let _open = match open {
         Ok(open) => open,
         Err(answer) => {
             refuse(&mut stream, &answer).await;
@@ -79,10 +95,8 @@ pub async fn serve(
     let mut persistent: Option<HttpPersistentSettings> = None;
     let mut is_first = true;
     loop {
-        let head = tokio::select! {
-            head = read_head(&mut stream, limits, is_first) => head,
-            _ = shutdown.changed() => Head::Closed,
-        };
+        let limits = HeadLimits::from(&edge.load().limits);
+        let head = next_head(&mut stream, limits, is_first, &mut shutdown).await;
         is_first = false;
         match head {
             Head::Closed => return None,
@@ -93,7 +107,7 @@ pub async fn serve(
             Head::Http2(read) => {
                 let mut l4 = stream.into_any().downcast::<L4Stream>().ok()?;
                 l4.rewind(&read);
-                return Arc::new(Cleartext2::new(proxy)).process_new(l4, &shutdown).await;
+                return Arc::new(Cleartext2::new(proxy, &edge.load().limits)).process_new(l4, &shutdown).await;
             }
             Head::Http1(read) => {
                 let mut session = ServerSession::new_http1(stream);
@@ -105,6 +119,17 @@ pub async fn serve(
                 (stream, persistent) = proxy.process_new_http(session, &shutdown).await?.consume();
             }
         }
+    }
+}
+
+/// The next head, or the end of the connection.
+async fn next_head(stream: &mut Stream, limits: HeadLimits, is_first: bool, shutdown: &mut ShutdownWatch) -> Head {
+    let mut head = pin!(read_head(stream, limits, is_first));
+    let leaves = async { drop(shutdown.wait_for(|stop| *stop).await) };
+    tokio::select! {
+        biased;
+        head = &mut head => head,
+        () = leaves => timeout(LAST_CALL, head).await.unwrap_or(Head::Closed),
     }
 }
 
@@ -196,15 +221,25 @@ async fn refuse(stream: &mut Stream, answer: &Answer) {
 struct Cleartext2 {
     proxy: Arc<Proxy>,
     options: HttpServerOptions,
+    http2: H2Options,
 }
 
 impl Cleartext2 {
-    fn new(proxy: Arc<Proxy>) -> Self {
-        let mut options = proxy.server_options().cloned().unwrap_or_default();
-        options.force_custom = false;
+    fn new(proxy: Arc<Proxy>, limits: &Limits) -> Self {
+        let mut options = HttpServerOptions::default();
         options.h2c = true;
-        Self { proxy, options }
+        options.h2_idle_timeout = Some(limits.keepalive);
+        Self { proxy, options, http2: http2(limits) }
     }
+}
+
+/// Bounds of an HTTP/2 connection.
+pub fn http2(limits: &Limits) -> H2Options {
+    let mut options = H2Options::new();
+    options
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(u32::try_from(limits.headers).unwrap_or(u32::MAX));
+    options
 }
 
 #[async_trait]
@@ -222,6 +257,6 @@ impl HttpServerApp for Cleartext2 {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
+        Some(self.http2.clone())
     }
 }

@@ -1,7 +1,7 @@
 //! The `ProxyHttp` implementation: Pingora's phases, each a call into its file.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -11,6 +11,7 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio::time::sleep;
 
 use super::admit::Admission;
 use super::answer::{self, Answer};
@@ -20,9 +21,17 @@ use super::context::{Body, Context};
 use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
-use super::{cors, local, model, names, pick, relay, send};
-use crate::telemetry::{AccessLog, AttemptResult, Outcome, PoolMetrics, Readiness};
+use super::{cors, local, model, names, pick, relay, scope, send};
+use crate::clients::{Admitted, Limit};
+use crate::config::Limits;
+use crate::keypool;
+use crate::telemetry::{AccessLog, AttemptResult, Outcome, Phase, PoolMetrics, Readiness};
 
+/// Bytes of a request that are about one token, for a first guess.
+const BYTES_PER_TOKEN: u64 = 4;
+/// A client with as many requests under way as it may have is looked at again after these pauses, each twice the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(64);
 /// How long a discarded request body may keep a connection from being reused.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Longest client-given request id that is taken over.
@@ -56,7 +65,8 @@ impl Gateway {
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.body_timeout));
         session.set_total_drain_timeout(Some(DRAIN_TIME));
-        if session.req_header().version == http::Version::HTTP_10 {
+        let phase = self.readiness.phase();
+        if phase >= Phase::Leaving || session.req_header().version == http::Version::HTTP_10 {
             session.set_keepalive(None);
         }
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
@@ -72,23 +82,28 @@ impl Gateway {
         }
         if let Some(page) = local::respond(request, &self.readiness) {
             let (head, body) = page.map_err(Failure::Gone)?;
+            context.bytes_out = body.len() as u64;
             return respond(session, head, body).await;
         }
-        if self.readiness.is_draining() {
+        if phase == Phase::Refusing {
             return Err(Answer::Draining.into());
         }
-        context.client = authenticate(&edge, &request.headers, request.uri.query())?;
+        context.client = authenticate(&edge, &request.headers, request.uri.query(), context.client_ip)?;
         let route = edge.paths.find(request.uri.path())?;
         let pool = edge.pools.get(route.pool).ok_or(Answer::UnknownPath)?;
         let is_served = pool.routes.admits(&route, request.uri.path());
         context.guards.in_flight = Some(pool.entry.metrics.request_started());
         context.route = Some(route);
+        if context.client.as_ref().is_some_and(|client| !client.may_use_pool(&pool.entry.config.name)) {
+            return Err(Answer::PoolDenied.into());
+        }
         if !is_served {
             return Err(Answer::RouteDenied.into());
         }
         context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
         if is_websocket(request) {
             context.body = Body::Tunnel;
+            admit_client(session.req_header(), context, limits).await?;
             return Ok(false);
         }
         let mut budget = self.admission.budget();
@@ -97,6 +112,7 @@ impl Gateway {
         if let Body::Buffered(body) = &context.body {
             context.model = model::of_payload(body);
         }
+        admit_client(session.req_header(), context, limits).await?;
         Ok(false)
     }
 
@@ -121,8 +137,34 @@ impl Gateway {
         }
         context.bytes_out = body.len() as u64;
         context.answer = Some(answer);
+        context.settle();
         answer::write(session, head, body.into()).await
     }
+}
+
+/// What the client may ask for, and whether it may now.
+async fn admit_client(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<(), Answer> {
+    let (Some(client), Some(route)) = (&context.client, &context.route) else { return Ok(()) };
+    scope::check(client, request, route.rest(request.uri.path()), &context.body, limits.buffer)?;
+    let estimate = match &context.body {
+        Body::Buffered(body) => body.len() as u64 / BYTES_PER_TOKEN,
+        Body::Empty | Body::Streamed { .. } | Body::Tunnel => 0,
+    };
+    let mut pause = FIRST_PAUSE;
+    let admitted = loop {
+        match client.admit(estimate, keypool::now(), SystemTime::now) {
+            Ok(admitted) => break admitted,
+            // A client that has the last byte of an answer may ask again before the end of that request is noted here.
+            Err(refusal) if refusal.limit == Limit::Concurrency && pause <= LAST_PAUSE => sleep(pause).await,
+            Err(refusal) => {
+                client.count_refusal();
+                return Err(Answer::ClientLimit(refusal));
+            }
+        }
+        pause *= 2;
+    };
+    context.guards.admitted = Some(admitted);
+    Ok(())
 }
 
 async fn respond(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Result<bool, Failure> {
@@ -141,11 +183,13 @@ fn is_websocket(request: &RequestHeader) -> bool {
         && request.headers.get(http::header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// What a client that is still there is told of a streamed body that could not be read on.
-fn streamed_body_refusal(why: &ErrorType) -> Option<Answer> {
+/// What a client that is still there is told of what could not be read of it.
+fn refusal(why: &ErrorType) -> Option<Answer> {
     match why {
         ReadTimedout => Some(Answer::RequestTimeout),
         ReadError | WriteError | WriteTimedout | ConnectionClosed | H2Error => None,
+        // Pingora's word for bytes that come while a request is under way.
+        ConnectError => Some(Answer::BadRequest("The next request came before this one's answer.")),
         _ => Some(Answer::BadRequest("The body's framing is broken.")),
     }
 }
@@ -190,7 +234,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut Box<Context>) -> Result<Box<HttpPeer>> {
-        pick::begin(context)
+        let peer = pick::begin(context)?;
+        if let Some(admitted) = &mut context.guards.admitted {
+            admitted.asked();
+        }
+        Ok(peer)
     }
 
     async fn upstream_request_filter(
@@ -239,6 +287,9 @@ impl ProxyHttp for Gateway {
         if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if self.readiness.phase() >= Phase::Leaving {
+            session.set_keepalive(None);
+        }
         relay::head(head, session.req_header(), context)
     }
 
@@ -246,10 +297,17 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
-        context.bytes_out += body.as_ref().map_or(0, |piece| piece.len() as u64);
+        if let Some(piece) = body {
+            context.bytes_out += piece.len() as u64;
+            let counts_tokens = context.guards.admitted.as_ref().is_some_and(Admitted::counts_tokens);
+            context.answered.feed(piece, counts_tokens);
+        }
+        if is_last {
+            context.settle();
+        }
         Ok(None)
     }
 
@@ -301,7 +359,7 @@ impl ProxyHttp for Gateway {
             return is_over;
         }
         if *error.esource() == ErrorSource::Downstream && context.answer.is_none() {
-            let Some(refusal) = streamed_body_refusal(error.etype()) else { return is_over };
+            let Some(refusal) = refusal(error.etype()) else { return is_over };
             context.answer = Some(refusal);
         }
         let answer = context.answer.take().unwrap_or(Answer::Internal);

@@ -23,7 +23,10 @@ mod read_body;
 mod record;
 mod relay;
 mod route;
+mod scope;
 mod send;
+pub mod tls_door;
+mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;

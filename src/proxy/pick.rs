@@ -76,6 +76,7 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         first_byte: timeouts.first_byte,
         hold: timeouts.hold,
         idle: timeouts.idle,
+        keepalive_comment: timeouts.keepalive_comment,
         started: now,
         total: timeouts.total,
         request_id,

@@ -13,6 +13,7 @@ use crate::telemetry::{AttemptResult, Entry, Outcome};
 impl Gateway {
     /// Counts and logs one request, however it ended.
     pub(super) fn record(&self, session: &ServerSession, error: Option<&Error>, context: &mut Context) {
+        let request_id = context.request_id();
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let outcome = outcome(context, status, error);
         close_attempt(context, outcome);
@@ -26,13 +27,21 @@ impl Gateway {
         let overhead = (context.attempts.count > 0).then_some(overhead);
         metrics.request_finished(status, outcome, duration, first_byte, overhead);
 
+        context.settle();
+        let used = context.used();
+        let pool = context.pool();
+        if let (Some(used), Some(pool)) = (used, pool) {
+            let is_served = outcome == Outcome::Ok;
+            pool.entry.metrics.tokens_used(context.model(), used.prompt, used.completion, is_served);
+        }
+
         let request = session.req_header();
         let target = context.attempts.target.as_ref();
         self.access_log.write(&Entry {
             time: SystemTime::now(),
-            request_id: context.request_id.as_deref().unwrap_or_default(),
+            request_id: &request_id,
             client: context.client_ip,
-            token: context.client.as_ref().map(|client| client.name.as_str()),
+            token: context.client.as_ref().map(|client| client.name()),
             method: request.method.as_str(),
             path: request.uri.path().as_bytes(),
             pool: pool.map(|pool| pool.entry.config.name.as_str()),
@@ -43,6 +52,7 @@ impl Gateway {
             attempts: context.attempts.count,
             bytes_in: session.body_bytes_read() as u64,
             bytes_out: context.bytes_out,
+            tokens: used.map(|used| (used.prompt, used.completion)),
             duration,
             first_byte,
             upstream: target.map(|target| &*target.authority),

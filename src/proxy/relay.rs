@@ -29,12 +29,13 @@ pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: 
         head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
     }
     if let Some(key) = context.key()
-        && context.client.as_ref().is_some_and(|client| client.reveal_key)
+        && context.client.as_ref().is_some_and(|client| client.reveals_key())
     {
         head.insert_header(names::KEYWEIR_KEY, &*key.name)?;
     }
     let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
     if head.headers.get(CONTENT_TYPE).is_some_and(is_stream) {
+        context.answered.is_event_stream();
         head.insert_header(names::X_ACCEL_BUFFERING, "no")?;
     }
     if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, &request.headers)) {

@@ -1,56 +1,102 @@
 //! The end: SIGTERM and SIGINT stop the listeners, running requests finish, then the process exits.
 //!
-//! Pingora waits out its whole grace period whatever happens, so the drain ends the process itself as soon as nothing is
-//! under way. A second signal ends it at once.
+//! First `/readyz` turns 503 and clients are told to leave, for as long as load balancers need to look elsewhere; then
+//! the listeners close, and a moment later new requests are refused. Whatever was sent before that is answered. Pingora waits out its whole grace period whatever happens, so the drain ends the process itself as soon as
+//! nothing is under way. A second signal ends it at once.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use crate::config::Config;
 use crate::proxy::admit::Admission;
-use crate::telemetry::{AccessLog, Readiness, logger};
+use crate::telemetry::{AccessLog, Phase, Readiness, logger};
 
 const POLL: Duration = Duration::from_millis(10);
+/// What was sent before the listeners closed is read within this time.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Last bytes and HTTP/2's GOAWAY get this long to leave.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Waits for the signal that ends the server.
+/// SIGTERM and SIGINT.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn watch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for the signal that ends the server, and for the delay after it.
 pub(super) struct Signals {
+    pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) readiness: Arc<Readiness>,
+    /// Tells the drain of a second signal.
+    pub(super) hurry: Arc<Notify>,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => {
-                either(terminate, interrupt).await;
-                log::info!("Shutting down: no new connections, running requests finish.");
+        match Stops::watch() {
+            Ok(mut stops) => {
+                stops.next().await;
+                self.begin(stops).await;
             }
-            _ => log::error!("Signals can't be watched; shutting down."),
+            Err(error) => log::error!("Signals can't be watched; shutting down: {error}"),
         }
-        self.readiness.set_draining();
         ShutdownSignal::GracefulTerminate
     }
 }
 
-async fn either(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+impl Signals {
+    async fn begin(&self, mut stops: Stops) {
+        // Without systemd there is nobody to tell.
+        let _untold = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let delay = self.config.load().server.shutdown.delay;
+        self.readiness.enter(Phase::Leaving);
+        if delay.is_zero() {
+            log::info!("Shutting down: no new connections, running requests finish.");
+        } else {
+            log::info!("Shutting down: not ready any more, and no new connections in {delay:?}.");
+        }
+        let hurry = self.hurry.clone();
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = stops.next() => return hurry.notify_one(),
+        }
+        tokio::spawn(async move {
+            stops.next().await;
+            hurry.notify_one();
+        });
     }
 }
 
-/// Ends the process once the shutdown has begun and nothing is under way.
+/// Ends the process once the listeners are closed and nothing is under way.
 pub(super) struct Drain {
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) readiness: Arc<Readiness>,
     pub(super) admission: Arc<Admission>,
     pub(super) access_log: Arc<AccessLog>,
-    pub(super) grace: Duration,
+    pub(super) hurry: Arc<Notify>,
 }
 
 #[async_trait]
@@ -59,17 +105,9 @@ impl BackgroundService for Drain {
         if shutdown.changed().await.is_err() {
             return;
         }
-        // Without systemd there is nobody to tell.
-        let _untold = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        let again = async {
-            match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-                (Ok(terminate), Ok(interrupt)) => either(terminate, interrupt).await,
-                _ => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.until_idle() => {}
-            () = again => log::warn!("Second signal: running requests are cut off."),
+            () = self.hurry.notified() => log::warn!("Second signal: running requests are cut off."),
         }
         self.access_log.flush();
         log::info!("Stopped.");
@@ -80,12 +118,25 @@ impl BackgroundService for Drain {
 
 impl Drain {
     async fn until_idle(&self) {
-        let until = Instant::now() + self.grace;
-        while self.admission.in_flight() > 0 && Instant::now() < until {
+        let grace = self.config.load().server.shutdown.grace;
+        let until = Instant::now() + grace;
+        sleep(SETTLE.min(grace)).await;
+        self.readiness.enter(Phase::Refusing);
+        match self.admission.in_flight() {
+            0 => {}
+            in_flight => log::info!(in_flight; "New requests are refused; those under way have {grace:?}."),
+        }
+        while Instant::now() < until {
+            if self.admission.in_flight() == 0 {
+                sleep(LINGER).await;
+                if self.admission.in_flight() == 0 {
+                    return;
+                }
+            }
             sleep(POLL).await;
         }
         match self.admission.in_flight() {
-            0 => sleep(LINGER).await,
+            0 => {}
             left => log::warn!(left; "The grace period is over: running requests are cut off."),
         }
     }

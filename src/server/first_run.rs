@@ -42,7 +42,7 @@ impl Tokens {
         }
         let generated = FirstRun::load_or_make(state_directory().join("first-run.txt"))?;
         generated.tell(admin.is_none(), needs_client);
-        let client = ClientToken { name: "first-run".into(), token: generated.client.clone(), reveal_key: false };
+        let client = ClientToken::unlimited("first-run", generated.client.clone());
         Ok(Self {
             admin: admin.unwrap_or(&generated.admin).digest(),
             clients: if needs_client { vec![client] } else { Vec::new() },

@@ -1,19 +1,24 @@
 //! Listening addresses: free or not, with or without TLS, and when they answer.
 
+use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::listeners::ListenerConfig;
+use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::server::ShutdownWatch;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::Service;
 use pingora::services::background::BackgroundService;
-use tokio::net::TcpSocket;
+use tokio::sync::watch;
 
 use super::ServerError;
-use crate::admin;
+use super::accept::Socket;
+use super::tls::Certificates;
 use crate::config::{Address, Config, Listen};
 use crate::telemetry::Readiness;
 
@@ -23,13 +28,22 @@ const PLAIN_BUFFER: usize = 0;
 const TLS_BUFFER: usize = 16 * 1024;
 /// Small writes are gathered up to one Ethernet packet.
 const WRITE_BUFFER: usize = 1460;
+/// Who may connect to the operators' unix sockets: owner and group.
+const OPERATORS_SOCKET: u32 = 0o660;
 
 /// Makes sure that every address can be listened on. Pingora would retry for half a minute and then go on without it.
-pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
+/// What is bound for that is dropped again, but for the proxy's sockets.
+pub(super) fn bind(config: &Config) -> Result<Vec<Socket>, ServerError> {
+    let mut sockets = Vec::new();
     for (setting, listen) in all(config) {
         let fail = |source| ServerError::Listen { setting, address: describe(&listen.address), source };
         match &listen.address {
-            Address::Tcp(address) => probe(*address).map_err(fail)?,
+            Address::Tcp(address) => {
+                let socket = Socket::bind(*address).map_err(fail)?;
+                if setting == CLIENTS {
+                    sockets.push(socket);
+                }
+            }
             // A socket file that answers belongs to a running process; one that does not is left over.
             Address::Unix(path) if UnixStream::connect(path).is_ok() => {
                 return Err(fail(std::io::ErrorKind::AddrInUse.into()));
@@ -37,19 +51,15 @@ pub(super) fn check_free(config: &Config) -> Result<(), ServerError> {
             Address::Unix(_) => {}
         }
     }
-    Ok(())
+    Ok(sockets)
 }
 
-/// Binds without listening: a client that is early must not be accepted by a socket that only asks whether it may.
-fn probe(address: SocketAddr) -> std::io::Result<()> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)
-}
+/// The setting of the proxy's addresses.
+const CLIENTS: &str = "server.proxy.listen";
 
-fn all(config: &Config) -> impl Iterator<Item = (&'static str, &Listen)> {
+pub(super) fn all(config: &Config) -> impl Iterator<Item = (&'static str, &Listen)> {
     let server = &config.server;
-    let proxy = server.proxy.listen.iter().map(|listen| ("server.proxy.listen", listen));
+    let proxy = server.proxy.listen.iter().map(|listen| (CLIENTS, listen));
     proxy.chain([("server.admin.listen", &server.admin.listen), ("server.metrics.listen", &server.metrics.listen)])
 }
 
@@ -61,17 +71,64 @@ fn describe(address: &Address) -> String {
 }
 
 /// A listener of the proxy: HTTP/1 and, told by ALPN or preface, HTTP/2.
-pub(super) fn proxy_listener(listen: &Listen) -> Result<ListenerConfig, ServerError> {
-    let endpoint = match &listen.address {
+pub(super) fn for_clients(listen: &Listen, certificates: &Certificates) -> Result<ListenerConfig, ServerError> {
+    let endpoint = endpoint(&listen.address);
+    Ok(match tls_for_clients(&listen.address, certificates)? {
+        Some(settings) => endpoint.tls(settings).l4_buffer(L4BufferSettings::new(TLS_BUFFER, WRITE_BUFFER)),
+        None => endpoint.l4_buffer(L4BufferSettings::new(PLAIN_BUFFER, WRITE_BUFFER)),
+    })
+}
+
+/// TLS of a listener of the proxy; `None` = it has none.
+pub(super) fn tls_for_clients(
+    address: &Address,
+    certificates: &Certificates,
+) -> Result<Option<TlsSettings>, ServerError> {
+    let mut settings = certificates.settings(address).map_err(ServerError::Tls)?;
+    settings.iter_mut().for_each(TlsSettings::enable_h2);
+    Ok(settings)
+}
+
+/// A listener of the operators: HTTP/1, its unix socket closed to strangers.
+pub(super) fn for_operators(listen: &Listen, certificates: &Certificates) -> Result<ListenerConfig, ServerError> {
+    let mut endpoint = endpoint(&listen.address);
+    if let Address::Unix(_) = listen.address {
+        endpoint = endpoint.permissions(Permissions::from_mode(OPERATORS_SOCKET));
+    }
+    Ok(match certificates.settings(&listen.address).map_err(ServerError::Tls)? {
+        Some(settings) => endpoint.tls(settings),
+        None => endpoint,
+    })
+}
+
+fn endpoint(address: &Address) -> ListenerConfig {
+    match address {
         Address::Tcp(address) => ListenerConfig::tcp(address.to_string()),
         Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
-    };
-    let Some(tls) = &listen.tls else {
-        return Ok(endpoint.l4_buffer(L4BufferSettings::new(PLAIN_BUFFER, WRITE_BUFFER)));
-    };
-    let mut settings = admin::tls_settings("server.proxy.listen", tls)?;
-    settings.enable_h2();
-    Ok(endpoint.tls(settings).l4_buffer(L4BufferSettings::new(TLS_BUFFER, WRITE_BUFFER)))
+    }
+}
+
+/// A listener that goes on until the process ends, so that a drain can be watched: `/readyz` must be able to say 503.
+pub(super) struct ToTheEnd<S>(pub(super) S);
+
+#[async_trait]
+impl<S: Service> Service for ToTheEnd<S> {
+    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, listeners_per_fd: usize) {
+        let (_never, shutdown) = watch::channel(false);
+        self.0.start_service(fds, shutdown, listeners_per_fd).await;
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.0.threads()
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        self.0.listen_addresses()
+    }
 }
 
 /// Announces readiness once every address accepts connections: to `/readyz`, the log and systemd.

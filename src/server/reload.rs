@@ -1,20 +1,23 @@
-//! Reloading: on SIGHUP and at the operator's request.
+//! Reloading: on SIGHUP, when a file changes, and at the operator's request.
 //!
-//! Everything is read and validated first and swapped in one step afterwards. A mistake in any file changes nothing and
-//! is told in the log, in the metrics and to whoever asked.
+//! Everything is read and validated first and put into effect afterwards, by steps that can't fail. A mistake in any
+//! file changes nothing and is told in the log, in the metrics, by the API and to whoever asked.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 
+use super::change::{KeyIds, restart_required};
+use super::files::{self, Contents};
+use super::tls::Certificates;
 use super::{Shared, Tokens};
-use crate::config::{self, Config, Keys};
+use crate::admin::Access;
+use crate::admin::reload::{Last, Refusal, Report, Trigger};
+use crate::config::{self, Config, Loaded, Problems, Secret};
 use crate::keypool::KeyPool;
 use crate::proxy::Edge;
 use crate::telemetry::{AccessLog, logger, metrics};
@@ -22,112 +25,186 @@ use crate::telemetry::{AccessLog, logger, metrics};
 /// Reads the files again and puts what they say into effect.
 pub(super) struct Reloader {
     path: Option<PathBuf>,
-    /// The configuration in effect. Held during a reload, so that two don't interleave.
-    config: Mutex<Config>,
+    /// What the process was started with, as far as only a restart changes it.
+    started: Config,
+    read: Mutex<Read>,
+    /// How the last reload went.
+    pub(super) last: Arc<ArcSwap<Last>>,
+    /// Told after each reload: other files may count now.
+    pub(super) reloaded: Notify,
+    config: Arc<ArcSwap<Config>>,
     keypool: Arc<KeyPool>,
     edge: Arc<ArcSwap<Edge>>,
+    access: Arc<ArcSwap<Access>>,
     access_log: Arc<AccessLog>,
-    tokens: Tokens,
+    certificates: Arc<Certificates>,
+}
+
+/// What was read last. Held during a reload, so that two don't interleave.
+struct Read {
+    /// The files, whether or not they were accepted.
+    contents: Contents,
+    /// The missing file that was complained about.
+    missing: Option<PathBuf>,
 }
 
 impl Reloader {
-    pub(super) fn new(path: Option<PathBuf>, config: Config, shared: &Shared) -> Self {
+    pub(super) fn new(path: Option<PathBuf>, shared: &Shared) -> Self {
+        let config = shared.config.load_full();
+        let keys = KeyIds::of(&shared.keypool.entries());
+        let report = Report { pools: keys.changes(&KeyIds::default()), ..Report::default() };
+        let last = Last { time: SystemTime::now(), trigger: Trigger::Start, outcome: Ok(report) };
+        let files = path.as_ref().map(|path| files::of(path, &config)).unwrap_or_default();
         Self {
             path,
-            config: Mutex::new(config),
+            started: Config::clone(&config),
+            read: Mutex::new(Read { contents: files::read(files), missing: None }),
+            last: Arc::new(ArcSwap::from_pointee(last)),
+            reloaded: Notify::new(),
+            config: shared.config.clone(),
             keypool: shared.keypool.clone(),
             edge: shared.edge.clone(),
+            access: shared.access.clone(),
             access_log: shared.access_log.clone(),
-            tokens: shared.tokens.clone(),
+            certificates: shared.certificates.clone(),
         }
     }
 
     /// Name of the pool that owns unprefixed paths.
     pub(super) fn default_pool(&self) -> Option<String> {
-        let config = self.config.lock();
+        let config = self.config.load();
         config.pools.get(config.default_pool?).map(|pool| pool.name.clone())
     }
 
-    /// Reloads configuration and keys.
+    /// The files whose change is a reason to reload.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.read.lock().contents.keys().cloned().collect()
+    }
+
+    /// Reloads configuration and keys; `force` also where that takes a pool's last key.
     ///
     /// # Errors
-    /// What is wrong with the files, a mistake a line. Nothing was changed then.
-    pub(super) fn reload(&self) -> Result<String, String> {
-        let outcome = self.try_reload();
+    /// What is wrong with the files. Nothing was changed then.
+    pub(super) fn reload(&self, trigger: Trigger, force: bool) -> Result<Report, Refusal> {
+        let mut read = self.read.lock();
+        let contents = files::read(read.contents.keys().cloned());
+        self.reload_as(&mut read, contents, trigger, force)
+    }
+
+    /// Whether a file holds something else than when it was read last, and nobody said so yet.
+    pub(super) fn is_outdated(&self) -> bool {
+        let read = self.read.lock();
+        read.missing.is_none() && files::read(read.contents.keys().cloned()) != read.contents
+    }
+
+    /// Reloads if a file holds something else than when it was read last.
+    pub(super) fn reload_if_changed(&self) {
+        let mut read = self.read.lock();
+        let contents = files::read(read.contents.keys().cloned());
+        if contents == read.contents {
+            read.missing = None;
+            return;
+        }
+        // A file that is being replaced is gone for a moment: its keys stay until it is back or somebody asks.
+        let gone = contents.iter().find(|(path, now)| now.is_none() && read.contents[*path].is_some());
+        if let Some((path, _)) = gone {
+            if read.missing.as_ref() != Some(path) {
+                let path = path.display();
+                log::warn!("{path} is gone or can't be read; what it said holds until it is back or SIGHUP comes.");
+            }
+            read.missing = Some(path.clone());
+            return;
+        }
+        // The outcome is logged, and kept in `last`.
+        let _told = self.reload_as(&mut read, contents, Trigger::File, false);
+    }
+
+    fn reload_as(
+        &self,
+        read: &mut MutexGuard<'_, Read>,
+        contents: Contents,
+        trigger: Trigger,
+        force: bool,
+    ) -> Result<Report, Refusal> {
+        // Without systemd there is nobody to tell.
+        let _untold = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
+        let (outcome, files) = self.read_and_apply(force);
+        let _untold = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        read.contents = files::extend(&contents, files);
+        read.missing = None;
         metrics::config_reloaded(outcome.is_ok());
         match &outcome {
-            Ok(summary) => log::info!("Reloaded: {summary}"),
-            Err(problems) => log::error!("The reload was refused and changed nothing: {problems}"),
+            Ok(report) => {
+                report.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+                log::info!("Reloaded: {report}");
+            }
+            Err(refusal) => log::error!("The reload was refused and changed nothing: {refusal}"),
         }
+        self.last.store(Arc::new(Last { time: SystemTime::now(), trigger, outcome: outcome.clone() }));
+        self.reloaded.notify_one();
         outcome
     }
 
-    fn try_reload(&self) -> Result<String, String> {
-        let path = self.path.as_ref().ok_or("this server runs without a configuration file")?;
-        let mut current = self.config.lock();
-        let loaded = config::load(path).map_err(|problems| problems.to_string())?;
-        for warning in &loaded.warnings {
-            log::warn!("{warning}");
-        }
-        self.refuse_emptied_pools(&loaded.config, &loaded.keys)?;
-        let entries = self.keypool.prepare(&loaded.config, loaded.keys);
-        let edge = Edge::new(&loaded.config, &entries, &self.tokens.clients).map_err(|error| error.to_string())?;
-        let change = self.keypool.put_in_place(entries);
-        self.edge.store(Arc::new(edge));
-        logger::set_level(loaded.config.log.level);
-        self.access_log.reopen();
-        let restart = restart_required(&current, &loaded.config);
-        *current = loaded.config;
-        let summary = format!("{} keys, {} added, {} removed", change.keys, change.added, change.removed);
-        if restart.is_empty() {
-            return Ok(summary);
-        }
-        Ok(format!("{summary}; restart required for {}", restart.join(", ")))
-    }
-
-    /// A keys file that was truncated by accident must not take the service down.
-    fn refuse_emptied_pools(&self, config: &Config, keys: &Keys) -> Result<(), String> {
-        for entry in self.keypool.entries().iter() {
-            let name = &entry.config.name;
-            let after = config.pools.iter().position(|pool| pool.name == *name).and_then(|index| keys.get(index));
-            if after.is_some_and(Vec::is_empty) && !entry.pool.keys().is_empty() {
-                return Err(format!("pool {name} would lose all its keys; remove the pool or restart to do that"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Settings that changed but take effect only at a restart.
-fn restart_required(before: &Config, after: &Config) -> Vec<&'static str> {
-    let (before, after) = (&before.server, &after.server);
-    let changed = [
-        ("server.proxy.listen", before.proxy.listen != after.proxy.listen),
-        ("server.admin.listen", before.admin.listen != after.admin.listen),
-        ("server.metrics.listen", before.metrics.listen != after.metrics.listen),
-        ("server.threads", before.threads != after.threads),
-    ];
-    changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
-}
-
-/// Reloads at every SIGHUP.
-pub(super) struct Service(pub(super) Arc<Reloader>);
-
-#[async_trait]
-impl BackgroundService for Service {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangups = match signal(SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => return log::error!("SIGHUP can't be watched: {error}"),
+    /// The outcome, and the files that count from now on: also those whose mistakes are to be mended.
+    fn read_and_apply(&self, force: bool) -> (Result<Report, Refusal>, Vec<PathBuf>) {
+        let Some(path) = &self.path else {
+            return (Err(refusal("this server runs without a configuration file")), Vec::new());
         };
-        loop {
-            tokio::select! {
-                _ = shutdown.changed() => return,
-                _ = hangups.recv() => {}
+        let in_effect = || files::of(path, &self.config.load());
+        match config::load(path) {
+            Ok(loaded) => {
+                let wanted = files::of(path, &loaded.config);
+                let outcome = self.apply(loaded, force);
+                (outcome, [wanted, in_effect()].concat())
             }
-            let reloader = self.0.clone();
-            // Files of 100,000 keys take a while to read: not on a runtime thread. The outcome is logged there.
-            let _outcome = tokio::task::spawn_blocking(move || reloader.reload()).await;
+            Err(Problems(problems)) => {
+                let wrong = problems.iter().map(|problem| PathBuf::from(&problem.file)).collect();
+                let mistakes = problems.iter().map(ToString::to_string).collect();
+                (Err(Refusal(mistakes)), [wrong, in_effect()].concat())
+            }
         }
+    }
+
+    fn apply(&self, loaded: Loaded, force: bool) -> Result<Report, Refusal> {
+        let Loaded { config, keys, warnings, .. } = loaded;
+        let entries = self.keypool.prepare(&config, keys);
+        let (before, after) = (KeyIds::of(&self.keypool.entries()), KeyIds::of(&entries));
+        if let Some(pool) = after.emptied_since(&before).filter(|_| !force) {
+            return Err(refusal(format!(
+                "pool {pool} would lose all its keys; remove the pool, or force it: POST /api/v1/reload?force=true"
+            )));
+        }
+        let tokens = Tokens::complete(&config).map_err(refusal)?;
+        let edge = Edge::new(&config, &entries, &tokens.clients, Some(&self.edge.load())).map_err(refusal)?;
+        let access_log =
+            self.access_log.prepare(&config.log).map_err(|error| refusal(format!("log.access: {error}")))?;
+
+        // From here on nothing fails.
+        self.keypool.put_in_place(entries);
+        self.edge.store(Arc::new(edge));
+        self.access.store(Arc::new(access(&config, &tokens)));
+        self.certificates.replace(&config);
+        logger::set(&config.log);
+        self.access_log.switch(access_log);
+        let report = Report {
+            pools: after.changes(&before),
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+            restart_required: restart_required(&self.started, &config),
+        };
+        self.config.store(Arc::new(config));
+        Ok(report)
+    }
+}
+
+fn refusal(why: impl ToString) -> Refusal {
+    Refusal(vec![why.to_string()])
+}
+
+/// Who may use the operators' listeners.
+pub(super) fn access(config: &Config, tokens: &Tokens) -> Access {
+    Access {
+        token: tokens.admin,
+        hosts: config.server.admin.hosts.clone(),
+        metrics_token: config.server.metrics.token.as_ref().map(Secret::digest),
     }
 }

@@ -7,8 +7,11 @@
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
 
 use super::line::{Capped, JsonFields, stamp, word};
 use super::metrics::Outcome;
@@ -51,6 +54,8 @@ pub struct Entry<'a> {
     pub bytes_in: u64,
     /// Body bytes to the client.
     pub bytes_out: u64,
+    /// Tokens of text asked and answered, where the provider told.
+    pub tokens: Option<(u64, u64)>,
     /// From the first byte of the head to the end.
     pub duration: Duration,
     /// From the same moment to the first byte of the answer.
@@ -60,9 +65,34 @@ pub struct Entry<'a> {
 }
 
 /// The access log.
-pub struct AccessLog {
-    sink: Option<Sink>,
+pub struct AccessLog(ArcSwap<Destination>);
+
+/// Where lines go and what they look like.
+pub struct Destination {
+    settings: model::AccessLog,
     format: LogFormat,
+    sink: Option<Arc<Sink>>,
+}
+
+impl Destination {
+    fn open(settings: &model::Log) -> io::Result<Self> {
+        let sink = sink(&settings.access)?.map(Arc::new);
+        Ok(Self { settings: settings.access.clone(), format: settings.format, sink })
+    }
+}
+
+fn sink(destination: &model::AccessLog) -> io::Result<Option<Sink>> {
+    let output = match destination {
+        model::AccessLog::Off => return Ok(None),
+        // A descriptor of its own: `Stdout` would copy every line through its buffer once more.
+        model::AccessLog::Stdout => {
+            let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+            Output::stream("standard output", Box::new(std::fs::File::from(stdout)))
+        }
+        model::AccessLog::File(path) => Output::file(path.clone())?,
+    };
+    let shards = 2 * thread::available_parallelism().map_or(1, usize::from);
+    Sink::start("access-log", Pace::Batched, shards, output).map(Some)
 }
 
 impl AccessLog {
@@ -71,24 +101,43 @@ impl AccessLog {
     /// # Errors
     ///
     /// The file or standard output cannot be opened, or no thread can be started.
-    pub fn open(destination: &model::AccessLog, format: LogFormat) -> io::Result<Self> {
-        let output = match destination {
-            model::AccessLog::Off => return Ok(Self { sink: None, format }),
-            // A descriptor of its own: `Stdout` would copy every line through its buffer once more.
-            model::AccessLog::Stdout => {
-                let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-                Output::stream("standard output", Box::new(std::fs::File::from(stdout)))
-            }
-            model::AccessLog::File(path) => Output::file(path.clone())?,
-        };
-        let shards = 2 * thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { sink: Some(Sink::start("access-log", Pace::Batched, shards, output)?), format })
+    pub fn open(settings: &model::Log) -> io::Result<Self> {
+        Destination::open(settings).map(|destination| Self(ArcSwap::from_pointee(destination)))
+    }
+
+    /// Opens what the settings name for [`Self::switch`]; a destination that stays is not opened twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn prepare(&self, settings: &model::Log) -> io::Result<Destination> {
+        let now = self.0.load();
+        if now.settings == settings.access {
+            return Ok(Destination { settings: now.settings.clone(), format: settings.format, sink: now.sink.clone() });
+        }
+        Destination::open(settings)
+    }
+
+    /// Writes there from the next line on. A file that stays is opened anew, after a rotation. May wait for the last
+    /// lines to reach the old destination.
+    pub fn switch(&self, destination: Destination) {
+        let old = self.0.swap(Arc::new(destination));
+        if let (Some(before), Some(after)) = (&old.sink, &self.0.load().sink)
+            && Arc::ptr_eq(before, after)
+        {
+            after.reopen();
+        }
+        // A request that is writing its line must not be the last owner: closing a destination takes its time.
+        while Arc::strong_count(&old) > 1 {
+            thread::yield_now();
+        }
     }
 
     /// Writes one line, or drops and counts it where there is no room.
     pub fn write(&self, entry: &Entry<'_>) {
-        let Some(sink) = &self.sink else { return };
-        sink.line(|out| match self.format {
+        let destination = self.0.load();
+        let Some(sink) = &destination.sink else { return };
+        sink.line(|out| match destination.format {
             LogFormat::Json => write_json(out, entry),
             LogFormat::Text => write_text(out, entry),
         });
@@ -96,14 +145,7 @@ impl AccessLog {
 
     /// Waits until the lines so far are written; false where the destination is stuck.
     pub fn flush(&self) -> bool {
-        self.sink.as_ref().is_none_or(Sink::flush)
-    }
-
-    /// Opens the file anew, after a rotation.
-    pub fn reopen(&self) {
-        if let Some(sink) = &self.sink {
-            sink.reopen();
-        }
+        self.0.load().sink.as_ref().is_none_or(|sink| sink.flush())
     }
 }
 
@@ -129,6 +171,10 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
     line.number("attempts", entry.attempts.into());
     line.number("bytes_in", entry.bytes_in);
     line.number("bytes_out", entry.bytes_out);
+    if let Some((tokens_in, tokens_out)) = entry.tokens {
+        line.number("tokens_in", tokens_in);
+        line.number("tokens_out", tokens_out);
+    }
     line.milliseconds("duration_ms", entry.duration);
     if let Some(first_byte) = entry.first_byte {
         line.milliseconds("first_byte_ms", first_byte);
@@ -159,6 +205,9 @@ fn write_text(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
         write!(out, " first_byte={}ms", in_milliseconds(first_byte))?;
     }
     write!(out, " attempts={} in={} out={}", entry.attempts, entry.bytes_in, entry.bytes_out)?;
+    if let Some((tokens_in, tokens_out)) = entry.tokens {
+        write!(out, " tokens_in={tokens_in} tokens_out={tokens_out}")?;
+    }
     let texts = [
         ("pool", entry.pool),
         ("key", entry.key),

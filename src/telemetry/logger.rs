@@ -1,12 +1,14 @@
 //! The application log: `log` records through env_logger to standard error, as JSON or text.
 //!
-//! Two promises: only this program's own modules are ever more talkative than `warn`, whatever level is asked for,
-//! because libraries' debug output holds headers and bodies (Pingora's prints whole requests); and a stuck standard error
-//! costs lines, not time (see `sink`). What libraries do say is scrubbed.
+//! Two promises: only this program's own modules are ever more talkative than `warn`, and what speaks with the network
+//! not even that, whatever level is asked for, because their output holds headers and bodies (Pingora's `debug` prints
+//! whole requests, its `warn` a header's value); and a stuck standard error costs lines, not time (see `sink`). What
+//! libraries do say is scrubbed.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use env_logger::fmt::Formatter;
@@ -33,6 +35,7 @@ pub enum LoggerError {
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
+static IS_TEXT: AtomicBool = AtomicBool::new(false);
 
 /// Sets the application log up; once per process.
 ///
@@ -50,14 +53,19 @@ pub fn init(settings: &model::Log) -> Result<(), LoggerError> {
         true => WriteStyle::Always,
         false => WriteStyle::Never,
     };
-    log::set_boxed_logger(Box::new(Capped(build(settings.format, style, Box::new(ToSink)))))?;
-    set_level(settings.level);
+    log::set_boxed_logger(Box::new(Capped(build(format, style, Box::new(ToSink)))))?;
+    set(settings);
     Ok(())
 }
 
-/// Changes the level of this program's own modules.
-pub fn set_level(level: LevelFilter) {
-    log::set_max_level(level);
+/// Changes the level of this program's own modules, and the form of all lines.
+pub fn set(settings: &model::Log) {
+    IS_TEXT.store(settings.format == LogFormat::Text, Ordering::Relaxed);
+    log::set_max_level(settings.level);
+}
+
+fn format() -> LogFormat {
+    if IS_TEXT.load(Ordering::Relaxed) { LogFormat::Text } else { LogFormat::Json }
 }
 
 /// Waits until everything logged so far is written; false where standard error is stuck. To be called before the
@@ -82,16 +90,20 @@ impl Write for ToSink {
     }
 }
 
-/// Holds every module but our own at `warn`.
+/// Holds every module but our own to its cap.
 struct Capped(Logger);
 
 impl Log for Capped {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || is_ours(metadata.target())
+        metadata.level() <= cap(metadata.target())
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if is_a_clients_fault(record) {
+            if Level::Debug <= log::max_level() {
+                self.0.log(&record.to_builder().level(Level::Debug).build());
+            }
+        } else if self.enabled(record.metadata()) {
             self.0.log(record);
         }
     }
@@ -105,14 +117,35 @@ fn is_ours(target: &str) -> bool {
     target.split("::").next() == Some("keyweir")
 }
 
-fn build(format: LogFormat, style: WriteStyle, target: Box<dyn Write + Send>) -> Logger {
+/// How talkative a module may be.
+fn cap(target: &str) -> Level {
+    let library = target.split("::").next().unwrap_or_default();
+    match library {
+        "keyweir" => Level::Trace,
+        "h2" | "hyper" | "rustls" => Level::Error,
+        _ if library.starts_with("pingora") => Level::Error,
+        _ => Level::Warn,
+    }
+}
+
+/// Pingora calls it an error when a client breaks off a handshake, as every port scan and TCP health check does.
+fn is_a_clients_fault(record: &Record<'_>) -> bool {
+    matches!(record.target(), "pingora_core::services::listening" | "pingora_core::apps")
+        && record.args().to_string().contains("handshake error")
+}
+
+fn build(
+    format: impl Fn() -> LogFormat + Send + Sync + 'static,
+    style: WriteStyle,
+    target: Box<dyn Write + Send>,
+) -> Logger {
     let mut builder = Builder::new();
-    // The level is `log`'s own, changed by `set_level`; env_logger lets through what passed it.
+    // The level is `log`'s own, changed by `set`; env_logger lets through what passed it.
     builder.filter_level(LevelFilter::Trace).write_style(style).target(Target::Pipe(target));
-    match format {
-        LogFormat::Json => builder.format(write_json),
-        LogFormat::Text => builder.format(write_text),
-    };
+    builder.format(move |out, record| match format() {
+        LogFormat::Json => write_json(out, record),
+        LogFormat::Text => write_text(out, record),
+    });
     builder.build()
 }
 
@@ -211,7 +244,7 @@ mod tests {
     /// What a record becomes, once it is past `log`'s own level.
     fn logged(format: LogFormat, level: Level, target: &str, message: &str) -> String {
         let out = Captured::default();
-        let logger = Capped(build(format, WriteStyle::Never, Box::new(out.clone())));
+        let logger = Capped(build(move || format, WriteStyle::Never, Box::new(out.clone())));
         let pairs = [("pool", Value::from("a b")), ("keys", Value::from(3))];
         let pairs: &[(&str, Value<'_>)] = &pairs;
         let mut record = Record::builder();
@@ -222,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn libraries_never_get_past_warn() {
-        for target in
-            ["pingora_core::protocols", "pingora", "h2::codec", "rustls", "hyper::proto", "tokio_util", "keyweird"]
-        {
+    fn libraries_never_get_past_their_cap() {
+        let network = ["pingora_core::protocols", "pingora", "h2::codec", "rustls", "hyper::proto"];
+        for target in network.into_iter().chain(["tokio_util", "keyweird"]) {
             for level in [Level::Info, Level::Debug, Level::Trace] {
                 assert_eq!(logged(LogFormat::Json, level, target, "body"), "", "{target} at {level}");
             }
-            assert_ne!(logged(LogFormat::Json, Level::Warn, target, "trouble"), "");
+            assert_eq!(logged(LogFormat::Json, Level::Warn, target, "header").is_empty(), network.contains(&target));
+            assert_ne!(logged(LogFormat::Json, Level::Error, target, "trouble"), "");
         }
         for target in ["keyweir", "keyweir::proxy"] {
             assert_ne!(logged(LogFormat::Json, Level::Trace, target, "detail"), "", "{target}");

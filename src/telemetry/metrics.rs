@@ -19,9 +19,12 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::refusals::AuthFailure;
 use super::snapshot::AttemptResult;
+use tokens::TokenMetrics;
 
 mod keys;
+mod tokens;
 
 pub use keys::register as register_keys;
 
@@ -31,45 +34,92 @@ const _: fn(prometheus::Registry) -> pingora_prometheus::prometheus::Registry = 
 /// The version of Pingora in `keyweir_build_info`.
 const PINGORA_VERSION: &str = "0.9.1";
 
-type Name = (&'static str, &'static str);
+/// What is declared of one metric.
+#[derive(Debug)]
+struct Metric {
+    name: &'static str,
+    labels: &'static [&'static str],
+    /// In a line; the table in docs/metrics.md has the same.
+    help: &'static str,
+}
 
-const REQUESTS: Name = ("keyweir_requests_total", "Requests by pool, status sent to the client, and outcome.");
-const DURATION: Name = ("keyweir_request_duration_seconds", "Time from a request's first byte to its end.");
-const FIRST_BYTE: Name = ("keyweir_time_to_first_byte_seconds", "Time from a request's first byte to its answer's.");
-const OVERHEAD: Name =
-    ("keyweir_overhead_seconds", "Part of a request's time not spent waiting for provider or client.");
-const IN_FLIGHT: Name = ("keyweir_in_flight_requests", "Requests under way.");
-const ATTEMPTS: Name = ("keyweir_upstream_attempts_total", "Finished attempts by key and result.");
-const RETRIES: Name = ("keyweir_retries_total", "Attempts repeated, by the result that made it necessary.");
-const RULE_MATCHES: Name = ("keyweir_rule_matches_total", "Answers a verdict rule decided, or would have (shadow).");
-const KEYS: Name = ("keyweir_keys", "Keys by state.");
-const KEY_STATE: Name = ("keyweir_key_state", "1 for the state a key is in, 0 for the others.");
-const KEY_TRANSITIONS: Name = ("keyweir_key_transitions_total", "Times keys entered a state, by reason.");
-const RELOAD_SUCCESSFUL: Name =
-    ("keyweir_config_last_reload_successful", "1 if the last reload was taken over, else 0.");
-const RELOAD_TIME: Name =
-    ("keyweir_config_last_reload_success_timestamp_seconds", "Unix time of the last reload taken over.");
-const LOG_DROPPED: Name = ("keyweir_log_dropped_total", "Log lines dropped: destination too slow or failing.");
-const BUILD_INFO: Name = ("keyweir_build_info", "1, labelled with the versions of keyweir and Pingora.");
-
-/// Name and help of every metric of this program (`process_*` comes from the prometheus crate).
-pub const NAMES: &[(&str, &str)] = &[
-    REQUESTS,
-    DURATION,
-    FIRST_BYTE,
-    OVERHEAD,
-    IN_FLIGHT,
-    ATTEMPTS,
-    RETRIES,
-    RULE_MATCHES,
-    KEYS,
-    KEY_STATE,
-    KEY_TRANSITIONS,
-    RELOAD_SUCCESSFUL,
-    RELOAD_TIME,
-    LOG_DROPPED,
-    BUILD_INFO,
-];
+const REQUESTS: Metric = Metric {
+    name: "keyweir_requests_total",
+    labels: &["pool", "code", "outcome"],
+    help: "Finished requests, by the status the client got (none if nothing was sent) and by outcome.",
+};
+const DURATION: Metric = Metric {
+    name: "keyweir_request_duration_seconds",
+    labels: &["pool"],
+    help: "Time from a request's first byte to its end.",
+};
+const FIRST_BYTE: Metric = Metric {
+    name: "keyweir_time_to_first_byte_seconds",
+    labels: &["pool"],
+    help: "Time from a request's first byte to its answer's first byte.",
+};
+const OVERHEAD: Metric = Metric {
+    name: "keyweir_overhead_seconds",
+    labels: &["pool"],
+    help: "Part of a request's time spent waiting for neither provider nor client.",
+};
+const IN_FLIGHT: Metric = Metric { name: "keyweir_in_flight_requests", labels: &["pool"], help: "Requests under way." };
+const ATTEMPTS: Metric = Metric {
+    name: "keyweir_upstream_attempts_total",
+    labels: &["pool", "key", "result"],
+    help: "Finished attempts upstream.",
+};
+const RETRIES: Metric = Metric {
+    name: "keyweir_retries_total",
+    labels: &["pool", "reason"],
+    help: "Attempts repeated, by the result that made it necessary.",
+};
+const RULE_MATCHES: Metric = Metric {
+    name: "keyweir_rule_matches_total",
+    labels: &["pool", "rule", "mode"],
+    help: "Failing answers by the verdict rule that decided (enforce) or would have (shadow).",
+};
+const KEYS: Metric = Metric { name: "keyweir_keys", labels: &["pool", "state"], help: "Keys in each state." };
+const KEY_STATE: Metric = Metric {
+    name: "keyweir_key_state",
+    labels: &["pool", "key", "state"],
+    help: "1 for the state a key is in, 0 for the others.",
+};
+const KEY_TRANSITIONS: Metric = Metric {
+    name: "keyweir_key_transitions_total",
+    labels: &["pool", "to", "reason"],
+    help: "Times keys entered a state, by why they did.",
+};
+const TOKENS: Metric = Metric {
+    name: "keyweir_tokens_total",
+    labels: &["pool", "model", "type"],
+    help: "Tokens of text, where the provider told how many.",
+};
+const AUTH_FAILURES: Metric = Metric {
+    name: "keyweir_client_auth_failures_total",
+    labels: &["reason"],
+    help: "Requests without a valid client token.",
+};
+const RELOAD_SUCCESSFUL: Metric = Metric {
+    name: "keyweir_config_last_reload_successful",
+    labels: &[],
+    help: "1 if the last reload was taken over, else 0.",
+};
+const RELOAD_TIME: Metric = Metric {
+    name: "keyweir_config_last_reload_success_timestamp_seconds",
+    labels: &[],
+    help: "Unix time of the last reload taken over.",
+};
+const LOG_DROPPED: Metric = Metric {
+    name: "keyweir_log_dropped_total",
+    labels: &[],
+    help: "Log lines given up because their destination was too slow or failed.",
+};
+const BUILD_INFO: Metric = Metric {
+    name: "keyweir_build_info",
+    labels: &["version", "pingora"],
+    help: "Always 1; the labels are the versions of keyweir and Pingora.",
+};
 
 /// Seconds; a long generation may take its half hour.
 const DURATION_BUCKETS: &[f64] =
@@ -139,6 +189,7 @@ pub struct PoolMetrics {
     first_byte: Histogram,
     overhead: Histogram,
     in_flight: IntGauge,
+    tokens: TokenMetrics,
 }
 
 impl PoolMetrics {
@@ -158,6 +209,7 @@ impl PoolMetrics {
             first_byte: FAMILIES.first_byte.with_label_values(&[name]),
             overhead: FAMILIES.overhead.with_label_values(&[name]),
             in_flight: FAMILIES.in_flight.with_label_values(&[name]),
+            tokens: TokenMetrics::new(name),
         };
         // Shown as 0 before the first request: rates and alerts need a series to start from.
         metrics.requests_counter(200, Outcome::Ok);
@@ -188,6 +240,12 @@ impl PoolMetrics {
         if let Some(overhead) = overhead {
             self.overhead.observe(overhead.as_secs_f64());
         }
+    }
+
+    /// Counts the tokens a request used. Its model is counted under its name once a request for it `is_served` to the
+    /// end, which takes a provider; else as `other`.
+    pub fn tokens_used(&self, model: &str, prompt: u64, completion: u64, is_served: bool) {
+        self.tokens.add(model, prompt, completion, is_served);
     }
 
     /// Counts one more attempt, made because the last one ended in `reason`.
@@ -231,6 +289,11 @@ pub fn config_reloaded(successful: bool) {
     }
 }
 
+/// Counts a request without a valid client token.
+pub(super) fn client_auth_failed(why: AuthFailure) {
+    FAMILIES.auth_failures[why as usize].inc();
+}
+
 /// Counts log lines that were given up.
 pub(super) fn log_dropped(lines: u64) {
     FAMILIES.log_dropped.inc_by(lines);
@@ -264,6 +327,7 @@ struct Families {
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
     rule_matches: IntCounterVec,
+    auth_failures: [IntCounter; AuthFailure::ALL.len()],
     reload_successful: IntGauge,
     reload_time: IntGauge,
     log_dropped: IntCounter,
@@ -271,29 +335,34 @@ struct Families {
 
 impl Families {
     fn register() -> Self {
-        let build_info = registered(IntGaugeVec::new(opts(BUILD_INFO), &["version", "pingora"]));
+        let build_info = registered(IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels));
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), PINGORA_VERSION]).set(1);
         Self {
-            requests: registered(IntCounterVec::new(opts(REQUESTS), &["pool", "code", "outcome"])),
-            duration: histograms(DURATION, DURATION_BUCKETS),
-            first_byte: histograms(FIRST_BYTE, FIRST_BYTE_BUCKETS),
-            overhead: histograms(OVERHEAD, OVERHEAD_BUCKETS),
-            in_flight: registered(IntGaugeVec::new(opts(IN_FLIGHT), &["pool"])),
-            retries: registered(IntCounterVec::new(opts(RETRIES), &["pool", "reason"])),
-            rule_matches: registered(IntCounterVec::new(opts(RULE_MATCHES), &["pool", "rule", "mode"])),
-            reload_successful: registered(IntGauge::with_opts(opts(RELOAD_SUCCESSFUL))),
-            reload_time: registered(IntGauge::with_opts(opts(RELOAD_TIME))),
-            log_dropped: registered(IntCounter::with_opts(opts(LOG_DROPPED))),
+            requests: registered(IntCounterVec::new(opts(&REQUESTS), REQUESTS.labels)),
+            duration: histograms(&DURATION, DURATION_BUCKETS),
+            first_byte: histograms(&FIRST_BYTE, FIRST_BYTE_BUCKETS),
+            overhead: histograms(&OVERHEAD, OVERHEAD_BUCKETS),
+            in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
+            retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
+            rule_matches: registered(IntCounterVec::new(opts(&RULE_MATCHES), RULE_MATCHES.labels)),
+            auth_failures: {
+                let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
+                AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))
+            },
+            reload_successful: registered(IntGauge::with_opts(opts(&RELOAD_SUCCESSFUL))),
+            reload_time: registered(IntGauge::with_opts(opts(&RELOAD_TIME))),
+            log_dropped: registered(IntCounter::with_opts(opts(&LOG_DROPPED))),
         }
     }
 }
 
-fn opts((name, help): Name) -> Opts {
-    Opts::new(name, help)
+fn opts(metric: &Metric) -> Opts {
+    Opts::new(metric.name, metric.help)
 }
 
-fn histograms((name, help): Name, buckets: &[f64]) -> HistogramVec {
-    registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &["pool"]))
+fn histograms(metric: &Metric, buckets: &[f64]) -> HistogramVec {
+    let opts = HistogramOpts::new(metric.name, metric.help).buckets(buckets.to_vec());
+    registered(HistogramVec::new(opts, metric.labels))
 }
 
 #[expect(

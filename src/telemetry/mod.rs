@@ -10,10 +10,14 @@ pub mod logger;
 pub mod metrics;
 pub mod readiness;
 pub mod redact;
+mod refusals;
 mod sink;
 pub mod snapshot;
 
 pub use access_log::{AccessLog, Entry};
 pub use metrics::{Outcome, PoolMetrics};
-pub use readiness::Readiness;
-pub use snapshot::{AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State};
+pub use readiness::{Phase, Readiness};
+pub use refusals::{AuthFailure, client_refused};
+pub use snapshot::{
+    AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot, TokenSnapshots,
+};

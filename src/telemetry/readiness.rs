@@ -3,14 +3,26 @@
 //! Readiness never depends on a provider: a provider's outage must not take every instance out of rotation at once. It
 //! is false while starting and while draining; both listeners that answer `/readyz` share this one report.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// How far a shutdown has come. What holds in a phase holds in the later ones too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// There is none.
+    Serving,
+    /// `/readyz` says 503, and clients are told not to use their connections again.
+    Leaving,
+    /// Requests are answered 503.
+    Refusing,
+}
 
 /// The flags the server sets as it comes up and goes down.
 #[derive(Debug, Default)]
 pub struct Readiness {
     listeners: AtomicBool,
     keys: AtomicBool,
-    draining: AtomicBool,
+    phase: AtomicU8,
 }
 
 /// The answer to `/readyz`.
@@ -33,14 +45,22 @@ impl Readiness {
         self.keys.store(true, Ordering::Release);
     }
 
-    /// Shutdown began.
-    pub fn set_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// The shutdown goes on to this phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
-    /// Whether shutdown began.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// How far the shutdown has come.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Leaving,
+            _ => Phase::Refusing,
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.phase() > Phase::Serving
     }
 
     /// Whether requests should come here.
@@ -83,7 +103,7 @@ mod tests {
         readiness.set_keys_loaded();
         assert!(readiness.is_ready());
         assert_eq!(readiness.report(None, false), Report { status: 200, body: "ready\n".into() });
-        readiness.set_draining();
+        readiness.enter(Phase::Leaving);
         let report = readiness.report(None, false);
         assert_eq!(report, Report { status: 503, body: "[-]not-draining failed\nnot ready\n".into() });
     }

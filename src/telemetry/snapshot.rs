@@ -6,7 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::config::keys::KeyId;
 use serde::{Serialize, Serializer};
+
+use crate::config::ClientLimits;
 
 /// Takes a snapshot of every pool, in the order of the configuration.
 pub type Snapshots = Arc<dyn Fn() -> Vec<PoolSnapshot> + Send + Sync>;
@@ -36,6 +39,8 @@ impl PoolSnapshot {
 /// One key.
 #[derive(Debug, Clone)]
 pub struct KeySnapshot {
+    /// What it is known by, also after a rename.
+    pub id: KeyId,
     /// Unique in the pool.
     pub name: String,
     /// What it is doing.
@@ -52,6 +57,40 @@ pub struct KeySnapshot {
     pub attempts: [u64; AttemptResult::COUNT],
     /// Attempts under way.
     pub in_flight: u32,
+}
+
+/// Takes a snapshot of every client token, in the order of the configuration.
+pub type TokenSnapshots = Arc<dyn Fn() -> Vec<TokenSnapshot> + Send + Sync>;
+
+/// One client token: what it may do and what was done with it, without the token itself.
+#[derive(Debug, Clone)]
+pub struct TokenSnapshot {
+    /// Unique.
+    pub name: String,
+    /// Its holder is told which key served.
+    pub reveal_key: bool,
+    /// Names of the pools it may use; none = all.
+    pub pools: Vec<String>,
+    /// Globs of the models it may use; none = all.
+    pub models: Vec<String>,
+    /// How much it may use.
+    pub limits: ClientLimits,
+    /// From when on it is refused.
+    pub expires: Option<SystemTime>,
+    /// That is now.
+    pub is_expired: bool,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Requests let in that reached a provider.
+    pub requests: u64,
+    /// Requests refused by its limits.
+    pub refused: u64,
+    /// Tokens of text asked, as providers told.
+    pub tokens_in: u64,
+    /// Tokens of text answered, as providers told.
+    pub tokens_out: u64,
+    /// When a request was let in last.
+    pub last_used: Option<SystemTime>,
 }
 
 /// Why a key would or would not be handed out for a request now.

@@ -21,6 +21,8 @@ pub struct Attempt {
     pub hold: Duration,
     /// Between two pieces of the answer's body.
     pub idle: Duration,
+    /// Silence after which the client of a stream is sent a comment; zero = never.
+    pub keepalive_comment: Duration,
     /// When the attempt began.
     pub started: Instant,
     /// How long it may take from then on.

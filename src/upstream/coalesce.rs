@@ -12,8 +12,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
+use pingora::prelude::*;
+use pingora::protocols::http::custom::BodyWrite;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
@@ -200,3 +202,24 @@ impl GetSocketDigest for Coalesce {
 
 #[async_trait]
 impl Peek for Coalesce {}
+
+/// Pingora's side of the request body: it was queued with the head, so nothing is left to write.
+pub(super) struct NoBody;
+
+#[async_trait]
+impl BodyWrite for NoBody {
+    async fn write_all_buf(&mut self, data: &mut Bytes) -> Result<()> {
+        data.clear();
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn cleanup(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn upgrade_body_writer(&mut self) {}
+}

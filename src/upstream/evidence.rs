@@ -43,10 +43,13 @@ impl UpstreamSession {
     }
 
     /// Holds a 200 event stream until its first event that counts.
-    pub(super) async fn await_first_event(&mut self, attempt: &Attempt) {
+    ///
+    /// # Errors
+    /// If the whole attempt's time is over before.
+    pub(super) async fn await_first_event(&mut self, attempt: &Attempt) -> Result<()> {
         let until = (Instant::now() + attempt.hold).min(attempt.started + attempt.total);
         let mut events = FirstEvent::default();
-        loop {
+        let evidence = loop {
             let left = until.saturating_duration_since(Instant::now());
             let gate = match self.read_piece(left).await {
                 Ok(Some(piece)) => {
@@ -55,42 +58,56 @@ impl UpstreamSession {
                     gate
                 }
                 Ok(None) => match events.finish() {
-                    Gate::Hold => return self.conclude(attempt, Evidence::EmptyStream),
+                    Gate::Hold => break Evidence::EmptyStream,
                     decided => decided,
                 },
-                // Held long enough: what came is released and the rest follows as it comes.
-                Err(error) if error.etype() == &ReadTimedout => return,
+                Err(error) if error.etype() == &ReadTimedout => return release(attempt),
                 Err(error) => {
                     self.broken = Some(error);
-                    return self.conclude(attempt, Evidence::EmptyStream);
+                    break Evidence::EmptyStream;
                 }
             };
             match gate {
                 Gate::Hold => {}
-                Gate::Open => return,
-                Gate::Error(data) => return self.conclude(attempt, Evidence::StreamError(data)),
+                Gate::Open => return Ok(()),
+                Gate::Error(data) => break Evidence::StreamError(data),
             }
-        }
+        };
+        self.conclude(attempt, evidence);
+        Ok(())
     }
 
     /// Holds a JSON answer that is no longer than an error, until it is clear that it is none sent with a 200.
-    pub(super) async fn await_json(&mut self, attempt: &Attempt) {
+    ///
+    /// # Errors
+    /// If the whole attempt's time is over before.
+    pub(super) async fn await_json(&mut self, attempt: &Attempt) -> Result<()> {
+        let limit = attempt.hold.min(attempt.total);
+        let mut until = None;
         let mut size = 0;
         while !self.http.is_body_done() {
-            match self.read_piece(attempt.hold).await {
+            // Most answers come in one piece and never look at a clock.
+            let left = if self.held.is_empty() {
+                limit
+            } else {
+                let now = Instant::now();
+                until.get_or_insert(now + limit).saturating_duration_since(now)
+            };
+            match self.read_piece(left).await {
                 Ok(Some(piece)) => {
                     size += piece.len();
                     self.hold(piece);
                 }
                 Ok(None) => break,
-                Err(error) if error.etype() == &ReadTimedout => return,
+                Err(error) if error.etype() == &ReadTimedout => return release(attempt),
                 Err(error) => {
                     self.broken = Some(error);
-                    return self.conclude(attempt, Evidence::EmptyStream);
+                    self.conclude(attempt, Evidence::EmptyStream);
+                    return Ok(());
                 }
             }
             if size > EVIDENCE_BYTES {
-                return;
+                return Ok(());
             }
         }
         let body = match self.held.front() {
@@ -100,6 +117,7 @@ impl UpstreamSession {
         if is_error_body(&body) {
             self.conclude(attempt, Evidence::StreamError(body));
         }
+        Ok(())
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -113,4 +131,12 @@ impl UpstreamSession {
         // Each attempt has one session, so the slot is empty.
         let _first = attempt.evidence.set(evidence);
     }
+}
+
+/// Held long enough: what came goes to the client and the rest follows as it comes, if there is time for any.
+fn release(attempt: &Attempt) -> Result<()> {
+    if attempt.started.elapsed() < attempt.total {
+        return Ok(());
+    }
+    Error::e_explain(ReadTimedout, "no time is left for the answer's rest")
 }

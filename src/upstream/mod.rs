@@ -11,6 +11,7 @@ mod dial;
 mod evidence;
 pub mod first_event;
 mod idle;
+mod interject;
 pub mod payload;
 mod session;
 mod tail;

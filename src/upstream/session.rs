@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream as FuturesStream;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -28,7 +29,8 @@ use pingora::protocols::{Digest, Stream, UniqueIDType, l4::socket::SocketAddr};
 use pingora::time::{sleep, timeout};
 
 use super::attempt::Attempt;
-use super::coalesce::{Coalesce, Outbox};
+use super::coalesce::{Coalesce, NoBody, Outbox};
+use super::interject::{self, COMMENT, Keepalive};
 use super::tail::Tail;
 
 /// A refused answer's rest is read at most so far and so long to save its connection.
@@ -63,6 +65,8 @@ pub struct UpstreamSession {
     announced: bool,
     /// Watches a stream that only the connection's end delimits.
     pub(super) tail: Option<Tail>,
+    /// Fills the silences of a stream.
+    keepalive: Option<Keepalive>,
     is_event_stream: bool,
 }
 
@@ -79,6 +83,7 @@ impl UpstreamSession {
             broken: None,
             announced: false,
             tail: None,
+            keepalive: None,
             is_event_stream: false,
         }
     }
@@ -133,31 +138,34 @@ impl UpstreamSession {
         self.read_head(&attempt).await?;
         self.http.respect_keepalive();
         let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
-        let response = ResponseHeader::from(head.as_owned_parts());
+        let mut response = ResponseHeader::from(head.as_owned_parts());
         let status = response.status.as_u16();
-        let content_type = response.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let content_type = response.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         // Of a text that was compressed although that was not asked for nothing can be read.
-        let is_text = response.headers.get(http::header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+        let is_text = response.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
         let is_json = is_text && content_type.starts_with(b"application/json");
         self.is_event_stream = is_text && content_type.starts_with(b"text/event-stream");
-        if self.is_event_stream && !has_framing(&response) {
-            self.tail = Some(Tail::default());
+        if self.is_event_stream {
+            self.tail = (!has_framing(&response)).then(Tail::default);
+            // Comments and an error event may be added to what the provider counted.
+            response.remove_header(&CONTENT_LENGTH);
         }
         self.response = Some(Box::new(response));
         if status >= 400 {
             self.collect_evidence(&attempt).await;
         } else if status == 200 && self.is_event_stream {
-            self.await_first_event(&attempt).await;
+            self.keepalive = Keepalive::new(attempt.keepalive_comment);
+            self.await_first_event(&attempt).await?;
         } else if status == 200 && is_json {
-            self.await_json(&attempt).await;
+            self.await_json(&attempt).await?;
         }
         Ok(())
     }
 
     /// Waits for the final head.
     async fn read_head(&mut self, attempt: &Attempt) -> Result<()> {
+        let mut limit = attempt.first_byte.min(attempt.total);
         for _ in 0..MAX_INTERIM {
-            let mut limit = attempt.first_byte;
             loop {
                 match timeout(limit, self.http.read_response()).await {
                     Ok(read) => {
@@ -169,7 +177,7 @@ impl UpstreamSession {
             }
             match self.status() {
                 101 => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
-                100..200 => {}
+                100..200 => limit = self.patience_left(attempt)?,
                 _ => return Ok(()),
             }
         }
@@ -198,16 +206,25 @@ impl UpstreamSession {
         }
     }
 
-    /// The next piece after the head was handed over. An end that proves nothing is an error.
+    /// The next piece after the head was handed over, or a comment in its place. An end that proves nothing is an error.
     async fn read_on(&mut self, attempt: &Attempt) -> Result<Option<Bytes>> {
         let is_finished = |tail: &Option<Tail>| tail.as_ref().is_none_or(Tail::is_finished);
         if !self.complete {
-            let limit = attempt.idle.min(attempt.total.saturating_sub(attempt.started.elapsed()));
-            if let Some(piece) = self.read_piece(limit).await? {
-                if let Some(tail) = &mut self.tail {
-                    tail.push(&piece);
+            let now = Instant::now();
+            let silent_since = self.keepalive.as_mut().map_or(now, |keepalive| keepalive.silent_since(now));
+            let until = (silent_since + attempt.idle).min(attempt.started + attempt.total);
+            let left = until.saturating_duration_since(now);
+            let patience = self.keepalive.as_ref().and_then(Keepalive::patience).filter(|patience| *patience < left);
+            match self.read_piece(patience.unwrap_or(left)).await {
+                Ok(Some(piece)) => {
+                    if let Some(tail) = &mut self.tail {
+                        tail.push(&piece);
+                    }
+                    return Ok(Some(self.passed(piece)));
                 }
-                return Ok(Some(piece));
+                Ok(None) => {}
+                Err(error) if patience.is_some() && error.etype() == &ReadTimedout => return Ok(Some(COMMENT)),
+                Err(error) => return Err(error),
             }
         }
         if is_finished(&self.tail) {
@@ -215,6 +232,13 @@ impl UpstreamSession {
         }
         self.complete = false;
         Error::e_explain(ConnectionClosed, "the stream ended without its last event")
+    }
+
+    fn passed(&mut self, piece: Bytes) -> Bytes {
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.passed(&piece);
+        }
+        piece
     }
 }
 
@@ -254,7 +278,7 @@ impl CustomSession for UpstreamSession {
 
     async fn read_response_body(&mut self) -> Result<Option<Bytes>> {
         if let Some(piece) = self.held.pop_front() {
-            return Ok(Some(piece));
+            return Ok(Some(self.passed(piece)));
         }
         let attempt = self.attempt()?;
         if self.broken.is_none() {
@@ -266,7 +290,7 @@ impl CustomSession for UpstreamSession {
         if self.is_event_stream && !self.announced {
             self.announced = true;
             let is_late = self.broken.as_ref().is_some_and(|error| error.etype() == &ReadTimedout);
-            return Ok(Some(last_event(&attempt, is_late)));
+            return Ok(Some(interject::last_event(&attempt.request_id, is_late)));
         }
         if self.announced {
             sleep(LAST_EVENT_LINGER).await;
@@ -359,46 +383,8 @@ impl CustomSession for UpstreamSession {
     }
 }
 
-/// What the client is told in a stream that can't go on.
-fn last_event(attempt: &Attempt, is_late: bool) -> Bytes {
-    let (message, code) = match is_late {
-        true => ("The provider stopped sending in the middle of the stream.", "upstream_timeout"),
-        false => ("The provider broke the stream off.", "upstream_unreachable"),
-    };
-    let body = serde_json::json!({"error": {
-        "message": message,
-        "type": "keyweir_error",
-        "code": code,
-        "param": null,
-        "request_id": &*attempt.request_id,
-    }});
-    // The empty line first: the provider may have stopped in the middle of an event.
-    Bytes::from(format!("\n\ndata: {body}\n\n"))
-}
-
 /// The answer says itself where it ends.
 fn has_framing(response: &ResponseHeader) -> bool {
     let headers = &response.headers;
-    headers.contains_key(http::header::CONTENT_LENGTH) || headers.contains_key(http::header::TRANSFER_ENCODING)
-}
-
-/// Pingora's side of the request body: it was queued with the head, so nothing is left to write.
-struct NoBody;
-
-#[async_trait]
-impl BodyWrite for NoBody {
-    async fn write_all_buf(&mut self, data: &mut Bytes) -> Result<()> {
-        data.clear();
-        Ok(())
-    }
-
-    async fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn cleanup(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn upgrade_body_writer(&mut self) {}
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }

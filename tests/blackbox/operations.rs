@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::harness::{
-    Config, Http2, Keyweir, MockProvider, chat, eventually, free_address, new_directory, request, spawn,
+    Config, Connection, Http2, Keyweir, MockProvider, chat, eventually, free_address, new_directory, request, spawn,
 };
 
 fn slow_stream() -> serde_json::Value {
@@ -110,6 +110,95 @@ fn a_draining_server_says_so() {
     }
 }
 
+/// A stream keeps the server alive meanwhile.
+fn drain_with_a_stream(config: &Config) -> (Keyweir, Connection) {
+    let keyweir = config.start();
+    let mut stream = keyweir.connect();
+    stream.send(chat(&endless_stream()));
+    stream.until_head_and("\"T");
+    (keyweir, stream)
+}
+
+#[test]
+fn readiness_says_503_for_as_long_as_the_drain_lasts() {
+    let mock = MockProvider::start();
+    let (keyweir, _stream) = drain_with_a_stream(&Config::pool(&mock, &["sk-ok-1"]).grace("1m"));
+    keyweir.signal("TERM");
+    eventually("the end of listening", || std::net::TcpStream::connect(keyweir.proxy).is_err());
+    let ready = keyweir.admin("GET", "/readyz");
+    assert!(ready.status == 503 && ready.text().contains("not-draining failed"), "{}", ready.text());
+    assert_eq!(keyweir.admin("GET", "/livez").status, 200);
+    assert_eq!(keyweir.metric("keyweir_in_flight_requests{pool=\"p\"}"), 1.0, "a drain can be watched");
+}
+
+#[test]
+fn during_the_delay_requests_are_served_and_clients_told_to_leave() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1"]).delay("2s").start();
+    let mut kept = keyweir.connect();
+    let http2 = Http2::open(keyweir.proxy);
+    keyweir.signal("TERM");
+    eventually("not ready", || keyweir.admin("GET", "/readyz").status == 503);
+    kept.send(chat(&json!({})));
+    let answer = kept.response();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    kept.expect_closed();
+    assert_eq!(keyweir.chat(&json!({})).status, 200, "new connections too");
+    assert_eq!(http2.post("/v1/chat/completions", &json!({})).finish().status, 200);
+    let probe = keyweir.send(request("GET", "/readyz", &[], b""));
+    assert_eq!(probe.status, 503, "at the proxy listener too");
+    assert_eq!(keyweir.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_delay_too() {
+    let mock = MockProvider::start();
+    let (mut keyweir, mut stream) = drain_with_a_stream(&Config::pool(&mock, &["sk-ok-1"]).delay("1h"));
+    keyweir.signal("TERM");
+    eventually("not ready", || keyweir.admin("GET", "/readyz").status == 503);
+    keyweir.signal("INT");
+    assert_eq!(keyweir.wait().code(), Some(0));
+    assert!(!stream.rest().1);
+}
+
+#[test]
+fn a_kept_connection_is_told_to_go_elsewhere() {
+    let mock = MockProvider::start();
+    let config = Config::pool(&mock, &["sk-ok-1"]).grace("1m");
+    let keyweir = config.start();
+    let mut kept = keyweir.connect();
+    kept.send(chat(&json!({})));
+    assert_eq!(kept.response().status, 200);
+    let mut finite = keyweir.connect();
+    finite.send(chat(&slow_stream()));
+    finite.until_head_and("\"T");
+    let mut stream = keyweir.connect();
+    stream.send(chat(&endless_stream()));
+    stream.until_head_and("\"T");
+    keyweir.signal("TERM");
+    eventually("the drain", || keyweir.log().contains("New requests are refused"));
+    let expect_refusal = |mut kept: Connection| {
+        kept.send(chat(&json!({})));
+        let answer = kept.response();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "draining"));
+        assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+        kept.expect_closed();
+    };
+    expect_refusal(kept);
+    assert!(finite.rest().1, "a running stream ends");
+    expect_refusal(finite);
+}
+
+#[test]
+fn an_idle_connection_is_not_kept_through_a_drain() {
+    let mock = MockProvider::start();
+    let (keyweir, _stream) = drain_with_a_stream(&Config::pool(&mock, &["sk-ok-1"]).grace("1m"));
+    let mut idle = keyweir.connect();
+    keyweir.signal("TERM");
+    idle.expect_closed();
+    assert_eq!(keyweir.admin("GET", "/readyz").status, 503, "the server itself goes on");
+}
+
 /// Starts the binary, which must refuse to run; its exit code and what it says.
 fn refused(dir: &Path, args: &[&str]) -> (i32, String) {
     let mut child = spawn(dir, args, &[]);
@@ -207,7 +296,7 @@ fn a_server_can_listen_on_a_unix_socket_and_several_addresses() {
     let socket = dir.join("proxy.sock");
     let keyweir =
         Config::pool(&mock, &["sk-ok-1"]).also_listen(&format!("\"{second}\", \"unix:{}\"", socket.display())).start();
-    let mut other = crate::harness::Connection::open(second);
+    let mut other = Connection::open(second);
     other.send(request("GET", "/v1/models", &[], b""));
     assert_eq!(other.response().status, 200);
     let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Config, Http2, MockProvider, TOKEN, chat, request};
+use crate::harness::{Config, Connection, Http2, MockProvider, TOKEN, chat, dial, eventually, request};
 
 fn http10(method: &str, path: &str, body: &str) -> String {
     let length = body.len();
@@ -96,6 +96,73 @@ fn requests_that_follow_at_once_are_not_lost() {
         }
     });
     assert!(!keyweir.access_log().contains("cancelled"));
+}
+
+/// Pipelining is not served: the client has to ask again, and sees that it has to.
+#[test]
+fn of_requests_sent_together_the_first_is_answered() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    for first in [chat(&json!({})), request("GET", "/v1/models", &[], b""), request("GET", "/livez", &[], b"")] {
+        let asked = mock.count("requests");
+        let mut connection = keyweir.connect();
+        connection.send([first.clone(), chat(&json!({}))].concat());
+        let is_local = first.windows(6).any(|window| window == b"/livez");
+        assert_eq!(connection.response().status, 200);
+        connection.expect_closed();
+        assert_eq!(mock.count("requests"), asked + u64::from(!is_local), "the second one was not even begun");
+    }
+}
+
+#[test]
+fn a_request_sent_before_its_turn_ends_both() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-hang-1"]).start();
+    let mut connection = keyweir.connect();
+    connection.send(chat(&json!({})));
+    mock.expect("requests", 1);
+    connection.send(request("GET", "/livez", &[], b""));
+    let answer = connection.response();
+    assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"));
+    assert!(answer.text().contains("before this one's answer"), "{}", answer.text());
+    connection.expect_closed();
+    mock.expect("waits_cancelled", 1);
+    eventually("the lease's end", || keyweir.in_flight() == 0);
+    assert_eq!(keyweir.marked(), [""; 0]);
+}
+
+#[test]
+fn a_request_sent_into_a_stream_aborts_it() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let mut connection = keyweir.connect();
+    connection.send(chat(&json!({"stream": true, "mock": {"events": 100_000, "interval_ms": 5}})));
+    connection.until_head_and("\"T");
+    connection.send(request("GET", "/livez", &[], b""));
+    let (text, is_complete) = connection.rest();
+    assert!(!is_complete && !text.contains("HTTP/1.1"), "{text}");
+    mock.expect("streams_cancelled", 1);
+}
+
+/// A client that closes its half of the connection looks like one that left.
+#[test]
+fn a_half_closed_connection_gets_no_answer_from_a_provider() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-hang-1"]).start();
+    let half_closed = |request: Vec<u8>| {
+        let stream = dial(keyweir.proxy);
+        let mut connection = Connection::over(stream.try_clone().unwrap());
+        connection.send(request);
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        String::from_utf8_lossy(&connection.raw_rest()).into_owned()
+    };
+    let text = String::from_utf8(chat(&json!({}))).unwrap();
+    let id = "x-request-id: half-closed";
+    assert_eq!(half_closed(text.replacen("\r\n", &format!("\r\n{id}\r\n"), 1).into_bytes()), "");
+    assert_eq!(keyweir.access_line("half-closed")["outcome"], "cancelled");
+    eventually("the lease's end", || keyweir.in_flight() == 0);
+    assert!(half_closed(request("GET", "/livez", &[], b"")).ends_with("ok\n"), "what is known at once is said");
+    assert!(half_closed(request("GET", "/nowhere", &[], b"")).starts_with("HTTP/1.1 404"));
 }
 
 #[test]

@@ -8,10 +8,10 @@ use serde_json::json;
 use crate::harness::{Config, Http2, MockProvider, PATIENCE, Peer, Scripted, chat, chunk, event};
 
 const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
-const DONE: &str = "data: [DONE]\n\n";
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
 /// A provider that sends what the test sends into the channel, a chunk each; an empty text ends the stream.
-fn on_cue() -> (Scripted, Sender<String>) {
+pub(crate) fn on_cue() -> (Scripted, Sender<String>) {
     let (cues, receiver) = channel::<String>();
     let receiver = Arc::new(Mutex::new(receiver));
     let provider = Scripted::start(move |mut peer| {
@@ -198,6 +198,7 @@ fn a_stream_that_falls_silent_is_broken_off() {
     let answer = keyweir.chat(&json!({"stream": true}));
     assert!(!answer.is_complete);
     expect_error_event(&answer, "upstream_timeout");
+    assert!(!answer.text().contains(": keep-alive"), "no comments unless they are asked for: {}", answer.text());
     let whole = keyweir.chat(&json!({}));
     assert!(!whole.is_complete, "half a JSON body is not passed off as one");
 }
@@ -212,7 +213,7 @@ fn a_stream_longer_than_allowed_is_broken_off() {
     mock.expect("streams_cancelled", 1);
 }
 
-fn expect_error_event(answer: &crate::harness::Response, code: &str) {
+pub(crate) fn expect_error_event(answer: &crate::harness::Response, code: &str) {
     let text = answer.text();
     let events: Vec<&str> = text.split("\n\n").filter(|event| !event.is_empty()).collect();
     let data = events.last().and_then(|event| event.trim_start().strip_prefix("data: "));

@@ -1,10 +1,14 @@
 //! TLS on both sides: certificates are verified, HTTP/2 is negotiated.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Authority, Config, Dates, Keyweir, MockProvider, Scripted, TOKEN, TlsProvider, request};
+use crate::harness::{
+    Authority, Config, Connection, Dates, Http2, Keyweir, MockProvider, Scripted, TOKEN, TlsProvider, eventually,
+    free_address, request,
+};
 
 fn behind(provider: &TlsProvider, trusted: &Authority) -> Config {
     Config::pool(provider, &["sk-429-1", "sk-ok-1"]).env("SSL_CERT_FILE", &trusted.certificate())
@@ -85,6 +89,68 @@ fn a_provider_that_speaks_no_tls_is_refused() {
 }
 
 #[test]
+fn a_renewed_certificate_is_shown_to_new_connections() {
+    let mock = MockProvider::start();
+    let (authority, second) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.issue(Dates::Valid);
+    let (metrics_cert, metrics_key) = second.issue(Dates::Valid);
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).proxy_tls(cert, key).metrics_tls(metrics_cert, metrics_key).start();
+    let mut open = authority.connect(keyweir.proxy);
+    let ask = |connection: &mut crate::harness::Connection| {
+        connection.send(request("GET", "/v1/models", &[], b""));
+        connection.response().status
+    };
+    assert_eq!(ask(&mut open), 200);
+    let shown = || (authority.shown_at(keyweir.proxy), second.shown_at(keyweir.metrics));
+    let before = shown();
+    authority.issue(Dates::Valid);
+    second.issue(Dates::Valid);
+    assert_eq!(keyweir.reload()["restart_required"], json!([]));
+    let after = shown();
+    assert!(after.0.is_some() && after.0 != before.0, "the proxy's");
+    assert!(after.1.is_some() && after.1 != before.1, "the operators'");
+    assert_eq!((ask(&mut open), ask(&mut authority.connect(keyweir.proxy))), (200, 200));
+
+    // A renewal needs no request either.
+    authority.issue(Dates::Valid);
+    eventually("the file watch", || authority.shown_at(keyweir.proxy) != after.0);
+
+    authority.issue(Dates::Expired);
+    let warnings = keyweir.reload()["warnings"].to_string();
+    assert!(warnings.contains("server.proxy.listen[0].tls.cert") && warnings.contains("expired on 2021"), "{warnings}");
+    assert_eq!(ask(&mut open), 200, "open connections go on");
+}
+
+#[test]
+fn a_bad_pair_of_files_changes_nothing() {
+    let mock = MockProvider::start();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.issue(Dates::Valid);
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).proxy_tls(cert.clone(), key.clone()).start();
+    let before = authority.shown_at(keyweir.proxy);
+    assert!(before.is_some());
+    let (other_cert, other_key) = other.issue(Dates::Valid);
+    let good = fs::read(&cert).unwrap();
+    for (content, said) in [
+        (fs::read(other_cert).unwrap(), "do not go together"),
+        (fs::read(other_key).unwrap(), "holds no certificate"),
+        (Vec::new(), "holds no certificate"),
+    ] {
+        fs::write(&cert, content).unwrap();
+        keyweir.set_keys(&["sk-ok-2"]);
+        let refused = keyweir.admin("POST", "/api/v1/reload");
+        assert_eq!(refused.status, 422);
+        let error = refused.json()["errors"][0].as_str().unwrap().to_owned();
+        assert!(error.contains("keyweir.yaml:2:") && error.contains("server.proxy.listen[0].tls"), "{error}");
+        assert!(error.contains(said), "{error}");
+        assert!(authority.shown_at(keyweir.proxy) == before && keyweir.key_names() == ["ok-1"]);
+    }
+    fs::write(&cert, good).unwrap();
+    keyweir.reload();
+    assert_eq!(keyweir.key_names(), ["ok-2"]);
+}
+
+#[test]
 fn clients_negotiate_their_protocol() {
     let mock = MockProvider::start();
     let authority = Authority::new();
@@ -106,4 +172,42 @@ fn clients_negotiate_their_protocol() {
         assert!(ending.starts_with(version), "{option}: {ending}");
         assert!(ending.ends_with(" 200"), "{option}: {ending}");
     }
+}
+
+/// HTTP/2 over TLS counts like everything else, and beside it.
+#[test]
+fn connections_are_limited_over_tls_too() {
+    let mock = MockProvider::start();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue(Dates::Valid);
+    let plain = free_address();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"])
+        .proxy_tls(cert, key)
+        .also_listen(&format!("\"{plain}\""))
+        .limits("connections: 2")
+        .start();
+    let ask = |client: &Http2| client.post("/v1/chat/completions", &json!({})).finish().status;
+    // The server's own look whether its listeners answer may still be counted.
+    let mut kept = Vec::new();
+    eventually("two connections", || {
+        kept.extend(Http2::open_tls(keyweir.proxy, &authority).ok());
+        kept.len() == 2
+    });
+    assert_eq!(kept.iter().map(ask).collect::<Vec<_>>(), [200, 200]);
+    assert!(Http2::open_tls(keyweir.proxy, &authority).is_err(), "a third one is closed");
+    let mut third = Connection::open(plain);
+    third.send(request("GET", "/v1/models", &[], b""));
+    let text = String::from_utf8_lossy(&third.raw_rest()).into_owned();
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 503"), "{text}");
+    assert_eq!(kept.iter().map(ask).collect::<Vec<_>>(), [200, 200], "those that are open go on");
+    kept.pop();
+    eventually("room for another one", || {
+        Http2::open_tls(keyweir.proxy, &authority).is_ok_and(|next| ask(&next) == 200)
+    });
+    drop(kept);
+    eventually("room for HTTP/1", || {
+        let mut next = authority.connect(keyweir.proxy);
+        next.send(request("GET", "/v1/models", &["Connection: close"], b""));
+        String::from_utf8_lossy(&next.raw_rest()).starts_with("HTTP/1.1 200")
+    });
 }

@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, State};
-use crate::verdict::pack;
+use crate::admin::reload::{PoolChange, Refusal, Report, Trigger};
+use crate::config::ClientLimits;
+use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
 
 const TOKEN: &str = "admin-CANARY";
 
 fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
     KeySnapshot {
+        id: crate::config::keys::KeyId::of("test", name),
         name: name.into(),
         state,
         reason: (state != State::Ready).then_some("rate_limited"),
@@ -33,6 +35,32 @@ fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
 fn pools() -> Vec<PoolSnapshot> {
     let first = vec![key("alice", State::Ready, 15), key("bob", State::Cooling, 3), key("carol", State::Disabled, 0)];
     vec![pool("modelscope", true, first), pool("siliconflow", false, vec![key("dave", State::Ready, 0)])]
+}
+
+fn tokens() -> Vec<TokenSnapshot> {
+    let limits = ClientLimits { rpm: Some(60), ..ClientLimits::default() };
+    let used = SystemTime::UNIX_EPOCH + Duration::from_millis(1_751_711_400_007);
+    let token = |name: &str| TokenSnapshot {
+        name: name.into(),
+        reveal_key: false,
+        pools: vec!["modelscope".into()],
+        models: vec![],
+        limits,
+        expires: Some(used),
+        is_expired: true,
+        in_flight: 1,
+        requests: 12,
+        refused: 3,
+        tokens_in: 100,
+        tokens_out: 200,
+        last_used: Some(used),
+    };
+    vec![token("ci"), token("laptop")]
+}
+
+fn access() -> Access {
+    let token = TokenDigest::of(TOKEN.as_bytes());
+    Access { token, hosts: vec!["keys.example.org".into()], metrics_token: None }
 }
 
 fn chances(model: &str) -> Vec<KeyChance> {
@@ -56,12 +84,17 @@ fn state() -> AdminState {
     readiness.set_keys_loaded();
     AdminState {
         snapshots: Arc::new(pools),
+        tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
-        token: Arc::new(ArcSwap::from_pointee(TokenDigest::of(TOKEN.as_bytes()))),
-        hosts: vec!["keys.example.org".into()],
+        access: Arc::new(ArcSwap::from_pointee(access())),
+        keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
-        verdicts: Arc::new(|pool| (pool == "modelscope").then(|| Engine::of_pack(pack::find("modelscope").unwrap()))),
-        reload: Arc::new(|| Ok("nothing changed".into())),
+        reload: Arc::new(|_| Ok(Report::default())),
+        last_reload: Arc::new(ArcSwap::from_pointee(Last {
+            time: SystemTime::UNIX_EPOCH,
+            trigger: Trigger::Signal,
+            outcome: Err(Refusal(vec!["keys.yaml:3:1: p: wrong".into(), "keys.yaml:4:1: p: worse".into()])),
+        })),
     }
 }
 
@@ -110,10 +143,10 @@ async fn probes_and_public_pages_are_open_and_the_rest_is_not() {
     for path in ["/", "/livez", "/healthz", "/readyz", "/readyz?verbose", "/health", "/info"] {
         assert_eq!(send_to(state(), request(Method::GET, path)).await.status, 200, "{path}");
     }
-    let reload = (Method::POST, "/reload-keys");
-    let pages = ["/stats", "/balance", "/blacklist", "/api/v1/pools", "/api/v1/anything"];
-    for (method, path) in pages.map(|path| (Method::GET, path)).into_iter().chain([reload]) {
-        let reload: Reload = Arc::new(|| panic!("reloaded without a token"));
+    let reloads = ["/reload-keys", "/api/v1/reload"].map(|path| (Method::POST, path));
+    let pages = ["/stats", "/balance", "/blacklist", "/api/v1/pools", "/api/v1/anything", "/api/v1/reload"];
+    for (method, path) in pages.map(|path| (Method::GET, path)).into_iter().chain(reloads) {
+        let reload: Reload = Arc::new(|_| panic!("reloaded without a token"));
         let refused = send_to(AdminState { reload, ..state() }, request(method, path)).await;
         assert_eq!(refused.status, 401, "{path}");
         assert_eq!(refused.content_type(), "application/problem+json");
@@ -155,8 +188,7 @@ async fn explain_names_each_keys_first_blocker_and_when_it_is_back() {
 #[tokio::test]
 async fn a_new_token_takes_effect_at_once() {
     let state = state();
-    let token = Arc::clone(&state.token);
-    token.store(Arc::new(TokenDigest::of(b"another")));
+    state.access.store(Arc::new(Access { token: TokenDigest::of(b"another"), ..access() }));
     assert_eq!(send_to(state, authorized(Method::GET, "/stats")).await.status, 401);
 }
 
@@ -202,7 +234,7 @@ async fn unknown_paths_and_methods_are_problems() {
 #[tokio::test]
 async fn readyz_follows_the_readiness_and_lists_its_checks() {
     let draining = state();
-    draining.readiness.set_draining();
+    draining.readiness.enter(Phase::Leaving);
     let answer = send_to(draining, request(Method::GET, "/readyz?verbose")).await;
     assert_eq!(answer.status, 503);
     assert!(answer.text.contains("[+]listeners ok\n") && answer.text.contains("[-]not-draining failed\n"));
@@ -293,9 +325,10 @@ async fn reload_keys_counts_before_and_after() {
             let keys = (0..4 + 4 * seen.load(Ordering::SeqCst)).map(|n| key(&n.to_string(), State::Ready, 0));
             vec![pool("modelscope", true, keys.collect())]
         }),
-        reload: Arc::new(move || {
+        reload: Arc::new(move |force| {
+            assert!(!force);
             done.fetch_add(1, Ordering::SeqCst);
-            Ok("4 keys added".into())
+            Ok(report())
         }),
         ..state()
     };
@@ -303,16 +336,56 @@ async fn reload_keys_counts_before_and_after() {
     assert_eq!(answer["message"], "Successfully reloaded API keys. Previous: 4, New: 8");
     assert_eq!(
         (&answer["success"], &answer["keyCount"], &answer["summary"]),
-        (&json!(true), &json!(8), &json!("4 keys added"))
+        (&json!(true), &json!(8), &json!("8 keys, 4 added, 0 removed; restart required for server.threads"))
     );
 }
 
 #[tokio::test]
 async fn a_refused_reload_says_why() {
-    let refusing = AdminState { reload: Arc::new(|| Err("keys.yaml:3: not a key".into())), ..state() };
-    let answer = send_to(refusing, authorized(Method::POST, "/reload-keys")).await;
-    assert_eq!((answer.status, answer.content_type()), (422, "application/problem+json"));
-    assert_eq!(answer.json()["detail"], "keys.yaml:3: not a key");
+    for path in ["/reload-keys", "/api/v1/reload"] {
+        let mistakes = vec!["keys.yaml:3:1: p: not a key".to_owned(), "keys.yaml:5:1: p: nor this".to_owned()];
+        let refusing = AdminState { reload: Arc::new(move |_| Err(Refusal(mistakes.clone()))), ..state() };
+        let answer = send_to(refusing, authorized(Method::POST, path)).await;
+        assert_eq!((answer.status, answer.content_type()), (422, "application/problem+json"));
+        assert_eq!(answer.json()["detail"], "keys.yaml:3:1: p: not a key\nkeys.yaml:5:1: p: nor this");
+        assert_eq!(answer.json()["errors"], json!(["keys.yaml:3:1: p: not a key", "keys.yaml:5:1: p: nor this"]));
+    }
+}
+
+fn report() -> Report {
+    let pool = PoolChange { name: "modelscope".into(), keys: 8, added: 4, removed: 0 };
+    Report { pools: vec![pool], warnings: vec!["w".into()], restart_required: vec!["server.threads".into()] }
+}
+
+#[tokio::test]
+async fn a_reload_says_what_it_changed() {
+    for (query, forced) in [("", false), ("?force=false", false), ("?force=true", true)] {
+        let forcing = AdminState {
+            reload: Arc::new(move |force| {
+                assert_eq!(force, forced);
+                Ok(report())
+            }),
+            ..state()
+        };
+        let answer = send_to(forcing, authorized(Method::POST, &format!("/api/v1/reload{query}"))).await;
+        let body = answer.json();
+        assert_eq!((answer.status, &body["ok"], &body["trigger"]), (200, &json!(true), &json!("api")));
+        assert_eq!(body["pools"], json!([{"name": "modelscope", "keys": 8, "added": 4, "removed": 0}]));
+        assert_eq!((&body["warnings"], &body["restart_required"]), (&json!(["w"]), &json!(["server.threads"])));
+        assert!(body["message"].as_str().unwrap().starts_with("8 keys, 4 added"), "{body}");
+    }
+    assert_eq!(send_to(state(), authorized(Method::POST, "/api/v1/reload?force=perhaps")).await.status, 400);
+}
+
+#[tokio::test]
+async fn the_last_reload_is_shown() {
+    let body = get("/api/v1/reload").await.json();
+    let expected = json!({
+        "time": "1970-01-01T00:00:00.000Z", "trigger": "signal", "ok": false,
+        "message": "keys.yaml:3:1: p: wrong\nkeys.yaml:4:1: p: worse",
+        "errors": ["keys.yaml:3:1: p: wrong", "keys.yaml:4:1: p: worse"],
+    });
+    assert_eq!(body, expected);
 }
 
 #[tokio::test]
@@ -353,6 +426,7 @@ async fn an_answer_can_be_tried_against_the_rules() {
         answer(router(state()).oneshot(request).await.unwrap()).await
     };
     let trial = json!({
+        "provider": "modelscope",
         "status": 429,
         "headers": {"content-type": "application/json"},
         "body": {"errors": {"message": "You have exceeded today's quota for model Qwen/Q, please try again tomorrow"}},
@@ -366,11 +440,27 @@ async fn an_answer_can_be_tried_against_the_rules() {
     for (trial, status) in [
         (json!({"status": 500, "pool": "none"}), 404),
         (json!({"status": 500, "provider": "none"}), 404),
-        (json!({"status": 500, "headers": {"a b": "c"}}), 400),
-        (json!({"status": 500, "now": "soon"}), 400),
+        (json!({"status": 500, "provider": "openai", "headers": {"a b": "c"}}), 400),
+        (json!({"status": 500, "provider": "openai", "now": "soon"}), 400),
         (json!({"stats": 500}), 400),
         (json!({}), 400),
     ] {
         assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
     }
+}
+
+#[tokio::test]
+async fn tokens_are_listed_with_scopes_limits_and_use() {
+    let list = get("/api/v1/tokens?q=lap").await.json();
+    assert_eq!(list["total"], 1);
+    let expected = json!({
+        "name": "laptop", "reveal_key": false, "pools": ["modelscope"], "models": [],
+        "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
+        "expires": "2025-07-05T10:30:00.007Z", "expired": true,
+        "in_flight": 1, "requests": 12, "refused": 3, "tokens_in": 100, "tokens_out": 200,
+        "last_used": "2025-07-05T10:30:00.007Z",
+    });
+    assert_eq!(list["items"][0], expected);
+    assert_eq!(get("/api/v1/tokens?limit=1").await.json()["next_cursor"], "1");
+    assert_eq!(send_to(state(), request(Method::GET, "/api/v1/tokens")).await.status, 401);
 }

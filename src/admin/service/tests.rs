@@ -1,8 +1,7 @@
 use axum::routing::get;
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::services::Service as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -58,49 +57,4 @@ async fn a_connection_is_kept_until_shutdown_and_knows_its_peer() {
     stop.send(true).unwrap();
     read_to_end(&mut client).await;
     assert!(timeout(HANG, serving).await.unwrap().unwrap());
-}
-
-#[tokio::test]
-async fn a_unix_socket_is_for_owner_and_group() {
-    let path = std::env::temp_dir().join(format!("keyweir-admin-{}.sock", std::process::id()));
-    let listen = Listen { address: Address::Unix(path.clone()), tls: None };
-    let mut service = service("admin", &listen, routes()).unwrap();
-    let (stop, shutdown) = watch::channel(false);
-    let serving = tokio::spawn(async move { service.start_service(None, shutdown, 1).await });
-    let connected = async {
-        loop {
-            match UnixStream::connect(&path).await {
-                Ok(client) => return client,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    let mut client = timeout(HANG, connected).await.unwrap();
-    client.write_all(REQUEST).await.unwrap();
-    assert!(read_answer(&mut client).await.ends_with("<None>"));
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-    stop.send(true).unwrap();
-    read_to_end(&mut client).await;
-    timeout(HANG, serving).await.unwrap().unwrap();
-}
-
-/// The message a listener with these PEM files is refused with.
-fn tls_refusal(cert: &Path, key: &Path) -> String {
-    let tls = Tls { cert: cert.to_owned(), key: key.to_owned() };
-    let listen = Listen { address: Address::Tcp("127.0.0.1:0".parse().unwrap()), tls: Some(tls) };
-    service("admin", &listen, Router::new()).err().unwrap().to_string()
-}
-
-#[test]
-fn unusable_tls_files_are_errors_before_the_start() {
-    let missing = Path::new("/nonexistent/cert.pem");
-    let error = tls_refusal(missing, missing);
-    assert!(error.starts_with("admin: cannot read the TLS file /nonexistent/cert.pem: "), "{error}");
-
-    let no_pem = std::env::temp_dir().join(format!("keyweir-no-pem-{}", std::process::id()));
-    std::fs::write(&no_pem, "CANARY, not a certificate").unwrap();
-    let error = tls_refusal(&no_pem, &no_pem);
-    std::fs::remove_file(&no_pem).unwrap();
-    assert!(error.starts_with(&format!("admin: cannot read the TLS file {}: ", no_pem.display())), "{error}");
-    assert!(!error.contains("CANARY"), "{error}");
 }

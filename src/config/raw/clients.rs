@@ -1,5 +1,7 @@
 //! `clients:`, `notify:` and `otlp:`.
 
+use std::num::NonZeroU64;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,15 +34,15 @@ pub struct Token {
     /// Models it may use (globs); `[]` = all.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Requests per minute.
-    pub rpm: Option<u64>,
-    /// Tokens (of text) per minute.
-    pub tpm: Option<u64>,
-    /// Requests per day.
-    pub rpd: Option<u64>,
+    /// Requests within any minute.
+    pub rpm: Option<NonZeroU64>,
+    /// Tokens (of text, asked and answered) within any minute.
+    pub tpm: Option<NonZeroU64>,
+    /// Requests per day (UTC).
+    pub rpd: Option<NonZeroU64>,
     /// Requests at once.
-    pub concurrency: Option<u32>,
-    /// Day (`2027-01-01`) from which it is refused.
+    pub concurrency: Option<NonZeroU64>,
+    /// Day (`2027-01-01`, UTC) or moment (`2027-01-01T12:00:00+08:00`) from which it is refused.
     pub expires: Option<String>,
     /// How much it may spend.
     pub budget: Option<serde_json::Value>,

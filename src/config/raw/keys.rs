@@ -35,7 +35,7 @@ pub struct File {
     pub format: FileFormat,
 }
 
-/// How a keys file is written.
+/// How keys are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileFormat {
@@ -44,9 +44,13 @@ pub enum FileFormat {
     Auto,
     /// Pools and their keys, as in `keys.yaml`; or a list of keys.
     Yaml,
-    /// One key per line.
+    /// One key per line, or separated by commas, semicolons or spaces.
     Text,
-    /// `.env` files.
+    /// A list of keys, or of objects with `key`, `name`, ….
+    Json,
+    /// A table with a `key` column.
+    Csv,
+    /// `.env` files: `SILICONFLOW_API_KEY_1=…`, `API_KEYS=[…]`, `PROVIDERS_CONFIG=[…]`.
     Env,
     /// The `config.toml` of ModelScope Balancer.
     ModelscopeBalancer,

@@ -178,7 +178,7 @@ pub struct Limits {
     pub body_timeout: Time,
     /// Idle time of a client's connection between requests.
     pub keepalive: Time,
-    /// Client connections at once.
+    /// Client connections at once; one more gets 503, on TLS listeners it is closed.
     #[schemars(range(min = 1))]
     pub connections: u32,
     /// Client connections at once from one address; 0 = no limit.
@@ -211,13 +211,16 @@ impl Default for Limits {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long running streams may go on after SIGTERM.
+    /// Time between SIGTERM and the end of listening: `/readyz` is 503 and requests are still served, so that load
+    /// balancers can take this process out first.
+    pub delay: Time,
+    /// How long running streams may go on after that.
     pub grace: Time,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { grace: Time::seconds(600) }
+        Self { delay: Time::seconds(0), grace: Time::seconds(600) }
     }
 }
 

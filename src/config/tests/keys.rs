@@ -110,11 +110,35 @@ fn text_files_belong_to_the_named_or_default_pool() {
 }
 
 #[test]
+fn every_import_format_can_be_a_keys_file() {
+    let texts = |text: &str, file: &str| {
+        let keys = keys("formats", file, text).0.unwrap().keys;
+        let texts =
+            |pool: usize| keys[pool].iter().map(|key| key.key.expose().to_owned()).collect::<Vec<_>>().join(" ");
+        format!("{} | {}", texts(0), texts(1))
+    };
+    assert_eq!(texts("MODELSCOPE_API_KEY=ms-1\nAPI_KEYS=[\"sk-1\"]\n", ".env"), "ms-1 | sk-1");
+    assert_eq!(texts("[\"sk-1\", {\"pool\": \"modelscope\", \"key\": \"ms-1\"}]", "keys.json"), "ms-1 | sk-1");
+    assert_eq!(texts("server_address = \":1\"\napi_keys = [\"ms-1\"]\n", "config.toml"), "ms-1 | ");
+    assert_eq!(texts("{\"api_keys\": [\"sk-1\"]}", "config.json"), " | sk-1");
+    assert_eq!(texts("key,pool\nms-1,modelscope\nsk-1,\n", "keys.csv"), "ms-1 | sk-1");
+    assert_eq!(texts("- sk-1\n- {key: \"${MS_KEY_2}\"}\n", "keys.yaml"), " | sk-1 ms-2222");
+    assert_eq!(texts("sk-1, sk-2;sk-3", "keys.txt"), " | sk-1 sk-2 sk-3");
+
+    let text = "[\n\"sk-1\",\n\"sk CANARY\",\n{\"pool\": \"other\", \"key\": \"sk-CANARY\"},\n{\"key\": \"sk-2\", \"models\": [\"m\"]}\n]";
+    let said = keys("formats-bad", "keys.json", text).0.unwrap_err();
+    assert_eq!(
+        said,
+        "keys.json:3:1: openai: contains a space; a key is visible ASCII characters without spaces\n\
+         keys.json:4:1: file: for a pool that does not exist; write modelscope or openai\n\
+         keys.json:5:1: openai: limits, models, egress and headers are for a keys.yaml; write this key there"
+    );
+}
+
+#[test]
 fn unreadable_keys_files_are_mistakes() {
     let (loaded, _) = keys("utf8", "keys.yaml", b"openai:\n  - sk-\xff\n");
     assert_eq!(loaded.unwrap_err(), "keys.yaml:2:8: file: not UTF-8; save the file as UTF-8");
-    let (loaded, _) = keys("env", ".env", "SILICONFLOW_API_KEY_1=sk-CANARY\n");
-    assert!(loaded.unwrap_err().contains("not built yet"));
     let (loaded, _) = keys("syntax", "keys.yaml", "openai: [sk-CANARY\n");
     let said = loaded.unwrap_err();
     assert!(said.starts_with("keys.yaml:") && said.contains("syntax: not YAML") && !said.contains("CANARY"), "{said}");

@@ -1,16 +1,24 @@
 //! `clients:`
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
+use std::time::SystemTime;
 
-use super::{Context, secret};
-use crate::config::model::{Address, ClientToken, Clients, Server};
+use globset::Glob;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+use super::{Context, known_pool, secret};
+use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
-use crate::config::raw::clients as raw;
+use crate::config::raw::{self as file, clients as raw};
 use crate::config::secret::Secret;
 
 /// Tokens with distinct names and texts, none of them the admin token.
-pub(crate) fn clients(raw: &raw::Clients, at: &At<'_>, context: &Context<'_>, admin: Option<&Secret>) -> Clients {
+pub(crate) fn clients(file: &file::Config, at: &At<'_>, context: &Context<'_>, admin: Option<&Secret>) -> Clients {
     let at = at.field("tokens");
+    let raw = &file.clients;
     let mut names = HashSet::new();
     let mut digests: HashMap<_, usize> = HashMap::new();
     let mut tokens = Vec::with_capacity(raw.tokens.len());
@@ -22,6 +30,7 @@ pub(crate) fn clients(raw: &raw::Clients, at: &At<'_>, context: &Context<'_>, ad
         if token.name.is_empty() || token.name.chars().any(char::is_control) {
             at.field("name").error("must not be empty or contain control characters");
         }
+        let (scope, expires) = (scope(token, &at, file), expires(token.expires.as_deref(), &at.field("expires")));
         let here = at.field("token");
         let text = secret::resolve(&token.token, &here, context);
         let Some(text) = text.and_then(|text| secret::token(text, &here)) else { continue };
@@ -31,9 +40,49 @@ pub(crate) fn clients(raw: &raw::Clients, at: &At<'_>, context: &Context<'_>, ad
         if admin.is_some_and(|admin| admin.digest() == text.digest()) {
             here.error("the same as the admin token; a client must not be an administrator");
         }
-        tokens.push(ClientToken { name: token.name.clone(), token: text, reveal_key: token.reveal_key });
+        let (name, reveal_key, limits) = (token.name.clone(), token.reveal_key, limits(token));
+        let (pools, models) = scope;
+        tokens.push(ClientToken { name, token: text, reveal_key, pools, models, limits, expires });
     }
     Clients { anonymous: raw.anonymous, tokens }
+}
+
+/// The pools and the models a token may use.
+fn scope(token: &raw::Token, at: &At<'_>, file: &file::Config) -> (Vec<String>, Vec<String>) {
+    for (index, pool) in token.pools.iter().enumerate() {
+        known_pool(pool, file, &at.field("pools").index(index));
+    }
+    for (index, glob) in token.models.iter().enumerate() {
+        if glob.is_empty() || Glob::new(glob).is_err() {
+            at.field("models").index(index).error("not a glob; write a model's name, or e.g. qwen*");
+        }
+    }
+    (token.pools.clone(), token.models.clone())
+}
+
+fn limits(token: &raw::Token) -> ClientLimits {
+    let number = |limit: Option<NonZeroU64>| limit.map(NonZeroU64::get);
+    ClientLimits {
+        rpm: number(token.rpm),
+        tpm: number(token.tpm),
+        rpd: number(token.rpd),
+        concurrency: number(token.concurrency),
+    }
+}
+
+/// A day begins at midnight UTC.
+fn expires(text: Option<&str>, at: &At<'_>) -> Option<SystemTime> {
+    let text = text?;
+    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    // A time without an offset would also be read as a date, the time dropped.
+    let is_day = text.len() == "2027-01-01".len();
+    let moment = if is_day { day().map(|day: Zoned| day.timestamp()) } else { text.parse::<Timestamp>().ok() };
+    match moment {
+        None => at.error("not a date; write e.g. 2027-01-01 or 2027-01-01T12:00:00+08:00"),
+        Some(moment) if moment <= Timestamp::now() => at.warn("is past: this token is refused"),
+        Some(_) => {}
+    }
+    moment.map(SystemTime::from)
 }
 
 /// Serving strangers is a decision to be made twice.

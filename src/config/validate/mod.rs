@@ -9,6 +9,7 @@ mod pool;
 pub(crate) mod secret;
 mod server;
 mod target;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ impl Context<'_> {
 /// The effective configuration; `None` = somebody complained.
 pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>) -> Option<Config> {
     let admin_token = server::admin_token(&raw.server.admin, &at.field("server").field("admin"), context);
-    let clients = clients::clients(&raw.clients, &at.field("clients"), context, admin_token.as_ref());
+    let clients = clients::clients(raw, &at.field("clients"), context, admin_token.as_ref());
     let server = server::server(&raw.server, &at.field("server"), context, admin_token);
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);

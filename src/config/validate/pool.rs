@@ -246,5 +246,6 @@ fn timeouts(raw: &raw::Timeouts, at: &At<'_>) -> Timeouts {
         hold: raw.hold.0,
         idle: positive(raw.idle, &at.field("idle")),
         total: positive(raw.total, &at.field("total")),
+        keepalive_comment: raw.keepalive_comment.0,
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::clients::is_local;
-use super::{Context, secret};
+use super::{Context, secret, tls};
 use crate::config::model::{
-    AccessLog, Address, Admin, Cors, Limits, Listen, Log, LogFormat, Metrics, Proxy, Server, Tls,
+    AccessLog, Address, Admin, Cors, Limits, Listen, Log, LogFormat, Metrics, Proxy, Server, Shutdown,
 };
 use crate::config::problem::At;
 use crate::config::raw::server as raw;
@@ -54,7 +54,7 @@ pub(crate) fn server(
         proxy,
         threads: threads(raw.threads),
         limits: limits(&raw.limits, &at.field("limits")),
-        grace: raw.shutdown.grace.0,
+        shutdown: Shutdown { delay: raw.shutdown.delay.0, grace: raw.shutdown.grace.0 },
         admin: admin?,
         metrics: Metrics { listen: metrics?, token: metrics_token },
     })
@@ -87,12 +87,9 @@ fn listen(raw: &raw::Listen, at: &At<'_>, context: &Context<'_>) -> Option<Liste
         raw::Listen::Address(text) => Some(Listen { address: address(text, at)?, tls: None }),
         raw::Listen::Full(full) => {
             let address = address(&full.address, &at.field("address"));
-            let tls_at = at.field("tls");
-            let tls = full.tls.as_ref().map(|tls| Tls {
-                cert: readable(&tls.cert, &tls_at.field("cert"), context),
-                key: readable(&tls.key, &tls_at.field("key"), context),
-            });
-            Some(Listen { address: address?, tls })
+            let tls = full.tls.as_ref().map(|raw| tls::tls(raw, &at.field("tls"), context));
+            let (address, tls) = (address?, tls.map_or(Some(None), |tls| tls.map(Some))?);
+            Some(Listen { address, tls })
         }
     }
 }
@@ -124,14 +121,6 @@ fn collide(a: &Address, b: &Address) -> bool {
         }
         (a, b) => a == b,
     }
-}
-
-fn readable(text: &str, at: &At<'_>, context: &Context<'_>) -> PathBuf {
-    let path = context.path(text);
-    if let Err(e) = std::fs::File::open(&path).and_then(|mut file| std::io::Read::read(&mut file, &mut [0])) {
-        at.error(format!("cannot read {}: {e}", path.display()));
-    }
-    path
 }
 
 fn cors(raw: &raw::Cors, at: &At<'_>) -> Cors {

@@ -158,6 +158,43 @@ fn a_wrong_suspicion_is_taken_back() {
 }
 
 #[test]
+fn a_suspicion_taken_back_takes_no_certain_mark_with_it() {
+    for is_mark_first in [true, false] {
+        let pool = pool(4);
+        let now = T0.after(secs(1));
+        if is_mark_first {
+            mark(&pool, 0, cool(30), now);
+        }
+        for attempt in 1..20 {
+            let at = T0.after(Duration::from_millis(attempt));
+            pool.fault(0, &HERE, at);
+            (0..3).for_each(|_| pool.served(&HERE));
+            pool.blame(0, &HERE, at, at);
+        }
+        if !is_mark_first {
+            mark(&pool, 0, cool(30), now);
+        }
+        assert!(pool.explain("m", now)[0].ready_in > Some(secs(58)), "it rests for its failures");
+        for index in 1..4 {
+            pool.fault(index, &HERE, now);
+        }
+        assert_eq!(pool.standing(0, now), Standing::Cooling(secs(30), Some(Reason::RateLimited)));
+    }
+}
+
+#[test]
+fn invented_models_leave_no_suspicion_behind() {
+    let pool = pool(3);
+    for number in 0..1000 {
+        pool.fault(0, &Place { model: &format!("invented-{number}"), ..HERE }, T0);
+    }
+    pool.tidy(T0.after(secs(3600)));
+    assert_eq!(pool.checkout("m", T0).unwrap().index(), 0);
+    assert_eq!(pool.checkout_other("m", &[1, 2], T0).unwrap().index(), 0);
+    assert_eq!(pool.key(0).unwrap().state.runs.load(Relaxed), 0);
+}
+
+#[test]
 fn models_are_told_apart() {
     let pool = pool(3);
     let other = Place { model: "works", ..HERE };

@@ -62,6 +62,22 @@ fn a_disabled_key_never_comes_back_by_itself() {
 }
 
 #[test]
+fn what_an_operator_disabled_only_an_operator_enables() {
+    let pool = pool(2);
+    mark(&pool, 0, cool(60), T0);
+    pool.disable(0, T0);
+    assert_eq!(pool.standing(0, T0), Standing::Disabled(Some(Reason::Operator)));
+    pool.reset(0, T0);
+    pool.advance(T0.after(secs(90)), 10);
+    assert_eq!(picks(&pool, 2, T0.after(secs(90))), [1, 1]);
+    pool.enable(0, T0);
+    assert_eq!(pool.standing(0, T0), Standing::Ready);
+    let off = pool_of(vec![Seed { is_off: true, ..seed(0) }], RULES, 0);
+    off.enable(0, T0);
+    assert_eq!(off.standing(0, T0), Standing::Disabled(Some(Reason::Operator)), "the file has the last word");
+}
+
+#[test]
 fn a_rest_after_a_reset_is_not_hidden_behind_an_older_longer_one() {
     let pool = pool(1);
     mark(&pool, 0, cool(86_400), T0);
@@ -94,6 +110,37 @@ fn absurd_times_are_bounded() {
     mark(&pool, 0, Mark::Cool { reason: Reason::RateLimited, stated: Some(Duration::MAX) }, T0);
     assert!(matches!(pool.exhausted("m", T0), Exhausted::Cooling(rest) if rest < secs(41 * 86_400)));
     mark(&pool, 0, Mark::Cool { reason: Reason::RateLimited, stated: Some(Duration::ZERO) }, Millis(u64::MAX));
+}
+
+#[test]
+fn a_rest_is_not_for_ever_however_late_it_is() {
+    let pool = pool(1);
+    let late = Millis(u64::MAX - 1000);
+    mark(&pool, 0, cool(60), late);
+    assert!(matches!(pool.checkout("m", late).err(), Some(Exhausted::Cooling(_))));
+    pool.reset(0, late);
+    assert_eq!(mark(&pool, 0, DEAD, late), Some(Event::Disabled(Reason::Unauthorized)));
+}
+
+#[test]
+fn a_ready_key_is_found_behind_many_whose_rest_was_made_longer() {
+    let seeds = (0..200).map(|i| Seed { account: (i < 199).then(|| "a".into()), ..seed(i) }).collect();
+    let pool = pool_of(seeds, RULES, 0);
+    for index in 0..200 {
+        mark(&pool, index, cool(60), T0);
+    }
+    pool.mark(0, Scope::Account, cool(90), &HERE, T0);
+    assert_eq!(pool.checkout("m", T0.after(secs(60))).map(|lease| lease.index()), Ok(199));
+}
+
+#[test]
+fn only_a_rest_that_ends_by_time_counts_as_a_return() {
+    let pool = pool(2);
+    mark(&pool, 0, cool(60), T0);
+    mark(&pool, 1, cool(60), T0);
+    pool.reset(0, T0);
+    pool.advance(T0.after(secs(60)), 10);
+    assert_eq!(pool.transitions().returns(), 1);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! Behaviour of the pool with a clock that only moves when told to.
 
 mod attribution;
+mod evenness;
 mod marks;
+mod properties;
 mod reloads;
 mod saved;
+mod simulation;
+mod threads;
 mod turns;
 
 use super::*;

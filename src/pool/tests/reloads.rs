@@ -36,6 +36,30 @@ fn marks_of_requests_that_began_before_are_not_lost() {
 }
 
 #[test]
+fn a_success_of_a_request_that_began_before_forgives() {
+    let old = pool(1);
+    old.mark(0, Scope::Model, UNSTATED, &HERE, T0);
+    let new = reload(&old, vec![seed(1), seed(0)], T0);
+    old.succeed(0, &HERE);
+    new.mark(1, Scope::Model, UNSTATED, &HERE, T0.after(secs(60)));
+    assert_eq!(new.explain("m", T0.after(secs(60)))[1].ready_in, Some(secs(60)), "the first rest in a row");
+}
+
+#[test]
+fn what_a_replaced_pool_does_late_disturbs_nothing() {
+    let old = pool(2);
+    old.fault(0, &HERE, T0);
+    mark(&old, 0, cool(60), T0);
+    let new = reload(&old, vec![seed(1), seed(0)], T0);
+    let later = T0.after(secs(3600));
+    old.tidy(later);
+    assert_eq!((0..2).map(|i| new.key(i).unwrap().state.runs.load(Relaxed)).collect::<Vec<_>>(), [0, 1]);
+    old.advance(later, 10);
+    new.advance(later, 10);
+    assert_eq!(new.transitions().returns(), 1, "one key came back, once");
+}
+
+#[test]
 fn suspicion_moves_with_the_key() {
     let old = pool(3);
     let mut now = T0;

@@ -15,7 +15,7 @@ impl Folder {
 
     fn open(&self, format: LogFormat) -> (AccessLog, PathBuf) {
         let path = self.0.join("access.log");
-        (AccessLog::open(&model::AccessLog::File(path.clone()), format).unwrap(), path)
+        (open(model::AccessLog::File(path.clone()), format), path)
     }
 }
 
@@ -23,6 +23,14 @@ impl Drop for Folder {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).unwrap();
     }
+}
+
+fn settings(access: model::AccessLog, format: LogFormat) -> model::Log {
+    model::Log { level: log::LevelFilter::Info, format, access }
+}
+
+fn open(access: model::AccessLog, format: LogFormat) -> AccessLog {
+    AccessLog::open(&settings(access, format)).unwrap()
 }
 
 fn entry<'a>() -> Entry<'a> {
@@ -41,6 +49,7 @@ fn entry<'a>() -> Entry<'a> {
         attempts: 2,
         bytes_in: 10,
         bytes_out: 2000,
+        tokens: Some((12, 34)),
         duration: Duration::from_micros(12_345),
         first_byte: Some(Duration::from_micros(1_500)),
         upstream: Some("api-inference.modelscope.cn"),
@@ -57,7 +66,7 @@ fn a_json_line_says_everything() {
     let (log, path) = folder.open(LogFormat::Json);
     log.write(&entry());
     assert!(log.flush());
-    let expected = r#"{"time":"2025-07-05T10:30:00.007Z","request_id":"r-1","client":"192.0.2.7","token":"ci","method":"POST","path":"/modelscope/v1/chat/completions","pool":"modelscope","key":"alice-2","model":"qwen3","status":200,"outcome":"ok","attempts":2,"bytes_in":10,"bytes_out":2000,"duration_ms":12.345,"first_byte_ms":1.500,"upstream":"api-inference.modelscope.cn"}"#;
+    let expected = r#"{"time":"2025-07-05T10:30:00.007Z","request_id":"r-1","client":"192.0.2.7","token":"ci","method":"POST","path":"/modelscope/v1/chat/completions","pool":"modelscope","key":"alice-2","model":"qwen3","status":200,"outcome":"ok","attempts":2,"bytes_in":10,"bytes_out":2000,"tokens_in":12,"tokens_out":34,"duration_ms":12.345,"first_byte_ms":1.500,"upstream":"api-inference.modelscope.cn"}"#;
     assert_eq!(lines(&path), [expected]);
 }
 
@@ -67,7 +76,7 @@ fn a_text_line_says_everything() {
     let (log, path) = folder.open(LogFormat::Text);
     log.write(&entry());
     assert!(log.flush());
-    let expected = "2025-07-05T10:30:00.007Z 200 POST /modelscope/v1/chat/completions 12.345ms outcome=ok first_byte=1.5ms attempts=2 in=10 out=2000 pool=modelscope key=alice-2 model=qwen3 upstream=api-inference.modelscope.cn token=ci id=r-1 client=192.0.2.7";
+    let expected = "2025-07-05T10:30:00.007Z 200 POST /modelscope/v1/chat/completions 12.345ms outcome=ok first_byte=1.5ms attempts=2 in=10 out=2000 tokens_in=12 tokens_out=34 pool=modelscope key=alice-2 model=qwen3 upstream=api-inference.modelscope.cn token=ci id=r-1 client=192.0.2.7";
     assert_eq!(lines(&path), [expected]);
 }
 
@@ -104,10 +113,10 @@ fn absent_fields_are_left_out() {
     let folder = Folder::new("absent");
     let (log, path) = folder.open(LogFormat::Json);
     let nothing = Entry { client: None, token: None, pool: None, key: None, model: None, ..entry() };
-    log.write(&Entry { first_byte: None, upstream: None, ..nothing });
+    log.write(&Entry { first_byte: None, upstream: None, tokens: None, ..nothing });
     assert!(log.flush());
     let line: serde_json::Value = serde_json::from_str(&lines(&path)[0]).unwrap();
-    for field in ["client", "token", "pool", "key", "model", "first_byte_ms", "upstream"] {
+    for field in ["client", "token", "pool", "key", "model", "first_byte_ms", "upstream", "tokens_in"] {
         assert!(line.get(field).is_none(), "{field}");
     }
 }
@@ -144,7 +153,7 @@ fn a_rotated_file_is_left_and_a_new_one_begun() {
     log.write(&entry());
     let rotated = path.with_extension("log.1");
     fs::rename(&path, &rotated).unwrap();
-    log.reopen();
+    log.switch(log.prepare(&settings(model::AccessLog::File(path.clone()), LogFormat::Json)).unwrap());
     assert!(log.flush());
     log.write(&Entry { status: 404, ..entry() });
     assert!(log.flush());
@@ -154,7 +163,7 @@ fn a_rotated_file_is_left_and_a_new_one_begun() {
 
 #[test]
 fn a_full_disk_is_survived() {
-    let log = AccessLog::open(&model::AccessLog::File("/dev/full".into()), LogFormat::Json).unwrap();
+    let log = open(model::AccessLog::File("/dev/full".into()), LogFormat::Json);
     let dropped = super::super::metrics::log_dropped_so_far();
     log.write(&entry());
     assert!(log.flush(), "a failing destination is not a stuck one");
@@ -163,17 +172,48 @@ fn a_full_disk_is_survived() {
 
 #[test]
 fn an_access_log_that_is_off_does_nothing() {
-    let log = AccessLog::open(&model::AccessLog::Off, LogFormat::Json).unwrap();
+    let log = open(model::AccessLog::Off, LogFormat::Json);
     log.write(&entry());
-    log.reopen();
     assert!(log.flush());
+}
+
+#[test]
+fn destination_and_format_change_without_a_lost_line() {
+    let folder = Folder::new("switch");
+    let (log, first) = folder.open(LogFormat::Json);
+    let second = folder.0.join("second.log");
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..500).for_each(|_| log.write(&entry())));
+        }
+        for (path, format) in [(&second, LogFormat::Text), (&first, LogFormat::Text), (&first, LogFormat::Json)] {
+            log.switch(log.prepare(&settings(model::AccessLog::File(path.clone()), format)).unwrap());
+        }
+    });
+    log.switch(log.prepare(&settings(model::AccessLog::File(second.clone()), LogFormat::Text)).unwrap());
+    log.write(&entry());
+    drop(log);
+    let (first, second) = (lines(&first), lines(&second));
+    assert_eq!(first.len() + second.len(), 2001);
+    assert!(second.last().unwrap().contains(" 200 POST "), "{:?}", second.last());
+}
+
+#[test]
+fn a_destination_that_can_not_be_opened_changes_nothing() {
+    let folder = Folder::new("refused");
+    let (log, path) = folder.open(LogFormat::Json);
+    let nowhere = folder.0.join("no/such/folder/access.log");
+    assert!(log.prepare(&settings(model::AccessLog::File(nowhere), LogFormat::Json)).is_err());
+    log.write(&entry());
+    assert!(log.flush());
+    assert_eq!(lines(&path).len(), 1);
 }
 
 /// `cargo test --release -- --ignored --nocapture per_request_cost`
 #[test]
 #[ignore = "a measurement, for a quiet machine"]
 fn per_request_cost() {
-    let log = AccessLog::open(&model::AccessLog::File("/dev/null".into()), LogFormat::Json).unwrap();
+    let log = open(model::AccessLog::File("/dev/null".into()), LogFormat::Json);
     let metrics = crate::telemetry::PoolMetrics::for_pool("cost");
     const REQUESTS: u32 = 1_000_000;
     let start = std::time::Instant::now();

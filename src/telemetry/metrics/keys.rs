@@ -58,10 +58,10 @@ struct KeyFamilies {
 impl KeyFamilies {
     fn new() -> prometheus::Result<Self> {
         Ok(Self {
-            attempts: IntCounterVec::new(opts(ATTEMPTS), &["pool", "key", "result"])?,
-            keys: IntGaugeVec::new(opts(KEYS), &["pool", "state"])?,
-            state: IntGaugeVec::new(opts(KEY_STATE), &["pool", "key", "state"])?,
-            transitions: IntCounterVec::new(opts(KEY_TRANSITIONS), &["pool", "to", "reason"])?,
+            attempts: IntCounterVec::new(opts(&ATTEMPTS), ATTEMPTS.labels)?,
+            keys: IntGaugeVec::new(opts(&KEYS), KEYS.labels)?,
+            state: IntGaugeVec::new(opts(&KEY_STATE), KEY_STATE.labels)?,
+            transitions: IntCounterVec::new(opts(&KEY_TRANSITIONS), KEY_TRANSITIONS.labels)?,
         })
     }
 

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::telemetry::snapshot::{KeySnapshot, PoolSnapshot, State};
@@ -22,6 +22,7 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
     attempts[AttemptResult::RateLimited.index()] = 1;
     let reason = (state != State::Ready).then_some("rate_limited");
     KeySnapshot {
+        id: crate::config::keys::KeyId::of("test", name),
         name: name.into(),
         state,
         reason,
@@ -46,7 +47,7 @@ fn pool(name: &str, per_key: bool) -> PoolSnapshot {
 #[test]
 fn requests_are_counted_by_status_and_outcome() {
     let metrics = PoolMetrics::for_pool("count");
-    assert_eq!(sample(&text(), REQUESTS.0, &["pool=\"count\"", "code=\"200\"", "outcome=\"ok\""]), Some(0.0));
+    assert_eq!(sample(&text(), REQUESTS.name, &["pool=\"count\"", "code=\"200\"", "outcome=\"ok\""]), Some(0.0));
     let second = Duration::from_secs(1);
     metrics.request_finished(200, Outcome::Ok, second, Some(second), Some(Duration::from_micros(30)));
     metrics.request_finished(429, Outcome::Exhausted, second, None, None);
@@ -57,7 +58,7 @@ fn requests_are_counted_by_status_and_outcome() {
     PoolMetrics::for_pool("count").request_finished(200, Outcome::Ok, second, None, None);
 
     let text = text();
-    let requests = |code, outcome| sample(&text, REQUESTS.0, &["pool=\"count\"", code, outcome]);
+    let requests = |code, outcome| sample(&text, REQUESTS.name, &["pool=\"count\"", code, outcome]);
     assert_eq!(requests("code=\"200\"", "outcome=\"ok\""), Some(2.0));
     assert_eq!(requests("code=\"429\"", "outcome=\"exhausted\""), Some(1.0));
     assert_eq!(requests("code=\"none\"", "outcome=\"cancelled\""), Some(4.0));
@@ -71,7 +72,7 @@ fn requests_are_counted_by_status_and_outcome() {
 #[test]
 fn requests_under_way_are_counted_until_their_guard_goes() {
     let metrics = PoolMetrics::for_pool("flight");
-    let in_flight = || sample(&text(), IN_FLIGHT.0, &["pool=\"flight\""]);
+    let in_flight = || sample(&text(), IN_FLIGHT.name, &["pool=\"flight\""]);
     let (first, second) = (metrics.request_started(), metrics.request_started());
     assert_eq!(in_flight(), Some(2.0));
     drop(first);
@@ -83,7 +84,30 @@ fn requests_under_way_are_counted_until_their_guard_goes() {
 #[test]
 fn retries_are_counted_by_reason() {
     PoolMetrics::for_pool("again").retry(AttemptResult::RateLimited);
-    assert_eq!(sample(&text(), RETRIES.0, &["pool=\"again\"", "reason=\"rate_limited\""]), Some(1.0));
+    assert_eq!(sample(&text(), RETRIES.name, &["pool=\"again\"", "reason=\"rate_limited\""]), Some(1.0));
+}
+
+#[test]
+fn tokens_are_counted_by_models_that_were_served() {
+    let metrics = PoolMetrics::for_pool("tokens");
+    metrics.tokens_used("typed", 5, 0, false);
+    metrics.tokens_used("served", 10, 20, true);
+    metrics.tokens_used("served", 1, 2, false);
+    let long = "x".repeat(1000);
+    for odd in ["", "a\nb", &long] {
+        metrics.tokens_used(odd, 1, 1, true);
+    }
+    let series = |model: &str, kind: &str| {
+        sample(&text(), TOKENS.name, &["pool=\"tokens\"", &format!("model=\"{model}\""), &format!("type=\"{kind}\"")])
+    };
+    assert_eq!((series("served", "prompt"), series("served", "completion")), (Some(11.0), Some(22.0)));
+    assert_eq!((series("other", "prompt"), series("typed", "prompt")), (Some(8.0), None));
+    for number in 0..1000 {
+        metrics.tokens_used(&format!("m{number}"), 1, 1, true);
+    }
+    let names =
+        text().lines().filter(|line| line.contains("pool=\"tokens\"") && line.contains("type=\"prompt\"")).count();
+    assert!(names <= 201, "{names} models");
 }
 
 /// One test, because the snapshots registered are the process's.
@@ -97,26 +121,127 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     let text = text();
 
     assert!(!text.contains("replaced"));
-    assert_eq!(sample(&text, KEYS.0, &["pool=\"single\"", "state=\"cooling\""]), Some(1.0));
-    assert_eq!(sample(&text, KEYS.0, &["pool=\"single\"", "state=\"disabled\""]), Some(0.0));
-    assert_eq!(sample(&text, KEY_STATE.0, &["key=\"a\"", "pool=\"single\"", "state=\"ready\""]), Some(1.0));
-    assert_eq!(sample(&text, KEY_STATE.0, &["key=\"a\"", "pool=\"single\"", "state=\"cooling\""]), Some(0.0));
-    assert_eq!(sample(&text, ATTEMPTS.0, &["key=\"a\"", "pool=\"single\"", "result=\"ok\""]), Some(5.0));
-    assert_eq!(sample(&text, ATTEMPTS.0, &[r#"key="b\"\n\\""#, "result=\"ok\""]), Some(2.0), "escaped");
-    assert_eq!(sample(&text, ATTEMPTS.0, &["key=\"\"", "pool=\"many\"", "result=\"ok\""]), Some(7.0), "added up");
-    assert_eq!(sample(&text, KEY_STATE.0, &["pool=\"many\""]), None);
-    let transitions = sample(&text, KEY_TRANSITIONS.0, &["pool=\"many\"", "to=\"cooling\"", "reason=\"rate_limited\""]);
+    assert_eq!(sample(&text, KEYS.name, &["pool=\"single\"", "state=\"cooling\""]), Some(1.0));
+    assert_eq!(sample(&text, KEYS.name, &["pool=\"single\"", "state=\"disabled\""]), Some(0.0));
+    assert_eq!(sample(&text, KEY_STATE.name, &["key=\"a\"", "pool=\"single\"", "state=\"ready\""]), Some(1.0));
+    assert_eq!(sample(&text, KEY_STATE.name, &["key=\"a\"", "pool=\"single\"", "state=\"cooling\""]), Some(0.0));
+    assert_eq!(sample(&text, ATTEMPTS.name, &["key=\"a\"", "pool=\"single\"", "result=\"ok\""]), Some(5.0));
+    assert_eq!(sample(&text, ATTEMPTS.name, &[r#"key="b\"\n\\""#, "result=\"ok\""]), Some(2.0), "escaped");
+    assert_eq!(sample(&text, ATTEMPTS.name, &["key=\"\"", "pool=\"many\"", "result=\"ok\""]), Some(7.0), "added up");
+    assert_eq!(sample(&text, KEY_STATE.name, &["pool=\"many\""]), None);
+    let transitions =
+        sample(&text, KEY_TRANSITIONS.name, &["pool=\"many\"", "to=\"cooling\"", "reason=\"rate_limited\""]);
     assert_eq!(transitions, Some(3.0));
-    assert_eq!(sample(&text, RELOAD_SUCCESSFUL.0, &[]), Some(1.0));
-    assert!(sample(&text, RELOAD_TIME.0, &[]).unwrap() > 1.7e9);
-    let build_info = sample(&text, BUILD_INFO.0, &[concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")]);
+    assert_eq!(sample(&text, RELOAD_SUCCESSFUL.name, &[]), Some(1.0));
+    assert!(sample(&text, RELOAD_TIME.name, &[]).unwrap() > 1.7e9);
+    let build_info = sample(&text, BUILD_INFO.name, &[concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")]);
     assert_eq!(build_info, Some(1.0));
     assert!(sample(&text, "process_open_fds", &[]).unwrap() > 0.0);
 
-    for (name, help) in NAMES {
-        assert!(text.contains(&format!("# HELP {name} {help}\n# TYPE {name} ")), "{name} is missing");
-    }
     assert_well_formed(&text);
+    assert_documented(&text);
+}
+
+/// Every metric, in the order of docs/metrics.md.
+const ALL: &[&Metric] = &[
+    &REQUESTS,
+    &DURATION,
+    &FIRST_BYTE,
+    &OVERHEAD,
+    &IN_FLIGHT,
+    &ATTEMPTS,
+    &RETRIES,
+    &RULE_MATCHES,
+    &KEYS,
+    &KEY_STATE,
+    &KEY_TRANSITIONS,
+    &TOKENS,
+    &AUTH_FAILURES,
+    &RELOAD_SUCCESSFUL,
+    &RELOAD_TIME,
+    &LOG_DROPPED,
+    &BUILD_INFO,
+];
+
+const DOCS: &str = include_str!("../../../docs/metrics.md");
+
+/// The page holds what is declared, and docs/metrics.md says the same of it.
+fn assert_documented(page: &str) {
+    let declared: HashSet<_> = ALL.iter().map(|metric| metric.name).collect();
+    let kinds = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let kinds: HashMap<_, _> = kinds.filter(|(name, _)| name.starts_with("keyweir_")).collect();
+    assert_eq!(kinds.keys().copied().collect::<HashSet<_>>(), declared);
+    let rows = ALL.iter().map(|metric| {
+        let Metric { name, labels, help } = metric;
+        assert!(page.contains(&format!("# HELP {name} {help}\n")), "{name}");
+        assert_labelled(page, metric);
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{name}` | {} | {} | {help} |\n", kinds[name], labels.join(", "))
+    });
+    let table: String = rows.collect();
+    let documented = DOCS.split_inclusive('\n').filter(|line| line.starts_with("| `keyweir_")).collect::<String>();
+    assert!(documented == table, "write into docs/metrics.md:\n{table}");
+}
+
+fn assert_labelled(page: &str, metric: &Metric) {
+    let mut samples = page.lines().filter_map(|line| line.strip_prefix(metric.name));
+    let sample = samples.find(|rest| !rest.contains("le=\"")).unwrap();
+    let labels = sample.split_once('{').map_or("", |(_, labels)| labels);
+    let mut labels: Vec<_> = labels.split("\",").filter_map(|pair| Some(pair.split_once("=\"")?.0)).collect();
+    labels.sort_unstable();
+    let mut expected = metric.labels.to_vec();
+    expected.sort_unstable();
+    assert_eq!(labels, expected, "{}", metric.name);
+}
+
+/// Queries and alerts speak of metrics that exist.
+#[test]
+fn every_metric_mentioned_exists() {
+    let mentioned = regex::Regex::new("keyweir_[a-z_]+").unwrap();
+    for text in [
+        DOCS,
+        include_str!("../../../docs/operations.md"),
+        include_str!("../../../README.md"),
+        include_str!("../../../README.zh-CN.md"),
+        include_str!("../../../deploy/prometheus/alerts.yaml"),
+        include_str!("../../../deploy/prometheus/alerts.test.yaml"),
+    ] {
+        for name in mentioned.find_iter(text).map(|found| found.as_str()) {
+            let is_known = |name: &str| ALL.iter().any(|metric| metric.name == name);
+            let parts = ["", "_bucket", "_sum", "_count"];
+            assert!(parts.iter().any(|part| name.strip_suffix(part).is_some_and(is_known)), "{name} does not exist");
+        }
+    }
+}
+
+/// Each label's row in docs/metrics.md names the values it can have.
+#[test]
+fn the_values_of_every_label_are_documented() {
+    let (_, section) = DOCS.split_once("## Labels").unwrap();
+    let rows: Vec<(&str, &str)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "))
+        .filter(|(label, _)| label.starts_with('`'))
+        .collect();
+    let documented: HashSet<&str> = rows.iter().flat_map(|(label, _)| words(label)).collect();
+    assert_eq!(documented, ALL.iter().flat_map(|metric| metric.labels).copied().collect());
+    let reasons = crate::pool::Reason::ALL.map(|reason| reason.as_str());
+    for (labels, values) in [
+        ("`state`, `to`", &State::ALL.map(State::as_str)[..]),
+        ("`outcome`", &Outcome::ALL.map(Outcome::as_str)),
+        ("`result`, and `reason` of retries", &AttemptResult::ALL.map(AttemptResult::as_str)),
+        ("`reason` of transitions", &reasons),
+        ("`type`", &["prompt", "completion"]),
+        ("`reason` of failed authentications", &AuthFailure::ALL.map(AuthFailure::as_str)),
+    ] {
+        let (_, text) = rows.iter().find(|(label, _)| *label == labels).unwrap_or_else(|| panic!("no row {labels}"));
+        assert_eq!(words(text), values, "{labels}");
+    }
+}
+
+/// What stands between backticks.
+fn words(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
 }
 
 /// What `promtool check metrics` would insist on: each sample belongs to the family announced before it, once.

@@ -30,7 +30,12 @@ pub(crate) struct Response {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        Self::over(dial(address))
+        Self::try_open(address).expect("the server accepts")
+    }
+
+    /// A connection, unless nobody listens.
+    pub(crate) fn try_open(address: SocketAddr) -> Option<Self> {
+        try_dial(address).map(Self::over)
     }
 
     /// A connection that is already there.
@@ -71,14 +76,28 @@ impl Connection {
 
     /// The next head, interim or final.
     pub(crate) fn any_head(&mut self) -> Response {
+        let head = self.try_head();
+        head.unwrap_or_else(|| panic!("closed without an answer; so far: {:?}", String::from_utf8_lossy(&self.read)))
+    }
+
+    fn try_head(&mut self) -> Option<Response> {
         loop {
             if let Some(end) = find(&self.read, b"\r\n\r\n") {
                 let text = String::from_utf8_lossy(&self.read[..end]).into_owned();
                 self.read.drain(..end + 4);
-                return parse_head(&text);
+                return Some(parse_head(&text));
             }
-            assert!(self.fill(), "closed without an answer; so far: {:?}", String::from_utf8_lossy(&self.read));
+            if !self.fill() {
+                return None;
+            }
         }
+    }
+
+    /// The next answer, unless the connection ends first.
+    pub(crate) fn try_response(&mut self) -> Option<Response> {
+        let mut response = self.try_head()?;
+        self.body(&mut response);
+        Some(response)
     }
 
     /// The next answer, for a request of this method.
@@ -222,11 +241,16 @@ impl Response {
 
 /// A TCP connection that gives up on a peer that hangs.
 pub(crate) fn dial(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the server accepts");
+    try_dial(address).expect("the server accepts")
+}
+
+/// The same, unless nobody listens.
+pub(crate) fn try_dial(address: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream
+    Some(stream)
 }
 
 fn parse_head(text: &str) -> Response {

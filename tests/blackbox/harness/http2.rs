@@ -1,17 +1,22 @@
-//! A cleartext HTTP/2 client with prior knowledge, as low as the `h2` crate goes: frames are sent when a test says so.
+//! An HTTP/2 client, as low as the `h2` crate goes: frames are sent when a test says so.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::RUNTIME;
 use super::client::Response;
 use super::server::{PATIENCE, TOKEN};
+use super::tls::Authority;
 
 /// One connection.
 pub(crate) struct Http2 {
@@ -32,18 +37,34 @@ pub(crate) struct Answer {
 }
 
 impl Http2 {
+    /// In clear text, with prior knowledge.
     pub(crate) fn open(address: SocketAddr) -> Self {
         in_time(async move {
             let stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            let mut builder = h2::client::Builder::new();
-            // So that no answer waits for another one to be read.
-            builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 26);
-            let (send, connection) = builder.handshake(stream).await.unwrap();
-            // How the connection ends shows in its streams.
-            let task = tokio::spawn(async { drop(connection.await) });
-            Self { send, task }
+            Self::over(stream).await.unwrap()
         })
+    }
+
+    /// The same over TLS, negotiated; an error if the server closes the connection.
+    pub(crate) fn open_tls(address: SocketAddr, authority: &Authority) -> io::Result<Self> {
+        let connector = TlsConnector::from(Arc::new(authority.client_config(&["h2"])));
+        in_time(async move {
+            let stream = TcpStream::connect(address).await?;
+            let stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            Self::over(stream).await.map_err(io::Error::other)
+        })
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, h2::Error> {
+        let mut builder = h2::client::Builder::new();
+        // So that no answer waits for another one to be read.
+        builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 26);
+        let (send, connection) = builder.handshake(stream).await?;
+        // How the connection ends shows in its streams.
+        let task = tokio::spawn(async { drop(connection.await) });
+        Ok(Self { send, task })
     }
 
     /// Sends a head; `is_end` = no body follows.
@@ -70,16 +91,27 @@ impl Http2 {
 
     /// A GET, unless the server takes no more requests on this connection.
     pub(crate) fn try_get(&self, path: &str) -> Option<Response> {
-        let request = Request::get(format!("http://keyweir.test{path}"));
+        self.try_send("GET", path, Bytes::new()).map(Answer::finish)
+    }
+
+    /// A POST of JSON, with the same reservation.
+    pub(crate) fn try_post(&self, path: &str, body: &serde_json::Value) -> Option<Answer> {
+        self.try_send("POST", path, body.to_string().into())
+    }
+
+    fn try_send(&self, method: &str, path: &str, data: Bytes) -> Option<Answer> {
+        let request = Request::builder().method(method).uri(format!("http://keyweir.test{path}"));
         let request = request.header("authorization", format!("Bearer {TOKEN}")).body(()).unwrap();
         let send = self.send.clone();
         in_time(async move {
             let mut send = send.ready().await.ok()?;
-            let (answer, _) = send.send_request(request, true).ok()?;
+            let (answer, mut body) = send.send_request(request, data.is_empty()).ok()?;
+            if !data.is_empty() {
+                body.send_data(data, true).ok()?;
+            }
             let (head, body) = answer.await.ok()?.into_parts();
             Some(read_head(&head, body))
         })
-        .map(Answer::finish)
     }
 
     /// Closes the connection as a client that dies does.

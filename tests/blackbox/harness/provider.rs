@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use keyweir::mock::Mock;
 use serde_json::Value;
@@ -197,6 +198,31 @@ impl Peer {
     /// Waits for keyweir to close.
     pub(crate) fn closed(&mut self) {
         while self.fill() {}
+    }
+}
+
+/// An address at which connecting never ends: nobody accepts, and the queue is full.
+pub(crate) struct Deaf {
+    address: SocketAddr,
+    _listener: tokio::net::TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Deaf {
+    pub(crate) fn start() -> Self {
+        let _entered = RUNTIME.enter();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let queue = std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok());
+        Self { address, _queue: queue.take(100).collect(), _listener: listener }
+    }
+}
+
+impl fmt::Display for Deaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
     }
 }
 

@@ -23,12 +23,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Config {
     proxy: String,
     proxy_tls: Option<(PathBuf, PathBuf)>,
+    metrics_tls: Option<(PathBuf, PathBuf)>,
     also_listen: String,
     metrics: String,
     limits: String,
     grace: String,
     tokens: String,
     level: &'static str,
+    log: &'static str,
+    stdout_is_stuck: bool,
     top: String,
     pools: String,
     keys: String,
@@ -40,12 +43,15 @@ impl Default for Config {
         Self {
             proxy: String::new(),
             proxy_tls: None,
+            metrics_tls: None,
             also_listen: String::new(),
             metrics: String::new(),
             limits: String::new(),
             grace: "10s".into(),
             tokens: format!("tokens: [{{name: test, token: {TOKEN}}}]"),
             level: "info",
+            log: "access: stdout",
+            stdout_is_stuck: false,
             top: String::new(),
             pools: String::new(),
             keys: String::new(),
@@ -110,6 +116,11 @@ impl Config {
         self
     }
 
+    pub(crate) fn metrics_tls(mut self, cert: PathBuf, key: PathBuf) -> Self {
+        self.metrics_tls = Some((cert, key));
+        self
+    }
+
     /// More addresses of the proxy listener.
     pub(crate) fn also_listen(mut self, addresses: &str) -> Self {
         self.also_listen = format!(", {addresses}");
@@ -132,8 +143,26 @@ impl Config {
         self
     }
 
+    /// Time between the signal and the end of listening.
+    pub(crate) fn delay(mut self, delay: &str) -> Self {
+        self.grace += &format!(", delay: {delay}");
+        self
+    }
+
     pub(crate) fn level(mut self, level: &'static str) -> Self {
         self.level = level;
+        self
+    }
+
+    /// What stands in `log:` beside the level.
+    pub(crate) fn log(mut self, log: &'static str) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Standard output is a pipe that nobody reads.
+    pub(crate) fn stuck_stdout(mut self) -> Self {
+        self.stdout_is_stuck = true;
         self
     }
 
@@ -149,18 +178,19 @@ impl Config {
     }
 
     pub(crate) fn yaml(&self, [proxy, admin, metrics]: [SocketAddr; 3]) -> String {
-        let listen = match &self.proxy_tls {
-            None => format!("\"{proxy}\""),
+        let listen = |address, tls: &Option<(PathBuf, PathBuf)>| match tls {
+            None => format!("\"{address}\""),
             Some((cert, key)) => {
                 let (cert, key) = (cert.display(), key.display());
-                format!("{{address: \"{proxy}\", tls: {{cert: \"{cert}\", key: \"{key}\"}}}}")
+                format!("{{address: \"{address}\", tls: {{cert: \"{cert}\", key: \"{key}\"}}}}")
             }
         };
-        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, top, pools, .. } = self;
+        let (proxy, metrics) = (listen(proxy, &self.proxy_tls), listen(metrics, &self.metrics_tls));
+        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, log, top, pools, .. } = self;
         format!(
-            "{top}server:\n  proxy: {{listen: [{listen}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
-             metrics: {{listen: \"{metrics}\"{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
-             log: {{level: {level}, access: stdout}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
+            "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
+             metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
+             log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
         )
     }
@@ -193,14 +223,18 @@ impl Config {
         let addresses = [free_address(), free_address(), free_address()];
         fs::write(dir.join("keyweir.yaml"), self.yaml(addresses)).unwrap();
         fs::write(dir.join("keys.yaml"), &self.keys).unwrap();
-        let child = spawn(&dir, &["run", "-c", "keyweir.yaml"], &self.env);
+        let mut command = command(&dir, &["run", "-c", "keyweir.yaml"], &self.env);
+        if self.stdout_is_stuck {
+            command.stdout(Stdio::piped());
+        }
+        let child = command.spawn().unwrap();
         let [proxy, admin, metrics] = addresses;
         Keyweir { child, proxy, admin, metrics, dir }
     }
 }
 
 /// Keys named after their text without `sk-`.
-fn keys_yaml(pool: &str, keys: &[&str]) -> String {
+pub(crate) fn keys_yaml(pool: &str, keys: &[&str]) -> String {
     let entry = |key: &&str| format!("  - {{key: \"{key}\", name: \"{}\"}}\n", key.trim_start_matches("sk-"));
     match keys {
         [] => format!("{pool}: []\n"),
@@ -210,8 +244,13 @@ fn keys_yaml(pool: &str, keys: &[&str]) -> String {
 
 /// Starts the binary in `dir`, its output in files there.
 pub(crate) fn spawn(dir: &Path, args: &[&str], env: &[(String, String)]) -> Child {
+    command(dir, args, env).spawn().unwrap()
+}
+
+fn command(dir: &Path, args: &[&str], env: &[(String, String)]) -> Command {
     let file = |name: &str| Stdio::from(fs::File::create(dir.join(name)).unwrap());
-    Command::new(env!("CARGO_BIN_EXE_keyweir"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyweir"));
+    command
         .args(args)
         .current_dir(dir)
         .env_remove("STATE_DIRECTORY")
@@ -219,9 +258,8 @@ pub(crate) fn spawn(dir: &Path, args: &[&str], env: &[(String, String)]) -> Chil
         .envs(env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(file("stdout.log"))
-        .stderr(file("stderr.log"))
-        .spawn()
-        .unwrap()
+        .stderr(file("stderr.log"));
+    command
 }
 
 /// An empty directory.
@@ -357,6 +395,32 @@ impl Keyweir {
     /// Replaces the keys of pool `p` in the keys file.
     pub(crate) fn set_keys(&self, keys: &[&str]) {
         self.write_keys(&keys_yaml("p", keys));
+    }
+
+    /// Changes the configuration as an editor does: another file takes its name.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.file("keyweir.yaml")).unwrap();
+        assert!(text.contains(from), "no {from:?} in {text}");
+        self.replace("keyweir.yaml", &text.replace(from, to));
+    }
+
+    /// Puts another file under a name in one step.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        fs::write(self.file("replacement.tmp"), text).unwrap();
+        fs::rename(self.file("replacement.tmp"), self.file(name)).unwrap();
+    }
+
+    /// Reloads through the API, which must succeed; the report.
+    pub(crate) fn reload(&self) -> Value {
+        let answer = self.admin("POST", "/api/v1/reload");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Names of the keys of pool `p`.
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        let keys = self.admin("GET", "/api/v1/pools/p/keys?limit=1000").json();
+        keys["items"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Sends a signal, by name.

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::RUNTIME;
-use super::client::{Connection, dial};
+use super::client::{Connection, dial, try_dial};
 use super::server::new_directory;
 
 /// When a certificate is valid.
@@ -48,7 +48,7 @@ impl Authority {
         self.dir.join("ca.pem")
     }
 
-    /// Issues a certificate for `localhost`: its file and its key's.
+    /// Issues a certificate for `localhost`: its file and its key's. Another one takes the place of the last.
     pub(crate) fn issue(&self, dates: Dates) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "localhost");
@@ -66,15 +66,37 @@ impl Authority {
 }
 
 impl Authority {
+    /// The certificate shown at an address, if it is one of this authority's.
+    pub(crate) fn shown_at(&self, address: SocketAddr) -> Option<CertificateDer<'static>> {
+        let mut stream = StreamOwned::new(self.session(), dial(address));
+        stream.conn.complete_io(&mut stream.sock).ok()?;
+        stream.conn.peer_certificates()?.first().cloned().map(CertificateDer::into_owned)
+    }
+
     /// A TLS connection to `localhost` that trusts this authority and offers no protocol.
     pub(crate) fn connect(&self, address: SocketAddr) -> Connection {
+        Connection::over(StreamOwned::new(self.session(), dial(address)))
+    }
+
+    /// The same, unless nobody listens.
+    pub(crate) fn try_connect(&self, address: SocketAddr) -> Option<Connection> {
+        Some(Connection::over(StreamOwned::new(self.session(), try_dial(address)?)))
+    }
+
+    fn session(&self) -> ClientConnection {
+        let config = Arc::new(self.client_config(&[]));
+        ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap()
+    }
+
+    /// A client that trusts this authority and offers these protocols.
+    pub(crate) fn client_config(&self, protocols: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        Connection::over(StreamOwned::new(session, dial(address)))
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
     }
 }
 

@@ -1,0 +1,125 @@
+//! Who may use the keys, and how much: client tokens, their scopes and limits.
+//!
+//! A [`Client`] is what the configuration says of a token; its account is what was used of it, kept by the token's name
+//! over reloads. Nothing here does I/O or reads a clock.
+
+mod limits;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+pub use limits::{Admitted, Limit, Refusal, Used};
+
+use crate::config::{ClientToken, TokenDigest};
+use crate::keypool;
+use crate::telemetry::TokenSnapshot;
+use limits::Account;
+
+/// Every token in effect.
+#[derive(Default)]
+pub struct Clients {
+    /// In the order of the configuration.
+    list: Vec<Arc<Client>>,
+    by_digest: HashMap<TokenDigest, Arc<Client>>,
+}
+
+/// Whoever holds a client token.
+pub struct Client {
+    token: ClientToken,
+    models: GlobSet,
+    account: Arc<Account>,
+}
+
+impl Clients {
+    /// These tokens; those that were there `before` under the same name keep what was counted of them.
+    pub fn new<'a>(tokens: impl IntoIterator<Item = &'a ClientToken>, before: Option<&Self>) -> Self {
+        let named = |name: &str| before?.list.iter().find(|client| client.name() == name);
+        let mut clients = Self::default();
+        for token in tokens {
+            let account = named(&token.name).map_or_else(Arc::default, |client| client.account.clone());
+            let client = Arc::new(Client { models: globs(&token.models), token: token.clone(), account });
+            clients.by_digest.insert(token.token.digest(), client.clone());
+            clients.list.push(client);
+        }
+        clients
+    }
+
+    /// The holder of this token.
+    pub fn find(&self, token: &[u8]) -> Option<&Arc<Client>> {
+        self.by_digest.get(&TokenDigest::of(token))
+    }
+
+    /// What operators may see of every token.
+    pub fn snapshots(&self, now: SystemTime) -> Vec<TokenSnapshot> {
+        self.list.iter().map(|client| client.snapshot(now)).collect()
+    }
+}
+
+impl Client {
+    /// Shown in logs.
+    pub fn name(&self) -> &str {
+        &self.token.name
+    }
+
+    /// It is told which key served it.
+    pub fn reveals_key(&self) -> bool {
+        self.token.reveal_key
+    }
+
+    /// Its time is over.
+    pub fn is_expired(&self, now: impl FnOnce() -> SystemTime) -> bool {
+        self.token.expires.is_some_and(|end| end <= now())
+    }
+
+    /// It may use this pool.
+    pub fn may_use_pool(&self, pool: &str) -> bool {
+        self.token.pools.is_empty() || self.token.pools.iter().any(|name| name == pool)
+    }
+
+    /// Only some models are open to it.
+    pub fn has_model_scope(&self) -> bool {
+        !self.token.models.is_empty()
+    }
+
+    /// It may use this model.
+    pub fn may_use_model(&self, model: &str) -> bool {
+        !self.has_model_scope() || self.models.is_match(model)
+    }
+
+    fn snapshot(&self, now: SystemTime) -> TokenSnapshot {
+        let ClientToken { name, token: _, reveal_key, pools, models, limits, expires } = &self.token;
+        let usage = &self.account.usage;
+        TokenSnapshot {
+            name: name.clone(),
+            reveal_key: *reveal_key,
+            pools: pools.clone(),
+            models: models.clone(),
+            limits: *limits,
+            expires: *expires,
+            is_expired: self.is_expired(|| now),
+            in_flight: usage.in_flight(),
+            requests: usage.requests(),
+            refused: usage.refused(),
+            tokens_in: usage.tokens().prompt,
+            tokens_out: usage.tokens().completion,
+            last_used: usage.last_used().map(keypool::wall_time),
+        }
+    }
+}
+
+/// Names of models are often paths, and `*` stands for all of one. Globs were validated with the configuration; what
+/// still fails here opens nothing.
+fn globs(texts: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for glob in texts.iter().filter_map(|text| Glob::new(text).ok()) {
+        set.add(glob);
+    }
+    set.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+#[cfg(test)]
+mod tests;

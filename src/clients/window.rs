@@ -1,0 +1,206 @@
+//! Exact windows: how much was used within the last minute, and on this day.
+//!
+//! No minute, wherever it begins, holds more than its limit: a sliding window remembers what was used when, in steps of
+//! half a second that are forgotten late rather than early. So a wait is never longer than the window, and whoever waits
+//! it out finds room. Pure data: the caller says what time it is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::pool::Millis;
+
+/// Length of the sliding window (ms).
+const MINUTE: u64 = 60_000;
+/// Uses closer together than this are remembered as one (ms), which bounds the memory to some 120 steps.
+const STEP: u64 = 500;
+/// Seconds of a UTC day; Unix time knows no leap seconds.
+const DAY: u64 = 86_400;
+
+/// What was used within the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Minute {
+    steps: VecDeque<Step>,
+    total: u64,
+}
+
+/// Uses in one step of time.
+#[derive(Debug)]
+struct Step {
+    first: u64,
+    last: u64,
+    amount: u64,
+}
+
+impl Minute {
+    /// Until `amount` more fits under `limit`: zero if it does now. More than the whole limit fits an empty window.
+    pub(super) fn wait(&mut self, amount: u64, limit: u64, now: Millis) -> Duration {
+        self.forget(now.0);
+        let amount = amount.min(limit);
+        let mut left = self.total;
+        let mut steps = self.steps.iter();
+        let mut until = now.0;
+        while left + amount > limit {
+            let Some(step) = steps.next() else { break };
+            left -= step.amount;
+            until = step.last + MINUTE;
+        }
+        Duration::from_millis(until.saturating_sub(now.0))
+    }
+
+    /// Counts a use, and tells by which time it can be taken back.
+    pub(super) fn add(&mut self, amount: u64, now: Millis) -> Millis {
+        if amount == 0 {
+            return now;
+        }
+        self.total += amount;
+        match self.steps.back_mut() {
+            // Threads may read the clock in one order and come here in another.
+            Some(step) if now.0 < step.first + STEP => {
+                step.last = step.last.max(now.0);
+                step.amount += amount;
+                Millis(step.last)
+            }
+            _ => {
+                self.steps.push_back(Step { first: now.0, last: now.0, amount });
+                now
+            }
+        }
+    }
+
+    /// Takes back part of what was used at that time, unless it is forgotten already.
+    pub(super) fn take_back(&mut self, amount: u64, used_at: Millis) {
+        let step = self.steps.iter_mut().rev().find(|step| step.first <= used_at.0);
+        if let Some(step) = step.filter(|step| used_at.0 <= step.last) {
+            let amount = amount.min(step.amount);
+            step.amount -= amount;
+            self.total -= amount;
+        }
+    }
+
+    fn forget(&mut self, now: u64) {
+        while let Some(step) = self.steps.pop_front_if(|step| step.last + MINUTE <= now) {
+            self.total -= step.amount;
+        }
+        debug_assert_eq!(self.total, self.steps.iter().map(|step| step.amount).sum::<u64>());
+    }
+}
+
+/// What was used on one UTC day.
+#[derive(Debug, Default)]
+pub(super) struct Day {
+    day: u64,
+    used: u64,
+}
+
+impl Day {
+    /// Until one more fits under `limit`: zero if it does now. `unix` is in seconds.
+    pub(super) fn wait(&mut self, limit: u64, unix: u64) -> Duration {
+        // A clock set back does not give a day back.
+        if unix / DAY > self.day {
+            *self = Self { day: unix / DAY, used: 0 };
+        }
+        if self.used < limit {
+            return Duration::ZERO;
+        }
+        Duration::from_secs(((self.day + 1) * DAY).saturating_sub(unix))
+    }
+
+    /// Counts a use on the day last asked about, and tells which that is.
+    pub(super) fn add(&mut self) -> u64 {
+        self.used += 1;
+        self.day
+    }
+
+    /// Takes a use of that day back.
+    pub(super) fn take_back(&mut self, day: u64) {
+        if day == self.day {
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Millis {
+        Millis(ms)
+    }
+
+    /// Seeded, so that a failure can be repeated.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+    }
+
+    #[test]
+    fn no_minute_holds_more_than_the_limit_and_every_wait_is_true() {
+        for seed in 0..200 {
+            let mut random = Random(seed);
+            let limit = 1 + random.below(20);
+            let pace = 1 + random.below(20_000);
+            let (mut window, mut now, mut used) = (Minute::default(), 1, Vec::<(u64, u64)>::new());
+            for _ in 0..500 {
+                now += random.below(pace);
+                let amount = 1 + random.below(3).min(limit - 1);
+                let mut wait = window.wait(amount, limit, at(now)).as_millis() as u64;
+                assert!(wait <= MINUTE, "seed {seed}");
+                if wait > 0 && random.below(2) == 0 {
+                    now += wait;
+                    wait = window.wait(amount, limit, at(now)).as_millis() as u64;
+                    assert_eq!(wait, 0, "seed {seed}: the wait was not true");
+                }
+                if wait == 0 {
+                    window.add(amount, at(now));
+                    used.push((now, amount));
+                    let within = used.iter().filter(|(when, _)| when + MINUTE > now).map(|(_, n)| n).sum::<u64>();
+                    assert!(within <= limit, "seed {seed}: {within} > {limit}");
+                }
+            }
+            assert!(window.steps.len() <= 122);
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_room() {
+        let mut window = Minute::default();
+        window.add(5, at(1000));
+        window.add(5, at(9000));
+        assert_eq!(window.wait(1, 10, at(9000)), Duration::from_millis(52_000));
+        window.take_back(3, at(1000));
+        assert_eq!(window.wait(3, 10, at(9000)), Duration::ZERO);
+        assert_eq!(window.wait(4, 10, at(9000)), Duration::from_millis(52_000));
+        assert_eq!(window.wait(6, 10, at(9000)), Duration::from_millis(60_000));
+        window.take_back(5, at(70_000));
+        assert_eq!(window.wait(4, 10, at(70_000)), Duration::ZERO, "nothing below zero");
+    }
+
+    #[test]
+    fn more_than_the_limit_fits_an_empty_window_only() {
+        let mut window = Minute::default();
+        assert_eq!(window.wait(1000, 10, at(1)), Duration::ZERO);
+        window.add(1000, at(1));
+        assert_eq!(window.wait(1, 10, at(1)), Duration::from_millis(MINUTE));
+    }
+
+    #[test]
+    fn days_end_at_midnight_and_never_come_back() {
+        let noon = 20_000 * DAY + DAY / 2;
+        let mut day = Day::default();
+        assert_eq!(day.wait(1, noon), Duration::ZERO);
+        let today = day.add();
+        assert_eq!(day.wait(1, noon), Duration::from_secs(DAY / 2));
+        assert_eq!(day.wait(1, noon - DAY), Duration::from_secs(DAY + DAY / 2), "the clock was set back");
+        day.take_back(today);
+        assert_eq!(day.wait(1, noon), Duration::ZERO);
+        day.add();
+        assert_eq!(day.wait(1, noon + DAY / 2), Duration::ZERO, "midnight");
+        day.add();
+        day.take_back(today);
+        assert_eq!(day.wait(1, noon + DAY / 2), Duration::from_secs(DAY), "a use of yesterday");
+    }
+}
