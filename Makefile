@@ -8,6 +8,8 @@ ADMIN ?= http://127.0.0.1:8081
 IMAGE ?= keyweir:latest
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 SDK = tests/sdk
+# The database servers the store is tested on, beside SQLite.
+DATABASES = postgres
 
 # Where rustup has just put cargo, no new shell is needed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -94,11 +96,12 @@ dev: deps ## Run CONFIG in a debug build
 	cargo run --locked $(CARGO_FLAGS) -- run -c $(CONFIG) $(ARGS)
 
 test: deps-test $(SDK)/.venv/.installed $(SDK)/node_modules/.installed ## Run the tests
-	cargo test --locked $(CARGO_FLAGS)
+	scripts/databases.sh $(DATABASES) -- cargo test --locked $(CARGO_FLAGS)
 	cargo test -q --locked $(CARGO_FLAGS) --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom
 	@if [ -x $(SDK)/run.sh ]; then KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(SDK)/run.sh; fi
 
 test-all: export KEYWEIR_TEST_ALL = 1
+test-all: DATABASES = postgres mariadb
 test-all: test ## Run the tests, the long ones too
 
 $(SDK)/.venv/.installed: $(SDK)/requirements.txt | deps-test
@@ -111,7 +114,7 @@ $(SDK)/node_modules/.installed: $(SDK)/package-lock.json | deps-test
 	@touch $@
 
 bench: deps ## Run the benchmarks
-	cargo bench --locked $(CARGO_FLAGS)
+	cargo bench --locked $(CARGO_FLAGS) --bench pool
 
 coverage: deps-test ## Write a coverage report to coverage/
 	@command -v cargo-llvm-cov >/dev/null || { echo 'Coverage needs cargo-llvm-cov:' \

@@ -11,6 +11,7 @@ pub mod mock;
 pub mod pool;
 pub mod proxy;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;
 pub mod verdict;

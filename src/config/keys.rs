@@ -50,6 +50,11 @@ impl KeyId {
         Self(id)
     }
 
+    /// An id that was kept.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The id as bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0

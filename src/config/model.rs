@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
+pub use super::raw::server::RequestLog;
 use super::secret::Secret;
 use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
@@ -26,6 +27,8 @@ pub struct Config {
     pub server: Server,
     /// Application and access log.
     pub log: Log,
+    /// Where what was learnt and done at run time is kept.
+    pub store: Store,
     /// Who may use the keys.
     pub clients: Clients,
     /// The keys files, absolute or relative to the working directory (already joined with the configuration's folder).
@@ -191,6 +194,27 @@ pub enum AccessLog {
     Off,
     /// Appended to a file.
     File(PathBuf),
+}
+
+/// `store:`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The database; the URL may hold a password.
+    pub url: Secret,
+    /// Where a relative SQLite file and the generated master key are; empty = the working directory.
+    pub directory: PathBuf,
+    /// Which requests are kept with their details.
+    pub request_log: RequestLog,
+    /// Request bodies are kept too.
+    pub request_body: bool,
+    /// How long requests are kept.
+    pub retention: Duration,
+    /// How much room they may take (bytes).
+    pub max_size: u64,
+    /// Seals what is secret; `None` = the generated one.
+    pub master_key: Option<Secret>,
+    /// The one before it, with which what is sealed can still be opened to seal it anew.
+    pub previous_master_key: Option<Secret>,
 }
 
 /// `clients:`

@@ -58,6 +58,16 @@ impl TokenDigest {
     pub fn of(text: &[u8]) -> Self {
         Self(Sha256::digest(text).into())
     }
+
+    /// A digest that was kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest to keep.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl PartialEq for TokenDigest {

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
@@ -247,25 +249,28 @@ fn rfc3339(time: SystemTime) -> Option<String> {
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_millis(500);
 
-/// Writes a complete answer to the client.
+/// Writes a complete answer to the client. Boxed, for every request's future would have to hold room for this one.
 ///
 /// # Errors
 /// If the client is gone.
-pub async fn write(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Result<()> {
-    let is_small = content_length(session).is_some_and(|n| n <= LINGER_BYTES);
-    if is_small && !expects_continue(session) {
-        linger(session).await;
-    }
-    let no_body = session.req_header().method == http::Method::HEAD || body.is_empty();
-    session.write_response_header(Box::new(head)).await?;
-    if !no_body {
-        session.write_response_body(body, true).await?;
-    }
-    session.finish_body().await?;
-    if !is_small {
-        linger(session).await;
-    }
-    Ok(())
+pub fn write(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> BoxFuture<'_, Result<()>> {
+    let writing = async move {
+        let is_small = content_length(session).is_some_and(|n| n <= LINGER_BYTES);
+        if is_small && !expects_continue(session) {
+            linger(session).await;
+        }
+        let no_body = session.req_header().method == http::Method::HEAD || body.is_empty();
+        session.write_response_header(Box::new(head)).await?;
+        if !no_body {
+            session.write_response_body(body, true).await?;
+        }
+        session.finish_body().await?;
+        if !is_small {
+            linger(session).await;
+        }
+        Ok(())
+    };
+    writing.boxed()
 }
 
 async fn linger(session: &mut ServerSession) {

@@ -209,7 +209,8 @@ async fn refuse(stream: &mut Stream, answer: &Answer) {
         stream.flush().await?;
         AsyncWriteExt::shutdown(stream).await?;
         // Reading on for a moment keeps the kernel from resetting the connection under the answer.
-        let mut rest = [0_u8; 4096];
+        // On the heap: a buffer in here would be part of every open connection.
+        let mut rest = vec![0_u8; 4096];
         while stream.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };

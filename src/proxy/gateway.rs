@@ -59,14 +59,14 @@ impl Gateway {
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.
     async fn receive(&self, session: &mut ServerSession, context: &mut Context) -> Result<bool, Failure> {
-        let edge = self.edge.load_full();
-        context.edge = Some(edge.clone());
+        let edge = context.edge.insert(self.edge.load_full()).clone();
         let limits = &edge.limits;
-        session.set_read_timeout(Some(limits.body_timeout));
+        // Each piece of a body that is read here has a deadline anyway.
+        session.set_read_timeout(None);
         session.set_write_timeout(Some(limits.body_timeout));
         session.set_total_drain_timeout(Some(DRAIN_TIME));
         let phase = self.readiness.phase();
-        if phase >= Phase::Leaving || session.req_header().version == http::Version::HTTP_10 {
+        if phase >= Phase::Leaving {
             session.set_keepalive(None);
         }
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
@@ -102,6 +102,7 @@ impl Gateway {
         }
         context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
         if is_websocket(request) {
+            session.set_read_timeout(Some(limits.body_timeout));
             context.body = Body::Tunnel;
             admit_client(session.req_header(), context, limits).await?;
             return Ok(false);
@@ -109,8 +110,10 @@ impl Gateway {
         let mut budget = self.admission.budget();
         context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
         context.guards.budget = Some(budget);
-        if let Body::Buffered(body) = &context.body {
-            context.model = model::of_payload(body);
+        match &context.body {
+            Body::Buffered(body) => context.model = model::of_payload(body),
+            Body::Streamed { .. } => session.set_read_timeout(Some(limits.body_timeout)),
+            Body::Empty | Body::Tunnel => {}
         }
         admit_client(session.req_header(), context, limits).await?;
         Ok(false)
@@ -208,11 +211,14 @@ impl ProxyHttp for Gateway {
         Box::new(Context::new())
     }
 
-    fn init_downstream_modules(&self, modules: &mut HttpModules) {
-        modules.add_module(Box::new(relay::NoChunksForHttp10));
-    }
+    /// None for all requests: Pingora would add its compression.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
+        if session.req_header().version == http::Version::HTTP_10 {
+            session.set_keepalive(None);
+            session.downstream_modules_ctx = relay::without_chunks();
+        }
         match self.receive(session, context).await {
             Ok(answered) => Ok(answered),
             Err(Failure::Refuse(refusal)) => {

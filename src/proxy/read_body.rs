@@ -3,9 +3,11 @@
 //! Larger ones, up to `limits.body`, go through Pingora's native path once and are not retried. Memory is taken from a
 //! global budget as the bytes arrive.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::Version;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::prelude::*;
@@ -91,7 +93,13 @@ async fn collect(
 
 /// One piece, in time also on HTTP/2, where Pingora has no deadline of its own.
 async fn read_piece(session: &mut ServerSession, limit: Duration) -> Result<Option<Bytes>, Failure> {
-    match timeout(limit, session.read_request_body()).await {
+    let mut reading = pin!(session.read_request_body());
+    // What has come already needs no timer.
+    let read = match reading.as_mut().now_or_never() {
+        Some(read) => Ok(read),
+        None => timeout(limit, reading).await,
+    };
+    match read {
         Err(_) => Err(Answer::RequestTimeout.into()),
         Ok(Ok(piece)) => Ok(piece),
         Ok(Err(error)) => Err(match error.etype() {

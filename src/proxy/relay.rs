@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use http::header::{
     ALT_SVC, CONNECTION, CONTENT_TYPE, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderValue, StatusCode, Version};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
+use pingora::modules::http::{HttpModule, HttpModuleBuilder, HttpModuleCtx, HttpModules, Module};
 use pingora::prelude::*;
 
 use super::context::Context;
@@ -16,51 +17,62 @@ use super::{cors, names};
 
 /// Edits the answer's head and marks the request as committed: nothing is retried any more.
 ///
-/// # Errors
-/// If a header can't be built.
+/// It is edited as plain parts: Pingora's own type would parse every name set here.
 pub(super) fn head(head: &mut ResponseHeader, request: &RequestHeader, context: &mut Context) -> Result<()> {
     context.times.first_byte.get_or_insert_with(Instant::now);
     context.attempts.committed = true;
     context.attempts.status = head.status.as_u16();
-    strip(head)?;
-    head.insert_header(names::X_REQUEST_ID, &*context.request_id())?;
-    head.insert_header(names::KEYWEIR_ATTEMPTS, context.attempts.count)?;
+    let blank = ResponseHeader::from(Response::new(()).into_parts().0);
+    let mut parts = Parts::from(std::mem::replace(head, blank));
+    strip(&mut parts);
+    introduce(&mut parts.headers, context)?;
+    *head = parts.into();
+    match context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, &request.headers)) {
+        Some(origin) => cors::allow(head, origin),
+        None => Ok(()),
+    }
+}
+
+/// Adds what keyweir tells of the request.
+fn introduce(headers: &mut HeaderMap, context: &mut Context) -> Result<()> {
+    let id = HeaderValue::from_str(&context.request_id());
+    headers.insert(names::X_REQUEST_ID, id.or_err(InternalError, "the request id is no header text")?);
+    headers.insert(names::KEYWEIR_ATTEMPTS, context.attempts.count.into());
     if let Some(pool) = context.pool() {
-        head.insert_header(names::KEYWEIR_POOL, pool.name.clone())?;
+        headers.insert(names::KEYWEIR_POOL, pool.name.clone());
     }
     if let Some(key) = context.key()
         && context.client.as_ref().is_some_and(|client| client.reveals_key())
     {
-        head.insert_header(names::KEYWEIR_KEY, &*key.name)?;
+        let name = HeaderValue::from_str(&key.name);
+        headers.insert(names::KEYWEIR_KEY, name.or_err(InternalError, "the key's name is no header text")?);
     }
-    let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
-    if head.headers.get(CONTENT_TYPE).is_some_and(is_stream) {
+    if headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
         context.answered.is_event_stream();
-        head.insert_header(names::X_ACCEL_BUFFERING, "no")?;
-    }
-    if let Some(origin) = context.edge.as_ref().and_then(|edge| cors::allowed_origin(&edge.cors, &request.headers)) {
-        cors::allow(head, origin)?;
+        headers.insert(names::X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }
     Ok(())
 }
 
-fn strip(head: &mut ResponseHeader) -> Result<()> {
-    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    if let Some(id) = head.remove_header(&names::X_REQUEST_ID) {
-        head.insert_header(names::X_UPSTREAM_REQUEST_ID, id)?;
+/// Takes out what is of the provider's account, or of its connection.
+fn strip(parts: &mut Parts) {
+    let is_switch = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let headers = &mut parts.headers;
+    if let Some(id) = headers.remove(names::X_REQUEST_ID) {
+        headers.insert(names::X_UPSTREAM_REQUEST_ID, id);
     }
-    let dropped: Vec<HeaderName> = head.headers.keys().filter(|name| is_dropped(name, is_switch)).cloned().collect();
-    for name in &dropped {
-        head.remove_header(name);
+    let dropped: Vec<_> = headers.keys().filter(|name| is_dropped(name, is_switch)).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
     }
-    Ok(())
 }
 
-/// Of the provider's account, or of its connection. A switch of protocols needs two of the latter.
+/// A switch of protocols needs two of the connection's headers.
 fn is_dropped(name: &HeaderName, is_switch: bool) -> bool {
-    const KNOWN: [HeaderName; 4] = [SET_COOKIE, ALT_SVC, TRAILER, TE];
-    if KNOWN.contains(name) || (!is_switch && (*name == CONNECTION || *name == UPGRADE)) {
-        return true;
+    match *name {
+        SET_COOKIE | ALT_SVC | TRAILER | TE => return true,
+        CONNECTION | UPGRADE => return !is_switch,
+        _ => {}
     }
     let name = name.as_str();
     matches!(name, "keep-alive" | "proxy-connection" | "openai-organization" | "openai-project")
@@ -68,31 +80,26 @@ fn is_dropped(name: &HeaderName, is_switch: bool) -> bool {
         || name.starts_with("keyweir-")
 }
 
-/// HTTP/1.0 clients don't know chunks. Pingora adds `Transfer-Encoding` after every other filter, so it is taken out
-/// here, and the body ends with the connection instead.
-pub(super) struct NoChunksForHttp10;
-
-impl HttpModuleBuilder for NoChunksForHttp10 {
-    fn init(&self) -> Module {
-        Box::new(Http10 { is_client_http10: false })
-    }
+/// The module for a client of HTTP/1.0, which doesn't know chunks. Pingora adds `Transfer-Encoding` after every other
+/// filter, so it is taken out here, and the body ends with the connection instead.
+pub(super) fn without_chunks() -> HttpModuleCtx {
+    let mut modules = HttpModules::new();
+    modules.add_module(Box::new(NoChunks));
+    modules.build_ctx()
 }
 
-struct Http10 {
-    is_client_http10: bool,
+struct NoChunks;
+
+impl HttpModuleBuilder for NoChunks {
+    fn init(&self) -> Module {
+        Box::new(NoChunks)
+    }
 }
 
 #[async_trait]
-impl HttpModule for Http10 {
-    async fn request_header_filter(&mut self, request: &mut RequestHeader) -> Result<()> {
-        self.is_client_http10 = request.version == Version::HTTP_10;
-        Ok(())
-    }
-
+impl HttpModule for NoChunks {
     async fn response_header_filter(&mut self, head: &mut ResponseHeader, _: bool) -> Result<()> {
-        if self.is_client_http10 {
-            head.remove_header(&TRANSFER_ENCODING);
-        }
+        head.remove_header(&TRANSFER_ENCODING);
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 
@@ -20,24 +22,33 @@ use crate::upstream::Target;
 
 /// Makes the client's head into the one sent upstream.
 ///
+/// It is edited as plain parts: Pingora's own type keeps a second map of how the client spelled the names and would parse
+/// every name set here.
+///
 /// # Errors
 /// If the context is incomplete or the path can't be set.
 pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<()> {
-    let (pool, target) = context.pool().zip(context.attempts.target.as_ref()).or_err(InternalError, "no target")?;
-    let route = context.route.as_ref().or_err(InternalError, "no route")?;
-    let lease = context.attempts.lease.as_ref().or_err(InternalError, "no key")?;
-    let credential = pool.entry.credential(lease.index()).or_err(InternalError, "no credential")?;
+    let incomplete = || "the context is incomplete";
+    let (pool, target) = context.pool().zip(context.attempts.target.as_ref()).or_err_with(InternalError, incomplete)?;
+    let route = context.route.as_ref().or_err_with(InternalError, incomplete)?;
+    let lease = context.attempts.lease.as_ref().or_err_with(InternalError, incomplete)?;
+    let credential = pool.entry.credential(lease.index()).or_err_with(InternalError, incomplete)?;
 
-    let path = upstream_path(route, target, &request.uri);
-    let mut sent = kept(request, &path, matches!(context.body, Body::Tunnel))?;
-    sent.insert_header(HOST, target.host.clone())?;
-    frame(&mut sent, &request.headers, context)?;
-    add_defaults(&mut sent, pool)?;
+    let blank = RequestHeader::from(Request::new(()).into_parts().0);
+    let mut sent = Parts::from(std::mem::replace(request, blank));
+    sent.version = Version::HTTP_11;
+    sent.uri = upstream_uri(route, target, &sent.uri)?;
+    strip(&mut sent.headers, matches!(context.body, Body::Tunnel));
+    frame(&mut sent, &context.body);
+    sent.headers.insert(HOST, target.host.clone());
+    // The first-event gate and the verdict read the answer's text.
+    sent.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    add_defaults(&mut sent.headers, pool);
     for (name, value) in pool.entry.config.headers.iter().chain(&credential.headers) {
-        sent.insert_header(name.clone(), value.clone())?;
+        sent.headers.insert(name, value.clone());
     }
-    sent.insert_header(pool.entry.config.provider.auth.header(), credential.value.clone())?;
-    *request = sent;
+    sent.headers.insert(pool.entry.config.provider.auth.header(), credential.value.clone());
+    *request = sent.into();
     if let Some(attempt) = &context.attempts.current {
         attempt.clone().attach(request);
     }
@@ -45,29 +56,26 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
 }
 
 /// The target's path takes the place of the client's `/v1`; a rooted path keeps its own.
-fn upstream_path(route: &Route, target: &Target, uri: &Uri) -> String {
+fn upstream_uri(route: &Route, target: &Target, uri: &Uri) -> Result<Uri> {
     let prefix = if route.is_rooted { "" } else { target.path.as_str() };
     let rest = route.rest(uri.path());
     let rest = if prefix.is_empty() && rest.is_empty() { "/" } else { rest };
-    match uri.query().and_then(without_token) {
-        Some(query) => format!("{prefix}{rest}?{query}"),
-        None => format!("{prefix}{rest}"),
-    }
+    let path = match uri.query().and_then(without_token) {
+        Some(query) => [prefix, rest, "?", &query].concat(),
+        None => [prefix, rest].concat(),
+    };
+    PathAndQuery::try_from(path).map(Uri::from).explain_err(InvalidHTTPHeader, |_| "the path is not valid")
 }
 
-/// A head with what may stay of the client's. Built anew, which is cheaper than taking headers out of Pingora's two maps.
-fn kept(request: &RequestHeader, path: &str, is_tunnel: bool) -> Result<RequestHeader> {
-    let nominated = nominated(&request.headers);
-    let mut kept =
-        RequestHeader::build_no_case(request.method.clone(), path.as_bytes(), Some(request.headers.len() + 4))?;
-    kept.set_version(Version::HTTP_11);
-    for (name, value) in &request.headers {
-        let is_switch = is_tunnel && (*name == CONNECTION || *name == UPGRADE);
-        if is_switch || !(is_private(name) || nominated.contains(name)) {
-            kept.append_header(name.clone(), value.clone())?;
-        }
+/// Takes out what must not go upstream.
+fn strip(headers: &mut HeaderMap, is_tunnel: bool) {
+    let nominated = nominated(headers);
+    let is_switch = |name: &HeaderName| is_tunnel && matches!(*name, CONNECTION | UPGRADE);
+    let is_dropped = |name: &HeaderName| is_private(name) || (nominated.contains(name) && !is_set_anew(name));
+    let dropped: Vec<_> = headers.keys().filter(|name| is_dropped(name) && !is_switch(name)).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
     }
-    Ok(kept)
 }
 
 /// Headers that `Connection` declares to be for this hop only (RFC 9110 §7.6.1).
@@ -81,27 +89,18 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
 
-/// Hop-by-hop, telling of the client or its credentials, or set anew.
+/// Overwritten or framed anew, so that it need not be taken out.
+fn is_set_anew(name: &HeaderName) -> bool {
+    matches!(*name, HOST | CONTENT_LENGTH | ACCEPT_ENCODING)
+}
+
+/// Hop-by-hop, or telling of the client or its credentials.
 fn is_private(name: &HeaderName) -> bool {
     // Known names compare as small numbers; only unknown ones are compared as text.
-    const KNOWN: [HeaderName; 14] = [
-        HOST,
-        CONTENT_LENGTH,
-        ACCEPT_ENCODING,
-        AUTHORIZATION,
-        PROXY_AUTHORIZATION,
-        COOKIE,
-        FORWARDED,
-        VIA,
-        CONNECTION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        EXPECT,
-    ];
-    if KNOWN.contains(name) {
-        return true;
+    match *name {
+        AUTHORIZATION | PROXY_AUTHORIZATION | COOKIE | FORWARDED | VIA | CONNECTION | TE | TRAILER
+        | TRANSFER_ENCODING | UPGRADE | EXPECT => return true,
+        _ => {}
     }
     let name = name.as_str();
     matches!(
@@ -120,30 +119,30 @@ fn is_private(name: &HeaderName) -> bool {
 }
 
 /// Headers the provider's protocol needs, where the client did not choose its own.
-fn add_defaults(request: &mut RequestHeader, pool: &EdgePool) -> Result<()> {
+fn add_defaults(headers: &mut HeaderMap, pool: &EdgePool) {
     for (name, value) in &pool.entry.config.provider.headers {
-        if !request.headers.contains_key(name) {
-            request.insert_header(name, value)?;
-        }
+        headers.entry(name).or_insert_with(|| value.clone());
     }
-    Ok(())
 }
 
-fn frame(request: &mut RequestHeader, client: &HeaderMap, context: &Context) -> Result<()> {
-    // The first-event gate and the verdict read the answer's text.
-    request.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
-    match &context.body {
-        Body::Buffered(body) => request.insert_header(CONTENT_LENGTH, body.len()),
-        Body::Empty if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => {
-            request.insert_header(CONTENT_LENGTH, 0)
+/// States how long the body is.
+fn frame(sent: &mut Parts, body: &Body) {
+    let length = match body {
+        Body::Buffered(body) => body.len(),
+        Body::Empty if matches!(sent.method, Method::POST | Method::PUT | Method::PATCH) => 0,
+        Body::Empty | Body::Tunnel => {
+            sent.headers.remove(CONTENT_LENGTH);
+            return;
         }
-        Body::Empty | Body::Tunnel => Ok(()),
         // A declared length stays true; without one the body goes on in chunks.
-        Body::Streamed { .. } => match client.get(CONTENT_LENGTH) {
-            Some(length) => request.insert_header(CONTENT_LENGTH, length.clone()),
-            None => request.insert_header(TRANSFER_ENCODING, "chunked"),
-        },
-    }
+        Body::Streamed { .. } => {
+            if !sent.headers.contains_key(CONTENT_LENGTH) {
+                sent.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            return;
+        }
+    };
+    sent.headers.insert(CONTENT_LENGTH, length.into());
 }
 
 /// Puts what was read ahead of a streamed body in front of its next piece, and counts what passes.

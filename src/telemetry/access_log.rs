@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use super::line::{Capped, JsonFields, stamp, word};
+use super::line::{Capped, JsonFields, member, stamp, word};
 use super::metrics::Outcome;
 use super::sink::{Output, Pace, Sink};
 use crate::config::model::{self, LogFormat};
@@ -156,30 +156,30 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
     stamp(out, entry.time);
     out.push(b'"');
     let mut line = JsonFields(out);
-    line.text("request_id", &name(entry.request_id))?;
+    line.text(member!("request_id"), &name(entry.request_id))?;
     if let Some(client) = entry.client {
-        line.address("client", client)?;
+        line.address(member!("client"), client)?;
     }
-    line.some_text("token", entry.token.map(name))?;
-    line.text("method", &name(entry.method))?;
-    line.text("path", &Capped { bytes: entry.path, max: PATH_MAX })?;
-    line.some_text("pool", entry.pool.map(name))?;
-    line.some_text("key", entry.key.map(name))?;
-    line.some_text("model", entry.model.map(name))?;
-    line.number("status", entry.status.into());
-    line.text("outcome", &name(entry.outcome.as_str()))?;
-    line.number("attempts", entry.attempts.into());
-    line.number("bytes_in", entry.bytes_in);
-    line.number("bytes_out", entry.bytes_out);
+    line.some_text(member!("token"), entry.token.map(name))?;
+    line.text(member!("method"), &name(entry.method))?;
+    line.text(member!("path"), &Capped { bytes: entry.path, max: PATH_MAX })?;
+    line.some_text(member!("pool"), entry.pool.map(name))?;
+    line.some_text(member!("key"), entry.key.map(name))?;
+    line.some_text(member!("model"), entry.model.map(name))?;
+    line.number(member!("status"), entry.status.into());
+    line.text(member!("outcome"), &name(entry.outcome.as_str()))?;
+    line.number(member!("attempts"), entry.attempts.into());
+    line.number(member!("bytes_in"), entry.bytes_in);
+    line.number(member!("bytes_out"), entry.bytes_out);
     if let Some((tokens_in, tokens_out)) = entry.tokens {
-        line.number("tokens_in", tokens_in);
-        line.number("tokens_out", tokens_out);
+        line.number(member!("tokens_in"), tokens_in);
+        line.number(member!("tokens_out"), tokens_out);
     }
-    line.milliseconds("duration_ms", entry.duration);
+    line.milliseconds(member!("duration_ms"), entry.duration);
     if let Some(first_byte) = entry.first_byte {
-        line.milliseconds("first_byte_ms", first_byte);
+        line.milliseconds(member!("first_byte_ms"), first_byte);
     }
-    line.some_text("upstream", entry.upstream.map(name))?;
+    line.some_text(member!("upstream"), entry.upstream.map(name))?;
     out.push(b'}');
     Ok(())
 }

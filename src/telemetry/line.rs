@@ -61,11 +61,18 @@ fn quoted(out: &mut impl io::Write, text: &str) -> io::Result<()> {
 /// The members of a JSON object that is being written.
 pub(super) struct JsonFields<'a>(pub(super) &'a mut Vec<u8>);
 
+/// A member's name with what stands around it, so that one copy writes them all.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use member;
+
+/// Every `name` is a `member!`.
 impl JsonFields<'_> {
     fn name(&mut self, name: &'static str) {
-        self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
     }
 
     /// A text of unknown origin.

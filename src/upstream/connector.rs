@@ -82,7 +82,7 @@ impl custom::Connector for Connector {
     ) {
         let group = peer.reuse_hash();
         if session.is_reusable() {
-            if let Some(stream) = session.into_stream().await {
+            if let Some(stream) = session.into_stream() {
                 self.idle.put(group, stream);
             }
         } else if session.is_drainable() {

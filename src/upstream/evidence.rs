@@ -24,7 +24,7 @@ impl UpstreamSession {
         let mut prefix = BytesMut::new();
         while prefix.len() < EVIDENCE_BYTES {
             let left = until.saturating_duration_since(Instant::now());
-            match timeout(left, self.http.read_body_bytes()).await {
+            match timeout(left, self.http.read_piece()).await {
                 Ok(Ok(Some(piece))) => prefix.extend_from_slice(&piece),
                 Ok(Ok(None)) => {
                     self.complete = true;

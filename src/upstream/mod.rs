@@ -5,13 +5,15 @@
 //! a connection outlive a 429, and a stream be held until its first event.
 
 pub mod attempt;
-mod coalesce;
 pub mod connector;
 mod dial;
 mod evidence;
+mod exchange;
 pub mod first_event;
+mod framing;
 mod idle;
 mod interject;
+mod outbox;
 pub mod payload;
 mod session;
 mod tail;

@@ -1,8 +1,6 @@
 //! One exchange with an upstream over HTTP/1.1, as Pingora's custom upstream session.
 //!
 //! Invariants:
-//! * The connection is reusable only if the request left completely *and* the answer came completely. Pingora's own
-//!   session checks the answer alone; after an early 429 a half-sent body would lie in front of the next request.
 //! * Before the head is handed over, everything the verdict needs was read: a failing answer's first bytes, a stream's
 //!   first event, a short JSON body. Until then nothing reached the client and another key can be tried.
 //! * A stream that breaks after that never looks finished: the client gets an error event, then an abort.
@@ -16,21 +14,20 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream as FuturesStream;
+use futures::{FutureExt, Stream as FuturesStream};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
-use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
 use pingora::protocols::http::custom::client::Session as CustomSession;
 use pingora::protocols::http::custom::{BodyWrite, CustomMessageWrite};
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::{Digest, Stream, UniqueIDType, l4::socket::SocketAddr};
 use pingora::time::{sleep, timeout};
 
 use super::attempt::Attempt;
-use super::coalesce::{Coalesce, NoBody, Outbox};
+use super::exchange::Exchange;
 use super::interject::{self, COMMENT, Keepalive};
+use super::outbox::NoBody;
 use super::tail::Tail;
 
 /// A refused answer's rest is read at most so far and so long to save its connection.
@@ -49,11 +46,9 @@ const QUIET_TURNS: usize = 2;
 /// The upstream side of one attempt.
 pub struct UpstreamSession {
     /// Boxed, because Pingora moves the session several times per request.
-    pub(super) http: Box<HttpSession>,
-    outbox: Arc<Mutex<Outbox>>,
+    pub(super) http: Box<Exchange>,
     attempt: Option<Arc<Attempt>>,
-    /// The final head, without Pingora's record of how its names were spelled, which every later change would have to
-    /// keep in step.
+    /// The final head.
     pub(super) response: Option<Box<ResponseHeader>>,
     /// Read before the head was handed over, still to be passed on.
     pub(super) held: VecDeque<Bytes>,
@@ -72,10 +67,8 @@ pub struct UpstreamSession {
 
 impl UpstreamSession {
     pub(super) fn new(stream: Stream) -> Self {
-        let (coalesce, outbox) = Coalesce::new(stream);
         Self {
-            http: Box::new(HttpSession::new(Box::new(coalesce))),
-            outbox,
+            http: Box::new(Exchange::new(stream)),
             attempt: None,
             response: None,
             held: VecDeque::new(),
@@ -89,13 +82,13 @@ impl UpstreamSession {
     }
 
     pub(super) fn is_reusable(&self) -> bool {
-        self.response.is_some() && self.complete && self.outbox.lock().is_complete()
+        self.response.is_some() && self.complete && self.http.outbox().is_complete()
     }
 
     /// A refused answer whose rest may be worth reading: its connection can serve another key.
     pub(super) fn is_drainable(&self) -> bool {
         let refused = self.response.is_some() && self.status() >= 400;
-        refused && !self.complete && self.broken.is_none() && self.outbox.lock().is_complete()
+        refused && !self.complete && self.broken.is_none() && self.http.outbox().is_complete()
     }
 
     /// Reads a refused answer to its end, within bounds, and gives the connection back.
@@ -103,7 +96,7 @@ impl UpstreamSession {
         let rest = async {
             let mut read = 0;
             while read <= DRAIN_BYTES {
-                match self.http.read_body_bytes().await {
+                match self.http.read_piece().await {
                     Ok(Some(piece)) => read += piece.len(),
                     Ok(None) => return true,
                     Err(_) => return false,
@@ -112,33 +105,28 @@ impl UpstreamSession {
             false
         };
         match timeout(DRAIN_TIME, rest).await {
-            Ok(true) => self.into_stream().await,
+            Ok(true) => self.into_stream(),
             _ => None,
         }
     }
 
     /// The bare connection, if HTTP says it may serve again.
-    pub(super) async fn into_stream(self) -> Option<Stream> {
-        let stream = self.http.reuse().await?;
-        let coalesce = stream.into_any().downcast::<Coalesce>().ok()?;
-        Some(coalesce.into_inner())
+    pub(super) fn into_stream(self) -> Option<Stream> {
+        self.http.into_stream()
     }
 
     fn status(&self) -> u16 {
-        self.http.get_status().map_or(0, |status| status.as_u16())
+        self.response.as_ref().map_or(0, |head| head.status.as_u16())
     }
 
     fn attempt(&self) -> Result<Arc<Attempt>> {
-        self.attempt.clone().or_err(InternalError, "the request head carries no attempt")
+        self.attempt.clone().or_err_with(InternalError, || "the request head carries no attempt")
     }
 
     /// Reads the final head and what the verdict needs beyond it.
     async fn read_answer(&mut self) -> Result<()> {
         let attempt = self.attempt()?;
-        self.read_head(&attempt).await?;
-        self.http.respect_keepalive();
-        let head = self.http.resp_header().or_err(InternalError, "a head was just read")?;
-        let mut response = ResponseHeader::from(head.as_owned_parts());
+        let mut response = self.read_head(&attempt).await?;
         let status = response.status.as_u16();
         let content_type = response.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         // Of a text that was compressed although that was not asked for nothing can be read.
@@ -163,22 +151,19 @@ impl UpstreamSession {
     }
 
     /// Waits for the final head.
-    async fn read_head(&mut self, attempt: &Attempt) -> Result<()> {
+    async fn read_head(&mut self, attempt: &Attempt) -> Result<ResponseHeader> {
         let mut limit = attempt.first_byte.min(attempt.total);
         for _ in 0..MAX_INTERIM {
-            loop {
-                match timeout(limit, self.http.read_response()).await {
-                    Ok(read) => {
-                        read?;
-                        break;
-                    }
+            let head = loop {
+                match timeout(limit, self.http.read_head()).await {
+                    Ok(read) => break read?,
                     Err(_) => limit = self.patience_left(attempt)?,
                 }
-            }
-            match self.status() {
+            };
+            match head.status.as_u16() {
                 101 => return Error::e_explain(InvalidHTTPHeader, "101 unasked"),
                 100..200 => limit = self.patience_left(attempt)?,
-                _ => return Ok(()),
+                _ => return Ok(head),
             }
         }
         Error::e_explain(InvalidHTTPHeader, "too many interim answers")
@@ -186,7 +171,7 @@ impl UpstreamSession {
 
     /// How much longer to wait for the head: the clock starts when the upstream took the last byte it took.
     fn patience_left(&self, attempt: &Attempt) -> Result<Duration> {
-        let since = self.outbox.lock().last_progress().unwrap_or(attempt.started).max(attempt.started);
+        let since = self.http.outbox().last_progress().unwrap_or(attempt.started).max(attempt.started);
         let until = (since + attempt.first_byte).min(attempt.started + attempt.total);
         match until.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
@@ -196,7 +181,13 @@ impl UpstreamSession {
 
     /// The next piece of the body as it comes from the wire.
     pub(super) async fn read_piece(&mut self, limit: Duration) -> Result<Option<Bytes>> {
-        match timeout(limit, self.http.read_body_bytes()).await {
+        let mut reading = pin!(self.http.read_piece());
+        // What has come already needs no timer.
+        let read = match reading.as_mut().now_or_never() {
+            Some(read) => Ok(read),
+            None => timeout(limit, reading).await,
+        };
+        match read {
             Ok(read) => {
                 let piece = read?;
                 self.complete |= piece.is_none();
@@ -247,9 +238,8 @@ impl CustomSession for UpstreamSession {
     /// Only queues the request: it leaves with the first read of the answer.
     async fn write_request_header(&mut self, request: Box<RequestHeader>, _: bool) -> Result<()> {
         self.attempt = Attempt::of(&request);
-        self.outbox.lock().set_body(self.attempt()?.body.clone());
-        self.http.write_request_header(request).await?;
-        Ok(())
+        let body = self.attempt()?.body.clone();
+        self.http.queue(&request, body)
     }
 
     async fn read_response_header(&mut self) -> Result<()> {
@@ -322,27 +312,27 @@ impl CustomSession for UpstreamSession {
         self.http.shutdown().await;
     }
 
+    fn fd(&self) -> UniqueIDType {
+        self.http.id()
+    }
+
+    // What nobody asks for here, or this protocol does not have.
+
     fn digest(&self) -> Option<&Digest> {
-        Some(self.http.digest())
+        None
     }
 
     fn digest_mut(&mut self) -> Option<&mut Digest> {
-        Some(self.http.digest_mut())
+        None
     }
 
     fn server_addr(&self) -> Option<&SocketAddr> {
-        self.http.server_addr()
+        None
     }
 
     fn client_addr(&self) -> Option<&SocketAddr> {
-        self.http.client_addr()
+        None
     }
-
-    fn fd(&self) -> UniqueIDType {
-        self.http.stream().id()
-    }
-
-    // What this protocol does not have.
 
     async fn write_request_body(&mut self, _: Bytes, _: bool) -> Result<()> {
         Ok(())

@@ -128,7 +128,9 @@ fn logs() {
     keyweir.access_line(first.header("x-request-id").unwrap());
     keyweir.rewrite("log: {level: info, access: stdout}", "log: {level: info, format: text, access: access.log}");
     keyweir.reload();
-    eventually("text for people", || keyweir.log().lines().last().unwrap().contains(" INFO  keyweir::server"));
+    eventually("text for people", || {
+        keyweir.log().lines().last().is_some_and(|line| line.contains(" INFO  keyweir::server"))
+    });
     let before = keyweir.access_log();
     let second = keyweir.chat(&json!({}));
     let id = second.header("x-request-id").unwrap();

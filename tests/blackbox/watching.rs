@@ -144,5 +144,6 @@ fn new_keys_files_are_followed_and_old_ones_are_not() {
     keyweir.set_keys(&["sk-ok-9"]);
     keyweir.replace("sub/new.yaml", &keys_yaml("p", &["sk-ok-3"]));
     expect_keys(&keyweir, &["ok-3"]);
+    eventually("the line", || lines_with(&keyweir, "Reloaded") > reloads);
     assert_eq!(lines_with(&keyweir, "Reloaded"), reloads + 1);
 }

@@ -334,23 +334,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pools_get_names_that_may_be_paths() {
-        assert_eq!(pool_name("DeepSeek (free)"), "deepseek--free");
-        assert_eq!(pool_name("///"), "main");
-    }
-
-    #[test]
-    fn settings_are_taken_once_and_the_rest_is_known() {
-        let mut settings = Settings::of_env("A=1\nL=[\"x\", \"y\"]\nM=x, y\nE=\nZ=z\n");
-        assert_eq!((settings.number("A"), settings.number("A")), (Some(1), None));
-        assert_eq!(
-            (settings.list("L"), settings.list("M")),
-            (vec!["x".into(), "y".into()], vec!["x".into(), "y".into()])
-        );
-        assert_eq!(settings.rest().collect::<Vec<_>>(), ["Z"]);
-    }
-}
+mod tests;

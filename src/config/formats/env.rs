@@ -52,22 +52,14 @@ fn is_name(name: &str) -> bool {
 
 /// The value that begins so, and how many of the following lines belong to it.
 fn whole_value(first: &str, following: &[&str]) -> (String, usize) {
-    let mut text = first.to_owned();
-    let is_json = first.starts_with(['[', '{']);
-    for more in 0..=following.len() {
-        if is_json && json::parse(text.trim_end()).is_some() {
-            return (text.trim_end().to_owned(), more);
-        }
-        if let Some(value) = unquoted(&text) {
-            return (value, more);
-        }
-        match following.get(more) {
-            // An assignment means that the bracket or quote was never closed.
-            Some(next) if (is_json || first.starts_with(['"', '\''])) && !is_assignment(next) => {
-                text.push('\n');
-                text.push_str(next);
-            }
-            _ => break,
+    if first.starts_with(['"', '\'', '[', '{']) {
+        // An assignment means that the bracket or quote was never closed.
+        let more = following.iter().take_while(|line| !is_assignment(line)).copied();
+        let block: Vec<&str> = std::iter::once(first).chain(more).collect();
+        let block = block.join("\n");
+        let found = if first.starts_with(['[', '{']) { json_at(&block) } else { quoted_at(&block) };
+        if let Some((value, end)) = found {
+            return (value, block.bytes().take(end).filter(|byte| *byte == b'\n').count());
         }
     }
     (without_comment(first).trim().to_owned(), 0)
@@ -77,16 +69,39 @@ fn is_assignment(line: &str) -> bool {
     line.split_once('=').is_some_and(|(name, _)| is_name(name.trim()))
 }
 
-/// The text between quotes; `None` = it is not quoted, or the closing quote is not there yet.
-fn unquoted(text: &str) -> Option<String> {
+/// The JSON that begins a text, and where it ends; brackets are counted, so that it is parsed once.
+fn json_at(text: &str) -> Option<(String, usize)> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            // No string goes over the end of a line.
+            b'\n' => (in_string, escaped) = (false, false),
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && !in_string {
+            let value = text.get(..=at)?;
+            return json::parse(value).map(|_| (value.to_owned(), at));
+        }
+    }
+    None
+}
+
+/// The text between the quotes that begin a text, and where it ends. Nothing but a comment may follow on that line.
+fn quoted_at(text: &str) -> Option<(String, usize)> {
     let mut rest = text.chars();
-    let quote = rest.next().filter(|c| matches!(c, '"' | '\''))?;
+    let quote = rest.next()?;
     let mut value = String::new();
     while let Some(c) = rest.next() {
         match c {
             c if c == quote => {
-                let after = rest.as_str().trim_start();
-                return (after.is_empty() || after.starts_with('#')).then_some(value);
+                let after = rest.as_str().lines().next().unwrap_or_default().trim_start();
+                let end = text.len() - rest.as_str().len();
+                return (after.is_empty() || after.starts_with('#')).then_some((value, end));
             }
             '\\' if quote == '"' => match rest.next()? {
                 'n' => value.push('\n'),

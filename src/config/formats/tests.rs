@@ -186,6 +186,18 @@ fn tables_are_read_by_their_columns() {
 }
 
 #[test]
+fn long_texts_are_read_in_one_pass() {
+    let list: String = (0..20_000).map(|n| format!("  \"sk-{n}\",\n")).collect();
+    for (begin, end) in [("[\n", "\"sk-x\"]"), ("[\n", ""), ("API_KEYS=[\n", "\"sk-x\"]\n"), ("api_keys = [\n", "]\n")]
+    {
+        let reading = read(&format!("{begin}{list}{end}"));
+        assert!(reading.entries.len() >= 20_000, "{begin}…{end}: {}", reading.entries.len());
+    }
+    let unclosed = format!("A=\"\n{list}B=1\n");
+    assert_eq!(variables(&unclosed).0.len(), 2);
+}
+
+#[test]
 fn names_that_give_a_key_away_are_left_out() {
     let reading = read(r#"[{"key": "sk-CANARY-1234567", "name": "sk-CANARY…"}, {"key": "sk-2", "name": "my sk-2"}]"#);
     assert!(reading.entries.iter().all(|entry| entry.name.is_none()));

@@ -278,7 +278,7 @@ pub struct Store {
     pub retention: Time,
     /// How much room they may take.
     pub max_size: Size,
-    /// Seals keys kept in the store; null = one is made beside the database.
+    /// Seals keys kept in the store, 32 characters or more; null = `$KEYWEIR_MASTER_KEY`, else one is made beside the database.
     pub master_key: Option<Secret>,
 }
 
@@ -323,7 +323,7 @@ impl Serialize for DatabaseUrl {
 }
 
 /// Which requests are kept.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]
 pub enum RequestLog {

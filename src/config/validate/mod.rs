@@ -8,6 +8,7 @@ pub(crate) mod headers;
 mod pool;
 pub(crate) mod secret;
 mod server;
+mod store;
 mod target;
 mod tls;
 
@@ -41,11 +42,12 @@ pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>) -> O
     let server = server::server(&raw.server, &at.field("server"), context, admin_token);
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);
+    let store = store::store(&raw.store, &at.field("store"), context);
     let pools = pool::pools(&raw.pools, &at.field("pools"), context);
     let default_pool = default_pool(raw, at);
     keys_owners(raw, &at.field("keys_file"));
     let keys_files = keys_files(raw, context);
-    Some(Config { server: server?, log, clients, keys_files, default_pool, pools: pools? })
+    Some(Config { server: server?, log, store, clients, keys_files, default_pool, pools: pools? })
 }
 
 /// The keys files, whatever else may be wrong.

@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use reference::{Number, Reference};
 use world::{Attempt, MODELS, World};
 
 const STEPS: usize = 250;
@@ -196,14 +195,18 @@ impl World {
         let generation = self.rng.choice(&self.generations).unwrap().clone();
         let index = self.rng.usize(0..generation.numbers.len());
         let number = generation.key_present(index, &self.reference);
-        let (tell_pool, tell_reference): (fn(&Pool, u32, Millis), fn(&mut Reference, Number)) = match self.rng.u32(0..4)
-        {
-            0 => (Pool::enable, Reference::enable),
-            1 => (Pool::disable, Reference::disable),
-            _ => (Pool::reset, Reference::reset),
-        };
-        tell_pool(&generation.pool, index as u32, self.now);
-        self.change(|reference| number.map(|number| tell_reference(reference, number)));
+        let (at, now, order) = (index as u32, self.now, self.rng.u32(0..4));
+        match order {
+            0 => generation.pool.enable(at, now),
+            1 => generation.pool.disable(at, now),
+            _ => generation.pool.reset(at, now),
+        }
+        let Some(number) = number else { return };
+        self.change(|reference| match order {
+            0 => reference.enable(number),
+            1 => reference.disable(number),
+            _ => reference.reset(number),
+        });
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Millis;
 use super::reference::Number;
 
-/// Failures in a row that nobody has to suffer by chance.
-const CHANCE: f64 = 1.0 / 1_096.633_158_428_458_6;
+/// Less likely than this, a run of failures is no chance.
+const CHANCE: f64 = 0.000_911_881_965_554_516_2;
 
 #[derive(Default)]
 pub(super) struct Circuit {

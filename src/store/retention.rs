@@ -1,0 +1,126 @@
+//! What is forgotten, and when: the request log by age and size, counters, removed keys, marks of lost keys, the audit.
+//!
+//! Done in small steps between the journal's writes, so that no write waits long behind it.
+
+use std::sync::atomic::Ordering;
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::OnConflict,
+};
+
+use super::counters::total;
+use super::database::begin;
+use super::entity::{audit, bodies, counters, keys, marks, meta, requests, token_use};
+use super::error::StoreError;
+use super::shared::Shared;
+use super::text::{HOUR, first_id, now};
+use crate::config;
+
+const DAY: i64 = 24 * HOUR;
+/// Rows of one step.
+const ROWS: u64 = 1000;
+/// How long a removed key can be restored.
+pub(super) const RESTORABLE: i64 = 7 * DAY;
+/// How long marks are kept whose key is lost, or whose time was over.
+const LOST_MARKS: i64 = 30 * DAY;
+/// How long the use of tokens and the audit are kept.
+const RECORDS: i64 = 400 * DAY;
+
+/// What the request log and the counters may take.
+pub(super) struct Limits {
+    /// Milliseconds.
+    age: i64,
+    /// Bytes.
+    size: i64,
+}
+
+impl Limits {
+    pub(super) fn of(settings: &config::Store) -> Self {
+        Self {
+            age: i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX),
+            size: i64::try_from(settings.max_size).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Forgets a little; tells whether there is more. The caller has the turn.
+pub(super) async fn step(shared: &Shared) -> Result<bool, StoreError> {
+    let database = shared.database()?;
+    let db = &database.journal;
+    let now = now();
+    let requests = forget_requests(shared, db, now).await?;
+    let counters = forget_counters(db, now - shared.limits.age).await?;
+    keys::Entity::delete_many().filter(keys::Column::RemovedAt.lt(now - RESTORABLE)).exec(db).await?;
+    let is_over = marks::Column::OrphanedAt.lt(now - LOST_MARKS).or(marks::Column::Until.lt(now - LOST_MARKS));
+    marks::Entity::delete_many().filter(is_over).exec(db).await?;
+    token_use::Entity::delete_many()
+        .filter(token_use::Column::Hour.lt((now - RECORDS).div_euclid(HOUR)))
+        .exec(db)
+        .await?;
+    audit::Entity::delete_many().filter(audit::Column::Id.lt(first_id(now - RECORDS))).exec(db).await?;
+    Ok(requests || counters)
+}
+
+async fn forget_requests(shared: &Shared, db: &DatabaseConnection, now: i64) -> Result<bool, StoreError> {
+    let mut bytes = shared.log_bytes.load(Ordering::Relaxed);
+    if bytes < 0 {
+        bytes = sum_up(db).await?;
+    }
+    let oldest: Vec<(i64, i64)> = requests::Entity::find()
+        .select_only()
+        .columns([requests::Column::Id, requests::Column::Size])
+        .order_by_asc(requests::Column::Id)
+        .limit(ROWS)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let too_old = first_id(now.saturating_sub(shared.limits.age));
+    let (mut last, mut forgotten) = (None, 0);
+    for (id, size) in oldest {
+        if id >= too_old && bytes <= shared.limits.size {
+            break;
+        }
+        bytes -= size;
+        last = Some(id);
+        forgotten += 1;
+    }
+    if let Some(last) = last {
+        let tx = begin(db).await?;
+        requests::Entity::delete_many().filter(requests::Column::Id.lte(last)).exec(&tx).await?;
+        bodies::Entity::delete_many().filter(bodies::Column::Id.lte(last)).exec(&tx).await?;
+        tx.commit().await?;
+    }
+    shared.log_bytes.store(bytes, Ordering::Relaxed);
+    Ok(forgotten == ROWS)
+}
+
+async fn sum_up(db: &DatabaseConnection) -> Result<i64, StoreError> {
+    let sum = total(db.get_database_backend(), requests::Column::Size);
+    let found: Option<i64> =
+        requests::Entity::find().select_only().column_as(sum, "bytes").into_tuple().one(db).await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Forgets the oldest hour's counters, if that is too old.
+async fn forget_counters(db: &DatabaseConnection, before: i64) -> Result<bool, StoreError> {
+    let oldest: Option<i64> = counters::Entity::find()
+        .select_only()
+        .column(counters::Column::Hour)
+        .order_by_asc(counters::Column::Hour)
+        .limit(1)
+        .into_tuple()
+        .one(db)
+        .await?;
+    let Some(hour) = oldest.filter(|hour| *hour < before.div_euclid(HOUR)) else { return Ok(false) };
+    counters::Entity::delete_many().filter(counters::Column::Hour.eq(hour)).exec(db).await?;
+    Ok(true)
+}
+
+/// Writes one small row: does the database take writes again?
+pub(super) async fn touch(db: &DatabaseConnection) -> Result<(), StoreError> {
+    let row = meta::ActiveModel { name: Set("touched".into()), value: Set(now().to_be_bytes().to_vec()) };
+    let newest = OnConflict::column(meta::Column::Name).update_column(meta::Column::Value).to_owned();
+    meta::Entity::insert(row).on_conflict(newest).exec_without_returning(db).await?;
+    Ok(())
+}
