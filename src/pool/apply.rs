@@ -135,7 +135,8 @@ impl Pool {
         heir.pool.in_charge(heir.place(index)?, change)
     }
 
-    fn newest(&self) -> &Self {
+    /// The pool that holds the keys now: this one, or the last that took its place.
+    pub fn newest(&self) -> &Self {
         self.heir.get().map_or(self, |heir| heir.pool.newest())
     }
 

@@ -137,7 +137,7 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
             }
             if !blame.retry {
                 Next::PassOn
-            } else if may_retry(context, blame) && pick::reserve(context) {
+            } else if may_retry(context, blame) && pick::reserve_other(context) {
                 retried(context, blame)
             } else {
                 Next::Explain
@@ -242,13 +242,15 @@ fn may_retry(context: &mut Context, blame: Blame) -> bool {
     !committed && timeouts <= 1 && is_bounded && context.is_replayable() && context.started.elapsed() < retry.deadline
 }
 
-/// Why the pool can't serve the request although the provider answered.
+/// Why the pool can't serve the request although the provider answered. A reload may have come in between, and the marks
+/// of this request are in the pool that took over.
 fn own_answer(context: &Context) -> Answer {
     let now: Millis = keypool::now();
-    match context.pool() {
-        Some(pool) if pool.entry.pool.has_ready(context.model(), now) => Answer::AttemptsSpent,
-        Some(pool) => pool.entry.pool.exhausted(context.model(), now).into(),
-        None => Answer::Internal,
+    let Some(pool) = context.pool().map(|pool| pool.entry.pool.newest()) else { return Answer::Internal };
+    if pool.has_ready(context.model(), now) {
+        Answer::AttemptsSpent
+    } else {
+        pool.exhausted(context.model(), now).into()
     }
 }
 
