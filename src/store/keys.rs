@@ -300,17 +300,24 @@ async fn switch(
 ) -> Result<Vec<KeyId>, StoreError> {
     use keys::Column::{Id, RemovedAt, UpdatedAt};
     let now = now();
-    let fits = if removed_at.is_some() { RemovedAt.is_null() } else { RemovedAt.gte(now - RESTORABLE) };
+    // Judged here: asked of the database, it may read all keys of that state by their index, for each chunk.
+    let fits = |there: Option<i64>| match removed_at {
+        Some(_) => there.is_none(),
+        None => there.is_some_and(|at| at >= now - RESTORABLE),
+    };
     let mut switched = Vec::new();
     for chunk in wanted.chunks(ROWS) {
-        let found: Vec<Vec<u8>> = keys::Entity::find()
+        let there: Vec<(Vec<u8>, Option<i64>)> = keys::Entity::find()
             .select_only()
-            .column(Id)
+            .columns([Id, RemovedAt])
             .filter(Id.is_in(ids(chunk)))
-            .filter(fits.clone())
             .into_tuple()
             .all(db)
             .await?;
+        let found: Vec<Vec<u8>> = there.into_iter().filter(|(_, at)| fits(*at)).map(|(id, _)| id).collect();
+        if found.is_empty() {
+            continue;
+        }
         keys::Entity::update_many()
             .col_expr(RemovedAt, Expr::value(removed_at))
             .col_expr(UpdatedAt, Expr::value(now))
