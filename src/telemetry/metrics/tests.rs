@@ -185,7 +185,7 @@ fn assert_documented(page: &str) {
 
 fn assert_labelled(page: &str, metric: &Metric) {
     let mut samples = page.lines().filter_map(|line| line.strip_prefix(metric.name));
-    let sample = samples.find(|rest| !rest.contains("le=\"")).unwrap();
+    let sample = samples.find(|rest| !rest.starts_with("_bucket")).unwrap();
     let labels = sample.split_once('{').map_or("", |(_, labels)| labels);
     let mut labels: Vec<_> = labels.split("\",").filter_map(|pair| Some(pair.split_once("=\"")?.0)).collect();
     labels.sort_unstable();
