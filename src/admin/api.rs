@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::router::AdminState;
-use super::{explain, keys, reload, tokens};
+use super::{explain, keys, reload, tokens, verdict};
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
@@ -29,6 +29,7 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
         .route("/keys/{key}/{action}", post(keys::act))
         .route("/reload", get(reload::last).post(reload::reload))
         .route("/explain", get(explain::explain))
+        .route("/verdict", post(verdict::verdict))
         .route("/tokens", get(tokens::tokens))
         .fallback(async || Problem::not_found("this version's API has nothing at this path"))
 }

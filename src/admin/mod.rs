@@ -15,6 +15,7 @@ pub mod reload;
 mod router;
 mod service;
 mod tokens;
+mod verdict;
 
 pub use metrics::metrics_router;
 pub use router::{Access, AdminState, Explain, router};

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use http::{HeaderName, HeaderValue};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -108,9 +109,9 @@ impl Asked {
             let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name).collect();
             format!("no such provider; one of {}", known.join(", "))
         })?;
-        let url = args.base_url.as_deref().or(pack.base_url);
+        let url = args.base_url.as_deref().or(pack.base_url.as_deref());
         let url = url.with_context(|| format!("provider {name} has no base URL of its own; say --base-url URL"))?;
-        let headers = pack.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = texts(&pack.headers).collect();
         Ok(Self { pack, base: url.trim_end_matches('/').to_owned(), name: name.to_owned(), headers })
     }
 
@@ -122,14 +123,11 @@ impl Asked {
         };
         let pool = pool.with_context(|| format!("no such pool in {}; name one with --pool", path.display()))?;
         let target = pool.targets.first().context("the pool has no target")?;
-        let given = pool.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().map(str::to_owned)));
-        let given = given.filter_map(|(name, value)| Some((name, value.ok()?)));
-        let own = pool.provider.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Ok(Self {
             pack: pool.provider,
             base: base(target),
             name: pool.name.clone(),
-            headers: own.chain(given).collect(),
+            headers: texts(&pool.provider.headers).chain(texts(&pool.headers)).collect(),
         })
     }
 
@@ -152,6 +150,11 @@ impl Asked {
             Duration::from_secs(args.timeout),
         )
     }
+}
+
+/// Headers that are text.
+fn texts(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = (String, String)> {
+    headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
 }
 
 fn base(target: &Target) -> String {

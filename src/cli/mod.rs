@@ -15,6 +15,7 @@ mod run;
 mod schema;
 mod server;
 mod takeover;
+mod verdict;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -55,6 +56,8 @@ enum Command {
     Mock(MockArgs),
     /// Tell why each key of a pool would or would not be picked now, and when it is back
     Explain(ExplainArgs),
+    /// Tell what the rules make of recorded answers of providers
+    Verdict(VerdictArgs),
     /// Work with keys
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -174,6 +177,29 @@ pub(crate) struct ExplainArgs {
     pub(crate) format: Format,
 }
 
+/// `keyweir verdict`
+#[derive(Debug, Args)]
+pub(crate) struct VerdictArgs {
+    /// A configuration whose pools' own rules are tried first, each for the pool's provider
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The provider whose pack judges; else each answer's own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The wall clock (RFC 3339 or Unix time), for rests that end at a date
+    #[arg(long, value_name = "TIME")]
+    pub(crate) now: Option<String>,
+    /// Compare with what each answer is expected to come to; exit status 1 below 100 %
+    #[arg(long)]
+    pub(crate) expect: bool,
+    /// How the comparison is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Recorded answers, a JSON object a line (docs/verdicts.md); - for standard input
+    #[arg(value_name = "CASES.jsonl")]
+    pub(crate) cases: String,
+}
+
 /// `keyweir keys`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -230,6 +256,9 @@ fn rate(text: &str) -> Result<f64, String> {
 /// `keyweir schema`
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
+    /// Print that of providers' packs and of rules instead
+    #[arg(long)]
+    pub(crate) packs: bool,
     /// Print the reference for docs/configuration.md instead
     #[arg(long, hide = true)]
     pub(crate) markdown: bool,
@@ -272,6 +301,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => done(demo::execute(args)),
         Command::Mock(args) => done(mock::execute(args.listen)),
         Command::Explain(args) => explain::execute(&args),
+        Command::Verdict(args) => verdict::execute(&args),
         Command::Keys(KeysCommand::Check(args)) => keys_check::execute(&args),
         Command::Schema(args) => done(schema::execute(&args)),
         Command::Completions { shell } => done(completions::execute(shell)),

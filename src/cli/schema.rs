@@ -1,13 +1,16 @@
-//! `keyweir schema`: the JSON Schema of the configuration.
+//! `keyweir schema`: the JSON Schema of the configuration, and of providers' packs.
 
 use std::io::{Write, stdout};
 
 use super::SchemaArgs;
 use crate::config;
+use crate::verdict::pack;
 
 pub(crate) fn execute(args: &SchemaArgs) -> anyhow::Result<()> {
     if args.markdown {
         stdout().write_all(config::reference().as_bytes())?;
+    } else if args.packs {
+        writeln!(stdout(), "{:#}", pack::json_schema())?;
     } else {
         writeln!(stdout(), "{:#}", config::json_schema())?;
     }

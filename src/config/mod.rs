@@ -20,7 +20,7 @@ mod tree;
 mod unbuilt;
 pub mod units;
 mod validate;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::path::Path;
 

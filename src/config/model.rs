@@ -17,6 +17,7 @@ use super::keys::KeyId;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::RequestLog;
 use super::secret::Secret;
+use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
 
 /// The whole of `keyweir.yaml`.
@@ -292,6 +293,8 @@ pub struct Pool {
     pub enabled: bool,
     /// The provider's pack.
     pub provider: &'static Pack,
+    /// What its answers mean: the pool's own rules before the pack's.
+    pub verdicts: Arc<Engine>,
     /// Upstream base URLs, at least one.
     pub targets: Vec<Target>,
     /// Path prefixes, each starting with `/` and not ending with one.
@@ -365,6 +368,8 @@ pub struct Blacklist {
     pub threshold: u32,
     /// Rest where the provider states no time.
     pub cooldown: Duration,
+    /// The operator chose it, so it beats what a pack guesses of a limit.
+    pub is_cooldown_chosen: bool,
     /// Cap of escalation (never of a time the provider stated).
     pub max_cooldown: Duration,
     /// Whom a 5xx blames.

@@ -43,7 +43,7 @@ keys_file: [{path: keys.yaml}]
 clients: {tokens: [{name: n, token: t}]}
 notify: [{type: webhook, url: u}]
 otlp: {endpoint: e}
-pools: {POOL: {targets: [{url: u}], reactivate: {every: 10m}}}
+pools: {POOL: {targets: [{url: u}], reactivate: {every: 10m}, rules: {list: [{id: i, key: keep, retry: none, when: [{code: c}]}]}}}
 ";
 const KEYS: &str = "POOL: [{key: k}]";
 

@@ -209,8 +209,8 @@ const TABLE: &[(&str, &str)] = &[
         "f.yaml:1:33: keys_file[0].pool: no such pool; did you mean a?",
     ),
     (
-        "shared_state: {url: \"redis://h\"}\npools: {a: {provider: openai, wait: {max: 5s}, select: {strategy: random}, rules: {list: [{}]}}}\n",
-        "f.yaml:1:15: shared_state: not built yet; remove it\nf.yaml:2:43: pools.a.wait.max: not built yet; remove it\nf.yaml:2:67: pools.a.select.strategy: not built yet; remove it\nf.yaml:2:90: pools.a.rules.list: not built yet; remove it",
+        "shared_state: {url: \"redis://h\"}\npools: {a: {provider: openai, wait: {max: 5s}, select: {strategy: random}}}\n",
+        "f.yaml:1:15: shared_state: not built yet; remove it\nf.yaml:2:43: pools.a.wait.max: not built yet; remove it\nf.yaml:2:67: pools.a.select.strategy: not built yet; remove it",
     ),
     ("log: &x {<<: *x}\n", "f.yaml:1:14: syntax: this alias stands inside its own anchor"),
     (
@@ -326,11 +326,11 @@ fn restrictions_that_are_not_kept_are_refused() {
         "server: {proxy: {status_endpoints: true}, admin: {users: [{name: a}]}, limits: {connections_per_ip: 9}}\n";
     assert_eq!(refused(server), "server.proxy.status_endpoints server.admin.users server.limits.connections_per_ip");
     let pool = "pools: {a: {provider: openai, egress: [\"http://h:1\"], fallback: [b], models: {deny: [x], alias: {x: y}, \
-                test: x, list_key: k}, budget: 1, rules: {mode: shadow}}}\n";
+                test: x, list_key: k}, budget: 1}}\n";
     assert_eq!(
         refused(pool),
         "pools.a.egress pools.a.fallback pools.a.models.deny pools.a.models.alias pools.a.models.test \
-         pools.a.models.list_key pools.a.budget pools.a.rules.mode"
+         pools.a.models.list_key pools.a.budget"
     );
 }
 
@@ -445,4 +445,44 @@ fn the_reference_in_docs_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let written = std::fs::read_to_string(&path).unwrap();
     assert!(written == reference(), "run `keyweir schema --markdown > docs/configuration.md`");
+}
+
+#[test]
+fn rules_are_judged_field_by_field() {
+    let text = "\
+pools:
+  a:
+    provider: openai
+    rules:
+      mode: shadow
+      list:
+        - {id: Bad Id, key: keep, retry: none}
+        - {id: b, key: keep, retry: none, rest: 5s}
+        - id: c
+          key: cooldown
+          retry: other_key
+          until: [sometime]
+        - id: d
+          status: [429, 9xx]
+          when: [{message: \"(\"}, {headers: {\"a b\": x}}, {}]
+          key: cooldown
+          zone: Nowhere/City
+          retry: other_key
+";
+    let said = mistakes(text);
+    assert!(said.contains("f.yaml:12:19: pools.a.rules.list[2].until[0]: unknown value"), "{said}");
+    assert!(said.contains("f.yaml:14:25: pools.a.rules.list[3].status[1]: must be"), "{said}");
+    let text = text.replace("sometime", "stated").replace(", 9xx", "");
+    let said = mistakes(&text);
+    for line in [
+        "f.yaml:7:16: pools.a.rules.list[0].id: must be lower-case letters, digits and dashes, e.g. my-gateway-full",
+        "f.yaml:8:49: pools.a.rules.list[1].rest: only a cooldown has an end; remove it, or write key: cooldown",
+        "f.yaml:15:28: pools.a.rules.list[3].when[0].message: not a regular expression: unclosed group",
+        "f.yaml:17:17: pools.a.rules.list[3].zone: no such time zone; write an IANA name such as Asia/Shanghai",
+    ] {
+        assert!(said.contains(line), "{line}\n--- not in\n{said}");
+    }
+    assert!(said.contains("when[1].headers") && said.contains("matches everything"), "{said}");
+    let twice = "pools: {a: {provider: openai, rules: {list: [{id: x, key: keep, retry: none}, {id: x, key: keep, retry: none}]}}}";
+    assert!(mistakes(twice).contains("list[1].id: used by an earlier rule"), "{}", mistakes(twice));
 }

@@ -58,8 +58,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.balance.minimum", &["0", "0.0"], Warn),
     ("pools.*.prices", &[], Warn),
     ("pools.*.budget", &[], Refuse),
-    ("pools.*.rules.mode", &["enforce"], Refuse),
-    ("pools.*.rules.list", &[], Refuse),
 ];
 
 const KEYS: &[Row] = &[

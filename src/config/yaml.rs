@@ -17,6 +17,11 @@ pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Mismatch> {
     serde_yaml::from_value(value).map_err(|_| Mismatch)
 }
 
+/// Fills a struct from a text that is part of the program; the error is serde_yaml's, which repeats values.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_yaml::from_str(text).map_err(|error| error.to_string())
+}
+
 /// Turns a struct into a value, its fields in their order.
 pub(crate) fn value<T: Serialize>(data: &T) -> Result<Value, Mismatch> {
     serde_yaml::to_value(data).map_err(|_| Mismatch)

@@ -126,11 +126,13 @@ impl Entry {
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
         };
-        self.pool.keys().iter().zip(self.pool.explain(model, now)).map(chance).collect()
+        // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
+        let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
+        self.pool.keys().iter().zip(explained).map(chance).collect()
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
-        let (state, reason, back_in) = match self.pool.standing(index, now) {
+        let (state, reason, back_in) = match self.pool.worst_standing(index, now) {
             Standing::Ready => (State::Ready, None, None),
             Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
             Standing::Disabled(reason) => (State::Disabled, reason, None),

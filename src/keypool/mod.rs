@@ -18,6 +18,7 @@ pub use entry::{Credential, Entry};
 
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};
+use crate::verdict::Engine;
 
 /// All pools, as of the last successful reload.
 #[derive(Default)]
@@ -53,6 +54,11 @@ impl KeyPool {
     /// Why each key of a pool would or would not be handed out for this model now; `None` if there is no such pool.
     pub fn explain(&self, pool: &str, model: &str) -> Option<Vec<KeyChance>> {
         Some(named(&self.entries.load(), pool)?.explain(model, now()))
+    }
+
+    /// The rules by which a pool judges answers; `None` if there is no such pool.
+    pub fn verdicts(&self, pool: &str) -> Option<Arc<Engine>> {
+        Some(named(&self.entries.load(), pool)?.config.verdicts.clone())
     }
 
     /// What metrics and the admin plane show.

@@ -60,7 +60,7 @@ impl KeyPool {
             let (mut ready, mut cooling, mut disabled) = (0, 0, 0);
             entry.pool.tidy(now);
             for index in (0..).take(entry.pool.keys().len()) {
-                match entry.pool.standing(index, now) {
+                match entry.pool.worst_standing(index, now) {
                     Standing::Ready => ready += 1,
                     Standing::Cooling(..) => cooling += 1,
                     Standing::Disabled(_) => disabled += 1,

@@ -164,6 +164,9 @@ pub(super) fn out_of_quota() -> Answer {
 
 /// A provider's own failure: 500, 503 or whatever an outage or a test asks for.
 pub(super) fn failed(status: u16) -> Answer {
+    if status == 401 {
+        return wrong_key("sk-of-nobody-we-know");
+    }
     let message = match status {
         503 => "The server is overloaded or not ready yet.",
         500..=599 => "The server had an error while processing your request. Sorry about that!",

@@ -8,7 +8,21 @@ use std::time::Duration;
 use super::model::{self, ModelBoard};
 use super::refusal::Meaning;
 use super::saved::Changed;
-use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Scope};
+use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Rules, Scope};
+
+/// Why a rest begins, and how long it is.
+struct Cause {
+    reason: Reason,
+    stated: Option<Duration>,
+    rules: Rules,
+}
+
+impl Rules {
+    /// The rules for a rest that is guessed by whoever knows the provider.
+    fn escalating(self, first: Duration, most: Duration) -> Self {
+        Self { cooldown: first, max_cooldown: most.min(self.max_cooldown).max(first), ..self }
+    }
+}
 
 impl Pool {
     /// An answer began: others are served there.
@@ -55,9 +69,16 @@ impl Pool {
                 pool.refuse(ledger, index, reason, place, now)
             }
             (_, Mark::Disable(reason)) => {
-                pool.rest(ledger, index, scope, (reason, Some(pool.rules.max_cooldown)), place, now)
+                let stated = Some(pool.rules.max_cooldown);
+                pool.rest(ledger, index, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
             }
-            (_, Mark::Cool { reason, stated }) => pool.rest(ledger, index, scope, (reason, stated), place, now),
+            (_, Mark::Cool { reason, stated }) => {
+                pool.rest(ledger, index, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
+            }
+            (_, Mark::Escalate { reason, first, most }) => {
+                let rules = pool.rules.escalating(first, most);
+                pool.rest(ledger, index, scope, &Cause { reason, stated: None, rules }, place, now)
+            }
         })?
     }
 
@@ -88,7 +109,7 @@ impl Pool {
     pub fn blame(&self, index: u32, place: &Place<'_>, since: Millis, now: Millis) -> Option<Event> {
         self.in_charge(index, |pool, ledger, index| {
             let is_fault = pool.circuits.blame(index, place, since, pool.rules.threshold, now);
-            if is_fault { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
+            if is_fault { pool.rest(ledger, index, Scope::Key, &pool.cause(Reason::Failing), place, now) } else { None }
         })?
     }
 
@@ -98,7 +119,11 @@ impl Pool {
             let key = pool.key(index)?;
             let strikes = key.state.strikes.fetch_add(1, Relaxed) + 1;
             let is_enough = strikes >= pool.rules.threshold;
-            if is_enough { pool.rest(ledger, index, Scope::Key, (Reason::Failing, None), place, now) } else { None }
+            if is_enough {
+                pool.rest(ledger, index, Scope::Key, &pool.cause(Reason::Failing), place, now)
+            } else {
+                None
+            }
         })?
     }
 
@@ -110,7 +135,8 @@ impl Pool {
         heir.pool.in_charge(heir.place(index)?, change)
     }
 
-    fn newest(&self) -> &Self {
+    /// The pool that holds the keys now: this one, or the last that took its place.
+    pub fn newest(&self) -> &Self {
         self.heir.get().map_or(self, |heir| heir.pool.newest())
     }
 
@@ -132,10 +158,15 @@ impl Pool {
             let Some(saved) = self.key(index) else { continue };
             ledger.disabled -= usize::from(!saved.is_switched_off());
             saved.state.own.lift();
-            self.rest(ledger, index, Scope::Key, (reason, None), place, now);
+            self.rest(ledger, index, Scope::Key, &self.cause(reason), place, now);
         }
-        let event = self.rest(ledger, index, Scope::Key, (reason, None), place, now);
+        let event = self.rest(ledger, index, Scope::Key, &self.cause(reason), place, now);
         if is_first { Some(Event::MassRefusal { keys }) } else { event }
+    }
+
+    /// A rest as long as the pool's own rules say.
+    fn cause(&self, reason: Reason) -> Cause {
+        Cause { reason, stated: None, rules: self.rules }
     }
 
     fn rest(
@@ -143,40 +174,47 @@ impl Pool {
         ledger: &mut Ledger,
         index: u32,
         scope: Scope,
-        (reason, stated): (Reason, Option<Duration>),
+        cause: &Cause,
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
         let key = self.key(index)?;
         let group = match scope {
-            Scope::Account => key.account,
+            Scope::Account | Scope::AccountModel => key.account,
             Scope::Egress => key.egress,
             Scope::Key | Scope::Model => None,
         };
-        let (changed, begun) = if let Some((place, group)) = group.and_then(|p| Some((p, self.groups.get(p as usize)?)))
-        {
-            let begun = group.rest.begin(reason, stated, &self.rules, now);
+        let group = group.and_then(|place| Some((place, self.groups.get(place as usize)?)));
+        let is_of_model = matches!(scope, Scope::Model | Scope::AccountModel) && !place.model.is_empty();
+        let (changed, begun) = if is_of_model {
+            let members = group.map_or(std::slice::from_ref(&index), |(_, group)| &group.members);
+            let model = self.model_board(place.model, now);
+            let mut begun = None;
+            for &member in members {
+                let was_ready = model.rest(member, cause.reason, cause.stated, &cause.rules, now);
+                model.board.enter(member, self.blocked_until(member, Some(&model)), now);
+                ledger.changed.insert(Changed::Model(member, model.model.clone()));
+                begun = begun.or_else(|| (was_ready && member == index).then(|| model.until(member)));
+            }
+            (Changed::Model(index, model.model.clone()), begun)
+        } else if let Some((place, group)) = group {
+            let begun = group.rest.begin(cause.reason, cause.stated, &cause.rules, now);
             group.members.iter().for_each(|&member| self.enter(member, now));
             (Changed::Group(place), begun.then(|| group.rest.until()))
-        } else if scope == Scope::Model && !place.model.is_empty() {
-            let model = self.model_board(place.model, now);
-            let begun = model.rest(index, reason, stated, &self.rules, now);
-            model.board.enter(index, self.blocked_until(index, Some(&model)), now);
-            (Changed::Model(index, model.model.clone()), begun.then(|| model.until(index)))
         } else {
             let was_ready = key.state.until() <= now.0;
-            let (rest, changed) = match reason {
+            let (rest, changed) = match cause.reason {
                 Reason::Failing => (&key.state.suspicion, Changed::Suspicion(index)),
                 _ => (&key.state.own, Changed::Key(index)),
             };
-            rest.begin(reason, stated, &self.rules, now);
+            rest.begin(cause.reason, cause.stated, &cause.rules, now);
             self.enter(index, now);
             (changed, was_ready.then(|| key.state.until()))
         };
         ledger.changed.insert(changed);
         let until = begun?;
-        count(&self.transitions.rests, reason);
-        Some(Event::Rested(reason, now.until(Millis(until))))
+        count(&self.transitions.rests, cause.reason);
+        Some(Event::Rested(cause.reason, now.until(Millis(until))))
     }
 
     /// The board of a model, made if it has none.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{self, ModelBoard};
+use super::model::{self, ModelBoard, Models};
 use super::rest::{NEVER, Rest};
 use super::{Key, Millis, Pool, Reason};
 
@@ -63,10 +63,26 @@ impl Pool {
         (0..).zip(&self.keys).map(|(index, key)| self.explain_key(index, key, model, now)).collect()
     }
 
+    /// The same, for each key and the model it rests for longest, if it rests for any.
+    pub fn explain_worst(&self, now: Millis) -> Vec<Explanation> {
+        let models = self.models.load();
+        let explain = |(index, key)| self.explain_key(index, key, worst(&models, index, now), now);
+        (0..).zip(&self.keys).map(explain).collect()
+    }
+
     /// Whether a key may be used, its account and egress included.
     pub fn standing(&self, index: u32, now: Millis) -> Standing {
+        self.standing_for(index, None, now)
+    }
+
+    /// The same for the model it rests for longest, if it rests for any: what operators are shown.
+    pub fn worst_standing(&self, index: u32, now: Millis) -> Standing {
+        self.standing_for(index, worst(&self.models.load(), index, now), now)
+    }
+
+    fn standing_for(&self, index: u32, model: Option<&ModelBoard>, now: Millis) -> Standing {
         let Some(key) = self.key(index) else { return Standing::Disabled(None) };
-        let explanation = self.explain_key(index, key, None, now);
+        let explanation = self.explain_key(index, key, model, now);
         let reason = explanation.blocked.and_then(|(_, reason)| reason);
         match (explanation.blocked, explanation.ready_in) {
             (None, _) => Standing::Ready,
@@ -94,4 +110,13 @@ impl Pool {
         let until = self.blocked_until(index, model);
         Explanation { blocked, ready_in: (until != NEVER).then(|| now.until(Millis(until))) }
     }
+}
+
+/// The model for which a key rests longest, if it rests for any.
+fn worst(models: &Models, index: u32, now: Millis) -> Option<&ModelBoard> {
+    models
+        .iter()
+        .map(|board| &**board)
+        .filter(|board| board.until(index) > now.0)
+        .max_by_key(|board| board.until(index))
 }

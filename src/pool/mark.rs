@@ -52,6 +52,15 @@ pub enum Mark {
         /// What the provider stated.
         stated: Option<Duration>,
     },
+    /// A rest whose end nobody stated: a guess, doubled for each rest in a row.
+    Escalate {
+        /// Why.
+        reason: Reason,
+        /// The first rest.
+        first: Duration,
+        /// The longest.
+        most: Duration,
+    },
     /// Switched off until someone or something brings it back.
     Disable(Reason),
 }
@@ -65,6 +74,8 @@ pub enum Scope {
     Model,
     /// All keys of the key's account.
     Account,
+    /// All keys of the key's account, for this model only.
+    AccountModel,
     /// All keys that leave by the key's egress.
     Egress,
 }

@@ -19,7 +19,7 @@ use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
 use crate::upstream::{Attempt, Payload, Target};
-use crate::verdict::Verdict;
+use crate::verdict::Blame;
 
 /// One request.
 pub struct Context {
@@ -100,7 +100,7 @@ pub(super) struct Suspect {
     pub(super) index: u32,
     /// When its attempt began.
     pub(super) since: Millis,
-    pub(super) verdict: Verdict,
+    pub(super) blame: Blame,
 }
 
 /// Moments, for metrics and the access log.

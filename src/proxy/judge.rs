@@ -4,6 +4,7 @@
 //! tells: if that one is served, the failure is held against the first key (how much it weighs is the pool's to say); if
 //! it fails the same way, the request itself is to blame, nothing is held against any key and no third one is tried.
 
+use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 
@@ -12,10 +13,10 @@ use super::context::{Context, Suspect};
 use super::pick;
 use crate::config::On5xx;
 use crate::keypool::{self, Entry};
-use crate::pool::{Millis, Place, Scope};
+use crate::pool::{Millis, Place};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
-use crate::verdict::{self, Fault, Verdict};
+use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised};
 
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +33,46 @@ pub(super) enum Next {
 pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     let attempt = context.attempts.current.clone();
     let evidence = attempt.as_ref().and_then(|attempt| attempt.evidence.get());
-    let verdict = match evidence {
-        Some(Evidence::StreamError(data)) => verdict::of_stream_error(data),
-        Some(Evidence::EmptyStream) => verdict::of_failure(AttemptResult::Broken),
-        Some(Evidence::Status(_)) | None => verdict::of_status(head.status.as_u16(), &head.headers),
+    let status = head.status.as_u16();
+    let (status, body) = match evidence {
+        Some(Evidence::StreamError(data)) => (None, data.as_ref()),
+        Some(Evidence::EmptyStream) => return settle(context, Blame::of_failure(AttemptResult::Broken)),
+        _ if status < 400 => return settle(context, Blame::success()),
+        Some(Evidence::Status(data)) => (Some(status), data.as_ref()),
+        None => (Some(status), b"".as_slice()),
     };
-    let next = settle(context, verdict);
+    let words = Words { status, headers: &head.headers, body, model: context.model() };
+    let Some(Judgement { verdict, answer, .. }) = judge(context, &words) else { return Next::PassOn };
+    let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
+    let next = settle(context, blame);
     if next == Next::Explain {
-        let text = match evidence {
-            Some(Evidence::Status(data) | Evidence::StreamError(data)) => data.as_ref(),
-            _ => b"",
-        };
-        context.provider = Some(Provider { status: head.status.as_u16(), code: error_code(text) });
+        context.provider = Some(Provider { status: head.status.as_u16(), code: error_code(&answer) });
         context.answer = Some(own_answer(context));
     }
     next
+}
+
+/// What the pool's rules say, counted.
+fn judge(context: &Context, words: &Words<'_>) -> Option<Judgement> {
+    let entry = &context.pool()?.entry;
+    let judgement = entry.config.verdicts.judge(words, Timestamp::now());
+    entry.metrics.rule_matched(&judgement.verdict.rule, "enforce");
+    if let Some(shadow) = &judgement.shadow {
+        entry.metrics.rule_matched(&shadow.rule, "shadow");
+        log::debug!(
+            pool = entry.config.name.as_str(), rule = &*shadow.rule, instead_of = &*judgement.verdict.rule;
+            "A rule that is only tried would have decided."
+        );
+    }
+    Some(judgement)
+}
+
+fn habits(context: &Context) -> Habits {
+    Habits {
+        // The last digits of a duration are as random as they need to be.
+        jitter: f64::from(context.started.elapsed().subsec_nanos() % 1000) / 1000.0,
+        has_own_cooldown: context.pool().is_some_and(|pool| pool.entry.config.blacklist.is_cooldown_chosen),
+    }
 }
 
 /// The verdict on an attempt that brought no answer.
@@ -56,7 +82,7 @@ pub(super) fn failure(context: &mut Context, error: &Error) -> Next {
         ReadError | WriteError | ConnectionClosed | InvalidHTTPHeader | H1Error => AttemptResult::Broken,
         _ => AttemptResult::Unreachable,
     };
-    let next = settle(context, verdict::of_failure(result));
+    let next = settle(context, Blame::of_failure(result));
     if next != Next::Retry {
         let is_timeout = result == AttemptResult::Timeout;
         context.answer = Some(if is_timeout { Answer::UpstreamTimeout } else { Answer::UpstreamUnreachable });
@@ -67,7 +93,7 @@ pub(super) fn failure(context: &mut Context, error: &Error) -> Next {
 /// The verdict on an answer that broke off after it was passed on.
 pub(super) fn broken(context: &mut Context) {
     context.count_result(AttemptResult::Broken);
-    let Some(suspect) = suspect(context, verdict::of_failure(AttemptResult::Broken)) else { return };
+    let Some(suspect) = suspect(context, Blame::of_failure(AttemptResult::Broken)) else { return };
     let Some((entry, place)) = scene(context) else { return };
     entry.pool.broke(&place);
     entry.pool.fault(suspect.index, &place, keypool::now());
@@ -81,13 +107,13 @@ pub(super) fn finished(context: &Context) {
     }
 }
 
-fn settle(context: &mut Context, verdict: Verdict) -> Next {
+fn settle(context: &mut Context, blame: Blame) -> Next {
     // A success is counted when its last byte has come: until then the answer may break off.
-    if verdict.fault != Fault::None {
-        context.count_result(verdict.result);
+    if blame.fault != Fault::None {
+        context.count_result(blame.result);
     }
-    let Some(suspect) = suspect(context, verdict) else { return Next::PassOn };
-    match verdict.fault {
+    let Some(suspect) = suspect(context, blame) else { return Next::PassOn };
+    match blame.fault {
         Fault::None => {
             confirm(context, suspect.index);
             Next::PassOn
@@ -96,41 +122,52 @@ fn settle(context: &mut Context, verdict: Verdict) -> Next {
             context.attempts.suspects.clear();
             Next::PassOn
         }
+        Fault::Absent => {
+            // The same target would say the same of it, whatever the key.
+            let is_elsewhere = context.pool().is_some_and(|pool| pool.targets.len() > 1);
+            if is_elsewhere && may_retry(context, blame) && pick::reserve_other(context) {
+                return retried(context, blame);
+            }
+            context.attempts.suspects.clear();
+            Next::PassOn
+        }
         Fault::Key(scope, mark) => {
             if let Some((entry, place)) = scene(context) {
                 entry.announce(suspect.index, entry.pool.mark(suspect.index, scope, mark, &place, keypool::now()));
             }
-            if may_retry(context, verdict) && pick::reserve(context) {
-                retried(context, verdict)
+            if !blame.retry {
+                Next::PassOn
+            } else if may_retry(context, blame) && pick::reserve_other(context) {
+                retried(context, blame)
             } else {
                 Next::Explain
             }
         }
-        Fault::Refused(_) | Fault::Unknown | Fault::Target => doubt(context, suspect),
+        Fault::Refused(..) | Fault::Unknown | Fault::Target => doubt(context, suspect),
     }
 }
 
 /// An uncertain failure: another key is asked, if the bounds allow one.
 fn doubt(context: &mut Context, suspect: Suspect) -> Next {
-    let verdict = suspect.verdict;
+    let blame = suspect.blame;
     let now = keypool::now();
-    let is_down = match (scene(context), verdict.fault) {
+    let is_down = match (scene(context), blame.fault) {
         (Some((entry, place)), Fault::Unknown | Fault::Target) => entry.pool.fault(suspect.index, &place, now),
         _ => false,
     };
     let suspects = &mut context.attempts.suspects;
-    let is_alike = |other: &Suspect| other.index != suspect.index && other.verdict.result == verdict.result;
-    if verdict.fault != Fault::Target && suspects.iter().any(is_alike) {
+    let is_alike = |other: &Suspect| other.index != suspect.index && other.blame.result == blame.result;
+    if blame.fault != Fault::Target && suspects.iter().any(is_alike) {
         suspects.clear();
         return Next::PassOn;
     }
     // A refusal is only worth a second opinion: the same key would refuse again.
-    let reserve = if verdict.fault == Fault::Unknown { pick::reserve } else { pick::reserve_other };
-    if may_retry(context, verdict) && reserve(context) {
+    let reserve = if blame.fault == Fault::Unknown { pick::reserve } else { pick::reserve_other };
+    if may_retry(context, blame) && reserve(context) {
         // Where there are several targets the next attempt goes to another one.
         if context.pool().is_some_and(|pool| pool.entry.pool.spend_retry(is_down && pool.targets.len() == 1, now)) {
             context.attempts.suspects.push(suspect);
-            return retried(context, verdict);
+            return retried(context, blame);
         }
         context.attempts.next = None;
     }
@@ -154,7 +191,7 @@ fn unresolved(context: &mut Context, suspect: Suspect) {
     let was_alone = !context.is_replayable() || entry.config.retry.attempts == 1;
     if was_alone || entry.config.blacklist.on_5xx == On5xx::Key {
         suspects.push(suspect);
-        let unknown = suspects.iter().filter(|suspect| suspect.verdict.fault == Fault::Unknown);
+        let unknown = suspects.iter().filter(|suspect| suspect.blame.fault == Fault::Unknown);
         unknown.for_each(|suspect| hold(entry, &place, suspect));
     }
 }
@@ -162,8 +199,8 @@ fn unresolved(context: &mut Context, suspect: Suspect) {
 /// Holds an uncertain failure against the key.
 fn hold(entry: &Entry, place: &Place<'_>, suspect: &Suspect) {
     let (pool, now) = (&entry.pool, keypool::now());
-    let event = match (suspect.verdict.fault, entry.config.blacklist.on_5xx) {
-        (Fault::Refused(mark), _) => pool.mark(suspect.index, Scope::Key, mark, place, now),
+    let event = match (suspect.blame.fault, entry.config.blacklist.on_5xx) {
+        (Fault::Refused(scope, mark), _) => pool.mark(suspect.index, scope, mark, place, now),
         (Fault::Unknown, On5xx::Attribute) => pool.blame(suspect.index, place, suspect.since, now),
         (Fault::Unknown, On5xx::Key) => pool.strike(suspect.index, place, now),
         _ => None,
@@ -171,9 +208,9 @@ fn hold(entry: &Entry, place: &Place<'_>, suspect: &Suspect) {
     entry.announce(suspect.index, event);
 }
 
-fn suspect(context: &Context, verdict: Verdict) -> Option<Suspect> {
+fn suspect(context: &Context, blame: Blame) -> Option<Suspect> {
     let lease = context.attempts.lease.as_ref()?;
-    Some(Suspect { index: lease.index(), since: lease.since(), verdict })
+    Some(Suspect { index: lease.index(), since: lease.since(), blame })
 }
 
 /// Where the attempt under way went.
@@ -183,19 +220,19 @@ fn scene(context: &Context) -> Option<(&Entry, Place<'_>)> {
     Some((entry, Place { target, model: context.model() }))
 }
 
-fn retried(context: &mut Context, verdict: Verdict) -> Next {
+fn retried(context: &mut Context, blame: Blame) -> Next {
     if let Some(pool) = context.pool() {
-        pool.entry.metrics.retry(verdict.result);
+        pool.entry.metrics.retry(blame.result);
     }
     Next::Retry
 }
 
 /// Whether the bounds leave room for one more attempt.
-fn may_retry(context: &mut Context, verdict: Verdict) -> bool {
-    let is_certain = verdict.fault.is_certain();
+fn may_retry(context: &mut Context, blame: Blame) -> bool {
+    let is_certain = blame.fault.is_certain();
     let attempts = &mut context.attempts;
     attempts.uncertain += u32::from(!is_certain);
-    attempts.timeouts += u32::from(verdict.result == AttemptResult::Timeout);
+    attempts.timeouts += u32::from(blame.result == AttemptResult::Timeout);
     let (count, uncertain, timeouts, committed) =
         (attempts.count, attempts.uncertain, attempts.timeouts, attempts.committed);
     let Some(pool) = context.pool() else { return false };
@@ -205,22 +242,23 @@ fn may_retry(context: &mut Context, verdict: Verdict) -> bool {
     !committed && timeouts <= 1 && is_bounded && context.is_replayable() && context.started.elapsed() < retry.deadline
 }
 
-/// Why the pool can't serve the request although the provider answered.
+/// Why the pool can't serve the request although the provider answered. A reload may have come in between, and the marks
+/// of this request are in the pool that took over.
 fn own_answer(context: &Context) -> Answer {
     let now: Millis = keypool::now();
-    match context.pool() {
-        Some(pool) if pool.entry.pool.has_ready(context.model(), now) => Answer::AttemptsSpent,
-        Some(pool) => pool.entry.pool.exhausted(context.model(), now).into(),
-        None => Answer::Internal,
+    let Some(pool) = context.pool().map(|pool| pool.entry.pool.newest()) else { return Answer::Internal };
+    if pool.has_ready(context.model(), now) {
+        Answer::AttemptsSpent
+    } else {
+        pool.exhausted(context.model(), now).into()
     }
 }
 
-/// The provider's error code, where its answer has one in OpenAI's place.
-fn error_code(text: &[u8]) -> Option<String> {
-    let root: serde_json::Value = serde_json::from_slice(text).ok()?;
-    let error = root.get("error").filter(|error| error.is_object()).unwrap_or(&root);
-    let code = error.get("code").filter(|code| !code.is_null()).or_else(|| error.get("type"))?;
-    let text = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
+/// The provider's error code, or its type where it has none.
+fn error_code(answer: &Normalised) -> Option<String> {
+    let fields = &answer.fields;
+    let text = if fields.code.is_empty() { &fields.kind } else { &fields.code };
     // A code is a word; anything longer may be a sentence with a key in it.
-    (text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))).then_some(text)
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    (!text.is_empty() && text.len() <= 64 && text.bytes().all(is_word)).then(|| text.clone())
 }

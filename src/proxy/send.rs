@@ -120,8 +120,8 @@ fn is_private(name: &HeaderName) -> bool {
 
 /// Headers the provider's protocol needs, where the client did not choose its own.
 fn add_defaults(headers: &mut HeaderMap, pool: &EdgePool) {
-    for &(name, value) in pool.entry.config.provider.headers {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    for (name, value) in &pool.entry.config.provider.headers {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
 }
 

@@ -74,6 +74,11 @@ const RETRIES: Metric = Metric {
     labels: &["pool", "reason"],
     help: "Attempts repeated, by the result that made it necessary.",
 };
+const RULE_MATCHES: Metric = Metric {
+    name: "keyweir_rule_matches_total",
+    labels: &["pool", "rule", "mode"],
+    help: "Failing answers by the verdict rule that decided (enforce) or would have (shadow).",
+};
 const KEYS: Metric = Metric { name: "keyweir_keys", labels: &["pool", "state"], help: "Keys in each state." };
 const KEY_STATE: Metric = Metric {
     name: "keyweir_key_state",
@@ -250,6 +255,11 @@ impl PoolMetrics {
             .inc();
     }
 
+    /// Counts an answer that a verdict rule decided (`enforce`) or would have decided (`shadow`).
+    pub fn rule_matched(&self, rule: &str, mode: &str) {
+        FAMILIES.rule_matches.with_label_values(&[self.pool.as_str(), rule, mode]).inc();
+    }
+
     fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
         let known = (100..600).contains(&code);
         let slot = if known { usize::from(code) - 99 } else { 0 };
@@ -316,6 +326,7 @@ struct Families {
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
+    rule_matches: IntCounterVec,
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     reload_successful: IntGauge,
     reload_time: IntGauge,
@@ -333,6 +344,7 @@ impl Families {
             overhead: histograms(&OVERHEAD, OVERHEAD_BUCKETS),
             in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
             retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
+            rule_matches: registered(IntCounterVec::new(opts(&RULE_MATCHES), RULE_MATCHES.labels)),
             auth_failures: {
                 let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
                 AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))

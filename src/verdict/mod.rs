@@ -1,11 +1,22 @@
-//! What a provider's answer means for the key that was used.
+//! What a provider's answer means, for the key that was used and for the request.
 //!
-//! This version judges by status alone, with one exception: an error inside a 200 stream is judged by what it says.
-//! Definite verdicts (limited until T, key revoked) act at once; uncertain ones are for the pool to weigh.
+//! An answer is read (`normalise`), the first rule that matches gives a [`Verdict`] (`engine`), and what that comes to
+//! for keys and retries is a [`Blame`]. Rules are data: packs, one per provider, and the pools' own (docs/verdicts.md).
+//! All of it runs on failures only.
 
+mod blame;
+pub mod case;
+mod decode;
+mod engine;
+mod event;
+mod fields;
+mod normalise;
 pub mod pack;
 mod reset;
-mod status;
+mod rule;
 
-pub use reset::stated_rest;
-pub use status::{Fault, Verdict, of_failure, of_status, of_stream_error};
+pub use blame::{Blame, Fault, Habits};
+pub use engine::{Engine, Judgement, Verdict};
+pub use normalise::{Answer, Found, Normalised};
+pub use reset::Rest;
+pub use rule::{Action, Flaw, Retry, RuleText, Scope};

@@ -1,85 +1,245 @@
-//! What keyweir knows of each provider before the first request: where it lives and how it wants its key.
+//! What keyweir knows of each provider before the first request: where it lives, how it wants its key, what its errors
+//! mean.
 //!
-//! Sources: each provider's API reference; the base URLs are what its own OpenAI-compatible clients are told to use.
+//! A pack is data, one YAML file per provider, embedded and parsed once; docs/verdicts.md describes the format. Sources
+//! are each provider's API reference and what its users report; the base URLs are what OpenAI-compatible clients are
+//! told to use.
 
-use http::HeaderName;
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderName, HeaderValue};
+use jiff::tz::TimeZone;
+use once_cell::sync::Lazy;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::engine::Engine;
+use super::reset::LimitHeaders;
+use super::rule::RuleText;
+use crate::config::raw::Named;
+use crate::config::yaml;
+
+/// A pack as it is written.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackText {
+    /// Base URLs; the first is used where the pool names no target. None = the pool must name one.
+    #[serde(default)]
+    pub base_urls: Vec<String>,
+    /// Where the key goes.
+    #[serde(default)]
+    pub auth: AuthText,
+    /// Headers every request to this provider carries.
+    #[serde(default)]
+    pub headers: Named<String>,
+    /// IANA zone of the clock by which quotas begin anew.
+    #[serde(default = "utc")]
+    pub reset_zone: String,
+    /// The headers that tell of limits. Default: those of the generic pack.
+    #[serde(default)]
+    pub limit_headers: Vec<LimitHeaders>,
+    /// How to find out whether a key works without spending anything.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// How to ask for a key's balance.
+    #[serde(default)]
+    pub balance: Option<Balance>,
+    /// Rules tried before every provider's own; only in the generic pack.
+    #[serde(default)]
+    pub guards: Vec<RuleText>,
+    /// What the provider's errors mean; the first rule that matches decides. The generic pack's follow.
+    pub rules: Vec<RuleText>,
+}
+
+fn utc() -> String {
+    "UTC".into()
+}
+
+/// The header a key travels in.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthText {
+    /// Its name.
+    pub header: String,
+    /// What stands before the key, its blank included.
+    pub prefix: String,
+}
+
+impl Default for AuthText {
+    fn default() -> Self {
+        Self { header: "authorization".into(), prefix: "Bearer ".into() }
+    }
+}
+
+/// A request that shows whether a key works.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// `GET` unless it has a body, then `POST`.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// A path below the base URL, or a URL of its own.
+    pub url: String,
+    /// Statuses that show a dead key; a 400 and 403 are read by the rules first.
+    pub dead: Vec<u16>,
+}
+
+/// A request for a key's balance.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Balance {
+    /// A path below the base URL, or a URL of its own.
+    pub url: String,
+    /// Where in the answer it stands (JSON pointer, RFC 6901).
+    pub amount: String,
+    /// What it is counted in, or where that stands (a JSON pointer).
+    pub unit: String,
+}
 
 /// One provider's pack.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Pack {
     /// What `provider:` names.
     pub name: &'static str,
     /// Base URL used where the pool names no target; `None` = the pool must name one.
-    pub base_url: Option<&'static str>,
+    pub base_url: Option<String>,
+    /// All of them.
+    pub base_urls: Vec<String>,
     /// Where the key goes.
     pub auth: Auth,
     /// Headers every request to this provider carries.
-    pub headers: &'static [(&'static str, &'static str)],
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The clock by which quotas begin anew.
+    pub zone: TimeZone,
+    /// How to find out whether a key works.
+    pub probe: Option<Probe>,
+    /// How to ask for a key's balance.
+    pub balance: Option<Balance>,
+    pub(super) guards: Vec<RuleText>,
+    pub(super) rules: Vec<RuleText>,
+    limit_headers: Vec<LimitHeaders>,
+    /// Its rules alone, compiled when first needed.
+    pub(super) engine: OnceLock<Arc<Engine>>,
 }
 
 /// The header a key travels in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
-    /// `Authorization: Bearer KEY`
-    Bearer,
-    /// The bare key in a header of its own.
-    Header(&'static str),
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    header: HeaderName,
+    prefix: String,
 }
 
 impl Auth {
     /// The header's name.
-    pub fn header(self) -> HeaderName {
-        match self {
-            Auth::Bearer => http::header::AUTHORIZATION,
-            Auth::Header(name) => HeaderName::from_static(name),
-        }
+    pub fn header(&self) -> &HeaderName {
+        &self.header
     }
 
     /// The header's text for one key.
-    pub fn value(self, key: &str) -> String {
-        match self {
-            Auth::Bearer => format!("Bearer {key}"),
-            Auth::Header(_) => key.to_owned(),
-        }
+    pub fn value(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
     }
 }
 
-const fn bearer(name: &'static str, base_url: &'static str) -> Pack {
-    Pack { name, base_url: Some(base_url), auth: Auth::Bearer, headers: &[] }
+/// Why an embedded pack can't be used. A test parses them all, so no released binary sees one.
+#[derive(Debug, thiserror::Error)]
+enum PackError {
+    #[error("{0}")]
+    Shape(String),
+    #[error("not a header: {0}")]
+    Header(String),
+    #[error("no such time zone: {0}")]
+    Zone(String),
 }
 
-/// All packs; `generic` is the plain OpenAI-compatible one.
-pub static PACKS: &[Pack] = &[
-    Pack { name: "generic", base_url: None, auth: Auth::Bearer, headers: &[] },
-    Pack { name: "vllm", base_url: None, auth: Auth::Bearer, headers: &[] },
-    Pack { name: "azure", base_url: None, auth: Auth::Header("api-key"), headers: &[] },
-    Pack {
-        name: "anthropic",
-        base_url: Some("https://api.anthropic.com/v1"),
-        auth: Auth::Header("x-api-key"),
-        headers: &[("anthropic-version", "2023-06-01")],
-    },
-    bearer("openai", "https://api.openai.com/v1"),
-    bearer("gemini", "https://generativelanguage.googleapis.com/v1beta/openai"),
-    bearer("siliconflow", "https://api.siliconflow.cn/v1"),
-    bearer("modelscope", "https://api-inference.modelscope.cn/v1"),
-    bearer("deepseek", "https://api.deepseek.com/v1"),
-    bearer("moonshot", "https://api.moonshot.cn/v1"),
-    bearer("zhipu", "https://open.bigmodel.cn/api/paas/v4"),
-    bearer("dashscope", "https://dashscope.aliyuncs.com/compatible-mode/v1"),
-    bearer("volcengine", "https://ark.cn-beijing.volces.com/api/v3"),
-    bearer("groq", "https://api.groq.com/openai/v1"),
-    bearer("together", "https://api.together.xyz/v1"),
-    bearer("fireworks", "https://api.fireworks.ai/inference/v1"),
-    bearer("mistral", "https://api.mistral.ai/v1"),
-    bearer("openrouter", "https://openrouter.ai/api/v1"),
-    bearer("xai", "https://api.x.ai/v1"),
-    bearer("cerebras", "https://api.cerebras.ai/v1"),
-    bearer("huggingface", "https://router.huggingface.co/v1"),
-    bearer("nvidia", "https://integrate.api.nvidia.com/v1"),
+impl Pack {
+    fn parse(name: &'static str, text: &str) -> Result<Self, PackError> {
+        let text: PackText = yaml::parse(text).map_err(PackError::Shape)?;
+        let header = |name: &str| HeaderName::try_from(name).map_err(|_| PackError::Header(name.into()));
+        let mut headers = Vec::new();
+        for (name, value) in &text.headers.0 {
+            headers.push((header(name)?, HeaderValue::try_from(value).map_err(|_| PackError::Header(name.clone()))?));
+        }
+        Ok(Self {
+            name,
+            base_url: text.base_urls.first().cloned(),
+            base_urls: text.base_urls,
+            auth: Auth { header: header(&text.auth.header)?, prefix: text.auth.prefix },
+            headers,
+            zone: TimeZone::get(&text.reset_zone).map_err(|_| PackError::Zone(text.reset_zone))?,
+            probe: text.probe,
+            balance: text.balance,
+            guards: text.guards,
+            rules: text.rules,
+            limit_headers: text.limit_headers,
+            engine: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn is_generic(&self) -> bool {
+        self.name == GENERIC
+    }
+
+    pub(super) fn limit_headers(&self) -> &[LimitHeaders] {
+        if self.limit_headers.is_empty() { &generic().limit_headers } else { &self.limit_headers }
+    }
+}
+
+const GENERIC: &str = "generic";
+
+macro_rules! packs {
+    ($($name:literal),+) => { &[$(($name, include_str!(concat!("packs/", $name, ".yaml")))),+] };
+}
+
+/// `generic`, the plain OpenAI-compatible one, comes first.
+const SOURCES: &[(&str, &str)] = packs![
+    "generic",
+    "vllm",
+    "azure",
+    "anthropic",
+    "openai",
+    "gemini",
+    "siliconflow",
+    "modelscope",
+    "deepseek",
+    "moonshot",
+    "zhipu",
+    "dashscope",
+    "volcengine",
+    "groq",
+    "together",
+    "fireworks",
+    "mistral",
+    "openrouter",
+    "xai",
+    "cerebras",
+    "huggingface",
+    "nvidia"
 ];
+
+/// All packs.
+#[expect(clippy::panic, reason = "the packs are part of the program, and a test parses each")]
+pub static PACKS: Lazy<Vec<Pack>> = Lazy::new(|| {
+    let parse = |(name, text): &(&'static str, &str)| {
+        Pack::parse(name, text).unwrap_or_else(|error| panic!("pack {name}: {error}"))
+    };
+    SOURCES.iter().map(parse).collect()
+});
 
 /// The pack of that name.
 pub fn find(name: &str) -> Option<&'static Pack> {
     PACKS.iter().find(|pack| pack.name == name)
+}
+
+/// The pack of providers nobody knows.
+#[expect(clippy::expect_used, reason = "it is the first of the embedded packs")]
+pub fn generic() -> &'static Pack {
+    PACKS.first().expect("the generic pack")
+}
+
+/// The JSON Schema of a pack, which is also that of `pools.*.rules.list`.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(PackText);
+    schema.insert("title".into(), "A provider's pack".into());
+    schema.to_value()
 }

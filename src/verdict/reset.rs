@@ -1,78 +1,144 @@
-//! When a limit ends, in the provider's own words.
+//! When a limit ends: in the provider's own words, else by the rule.
+//!
+//! Invariant: whatever an answer states, the rest lies between the rule's `at_least` and `at_most`; a time that is no
+//! time, or has passed, states nothing.
 
-use std::time::{Duration, SystemTime};
+mod calendar;
+mod date;
+mod moment;
+
+use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
+use once_cell::sync::Lazy;
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// What a limit is counted in, as it stands in `x-ratelimit-remaining-*` and `x-ratelimit-reset-*`. OpenAI, Groq,
-/// Mistral, Together and others name requests and tokens; OpenRouter has one limit without a name.
-const LIMITS: [&str; 3] = ["-requests", "-tokens", ""];
-/// Numbers above this are moments in Unix time (2001), those a thousand times larger in milliseconds.
-const EPOCH: f64 = 1e9;
-const EPOCH_MS: f64 = 1e12;
+use super::fields::Fields;
+use super::rule::Timing;
+use moment::moment;
 
-/// The rest a provider states in its answer's head: `retry-after-ms` (OpenAI) before `retry-after`, in seconds or as an
-/// HTTP date (RFC 9110 §10.2.3), before `x-ratelimit-reset*`. Times in the past and texts of no known form state nothing.
-pub fn stated_rest(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// Where the end of a rest may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// `retry-after-ms` and `retry-after`; a field of the error such as `retryDelay`; `try again in …` in the message;
+    /// the reset header of a limit whose remainder is 0.
+    Stated,
+    /// A date in the message.
+    Date,
+    /// The next midnight in the rule's or pack's zone.
+    Midnight,
+    /// The next Monday.
+    Week,
+    /// The first of the next month.
+    Month,
+}
+
+/// The headers in which a provider tells of one limit.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitHeaders {
+    /// What is left.
+    pub remaining: String,
+    /// When it is whole again.
+    pub reset: String,
+}
+
+/// How long something rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// How long.
+    pub time: Duration,
+    /// Up to so much is added, so that not all keys return in the same second.
+    pub spread: Duration,
+    /// It is a guess, doubled for each in a row up to this.
+    pub doubles_to: Option<Duration>,
+}
+
+/// Resets of a day or a month come for everybody at once, and clocks differ.
+const SPREAD: Duration = Duration::from_secs(300);
+
+/// The rest that a rule gives after this answer.
+pub(super) fn rest(
+    timing: &Timing,
+    fields: &Fields,
+    headers: &HeaderMap,
+    limits: &[LimitHeaders],
+    now: Timestamp,
+) -> Rest {
+    let find = |source: &Source| {
+        let left = match source {
+            Source::Stated => stated(fields, headers, limits, now),
+            Source::Date => date::in_message(&fields.message, &timing.zone, now),
+            Source::Midnight => calendar::midnight(&timing.zone, now),
+            Source::Week => calendar::monday(&timing.zone, now),
+            Source::Month => calendar::first_of_month(&timing.zone, now),
+        }?;
+        Some((*source, left))
+    };
+    let clamp = |time: Duration| time.clamp(timing.at_least, timing.at_most);
+    match timing.sources.iter().find_map(find) {
+        Some((source, left)) => {
+            let is_calendar = matches!(source, Source::Midnight | Source::Week | Source::Month);
+            let spread = if is_calendar { SPREAD.min(left / 10) } else { Duration::ZERO };
+            Rest { time: clamp(left), spread, doubles_to: None }
+        }
+        None => Rest {
+            time: clamp(timing.rest),
+            spread: Duration::ZERO,
+            doubles_to: timing.doubles.then_some(timing.at_most),
+        },
+    }
+}
+
+/// What head, error and message state, in this order: `retry-after-ms` (OpenAI) is more exact than `retry-after`.
+fn stated(fields: &Fields, headers: &HeaderMap, limits: &[LimitHeaders], now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    if let Some(ms) = text("retry-after-ms").and_then(|v| v.parse::<f64>().ok()) {
-        return positive(ms / 1000.0);
-    }
-    let Some(value) = text("retry-after") else { return limit_reset(text, now) };
-    match value.parse::<f64>() {
-        Ok(seconds) => positive(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+    text("retry-after-ms")
+        .and_then(|value| positive(value.parse::<f64>().ok()? / 1000.0))
+        .or_else(|| moment(text("retry-after")?, now))
+        .or_else(|| fields.waits.iter().find_map(|(name, value)| of_field(name, value, now)))
+        .or_else(|| in_message(&fields.message))
+        .or_else(|| of_limits(limits, text, now))
+}
+
+fn of_field(name: &str, value: &str, now: Timestamp) -> Option<Duration> {
+    match name.strip_suffix("ms") {
+        Some(_) => positive(value.parse::<f64>().ok()? / 1000.0),
+        None => moment(value, now),
     }
 }
 
-/// The reset of the limit that is used up; where none says that it is, the last reset of all.
-fn limit_reset<'a>(text: impl Fn(&str) -> Option<&'a str>, now: SystemTime) -> Option<Duration> {
-    let resets = LIMITS.map(|limit| {
-        let rest = moment(text(&format!("x-ratelimit-reset{limit}"))?, now)?;
-        let is_used_up = text(&format!("x-ratelimit-remaining{limit}")) == Some("0");
-        Some((is_used_up, rest))
+/// The reset of the limit that is used up, the last if there are several. Where no remainder is told at all, the last of
+/// all resets; where something is left of every limit, none of them is what was hit.
+fn of_limits<'a>(limits: &[LimitHeaders], text: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> Option<Duration> {
+    let read = |limit: &LimitHeaders| {
+        let rest = moment(text(&limit.reset)?, now)?;
+        Some((text(&limit.remaining).and_then(|left| left.parse::<f64>().ok()), rest))
+    };
+    let resets: Vec<_> = limits.iter().filter_map(read).collect();
+    let used_up = resets.iter().filter(|(left, _)| *left == Some(0.0)).map(|(_, rest)| *rest).max();
+    let is_untold = resets.iter().all(|(left, _)| left.is_none());
+    used_up.or_else(|| resets.iter().map(|(_, rest)| *rest).max().filter(|_| is_untold))
+}
+
+/// A wait that the message tells: `Please try again in 2m59.56s`, `retry after 30`, `请在 30 秒后重试`.
+fn in_message(message: &str) -> Option<Duration> {
+    static FORMS: Lazy<Vec<Regex>> = Lazy::new(|| {
+        let again = "(?:try again|retry|retrying|wait|waiting|available|resets?|resume|renews?|come back)";
+        let more = r"(?:[\s,]*(?:and )?\d+(?:\.\d+)?\s*[a-z]+)*";
+        let forms = [
+            format!(r"{again}(?-u:\b)[^\d.;]{{0,40}}?(\d+(?:\.\d+)?\s*[a-z]+{more})"),
+            format!(r"{again}(?:\s[a-z]+)?\s+(?:in|after|for)\s+(\d+(?:\.\d+)?)(?:[.,;)]|\s*$)"),
+            r"((?:\d+(?:\.\d+)?\s*(?:毫秒|秒钟?|分钟?|个?小时|天)\s*)+)(?:之?后|以后|内)".to_owned(),
+        ];
+        forms.iter().filter_map(|form| Regex::new(&format!("(?i){form}")).ok()).collect()
     });
-    resets.into_iter().flatten().max().map(|(_, rest)| rest)
-}
-
-/// A reset as providers write it: `1s`, `6m0s`, `2m59.56s`, `17ms`, seconds, Unix time, or RFC 3339.
-fn moment(value: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(number) = value.parse::<f64>() {
-        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
-        return positive(match number {
-            _ if number >= EPOCH_MS => number / 1000.0 - since_epoch,
-            _ if number >= EPOCH => number - since_epoch,
-            _ => number,
-        });
-    }
-    if let Ok(at) = value.parse::<Timestamp>() {
-        return SystemTime::from(at).duration_since(now).ok();
-    }
-    positive(span(value)?)
-}
-
-/// A duration in Go's notation, in seconds.
-fn span(value: &str) -> Option<f64> {
-    let mut rest = value;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let scale = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = tail;
-    }
-    Some(seconds)
+    let waits = FORMS.iter().flat_map(|form| form.captures_iter(message)).filter_map(|captures| captures.get(1));
+    waits.filter_map(|wait| moment::span(wait.as_str())).find_map(positive)
 }
 
 fn positive(seconds: f64) -> Option<Duration> {
@@ -80,56 +146,4 @@ fn positive(seconds: f64) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rest(pairs: &[(&'static str, &str)]) -> Option<Duration> {
-        let headers = pairs.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap())).collect();
-        // Sun, 06 Nov 1994 08:49:37 GMT
-        stated_rest(&headers, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
-    }
-
-    #[test]
-    fn every_form_is_read() {
-        assert_eq!(rest(&[("retry-after", "30")]), Some(Duration::from_secs(30)));
-        assert_eq!(rest(&[("retry-after", " 0.5 ")]), Some(Duration::from_millis(500)));
-        assert_eq!(rest(&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(Duration::from_secs(60)));
-        assert_eq!(rest(&[("retry-after", "30"), ("retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
-    }
-
-    #[test]
-    fn nonsense_states_nothing() {
-        for value in
-            ["", "soon", "-5", "0", "NaN", "1e300", "Sun, 06 Nov 1994 08:40:37 GMT", "Sun, 99 Nov 1994 25:00:00 GMT"]
-        {
-            assert_eq!(rest(&[("retry-after", value)]), None, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn the_reset_of_the_limit_that_is_used_up_counts() {
-        let reset = |requests: &str, remaining: &str, tokens: &str| {
-            rest(&[
-                ("x-ratelimit-reset-requests", requests),
-                ("x-ratelimit-remaining-requests", remaining),
-                ("x-ratelimit-reset-tokens", tokens),
-                ("x-ratelimit-remaining-tokens", "500"),
-            ])
-        };
-        assert_eq!(reset("6m0s", "0", "17h"), Some(Duration::from_secs(360)));
-        assert_eq!(reset("1s", "9", "2m59.5s"), Some(Duration::from_millis(179_500)));
-        assert_eq!(reset("17ms", "0", ""), Some(Duration::from_millis(17)));
-        assert_eq!(rest(&[("x-ratelimit-reset-requests", "1s"), ("retry-after", "9")]), Some(Duration::from_secs(9)));
-    }
-
-    #[test]
-    fn a_reset_may_be_a_moment() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        for value in ["60", "1m", "1700000060", "1700000060000", "2023-11-14T22:14:20Z"] {
-            assert_eq!(moment(value, now), Some(Duration::from_secs(60)), "{value}");
-        }
-        for value in ["", "-", "1x", "m", "1.2.3s", "s5", "1699999999", "2020-01-01T00:00:00Z", "-5s", "1e999"] {
-            assert_eq!(moment(value, now), None, "{value:?}");
-        }
-    }
-}
+mod tests;

@@ -24,17 +24,17 @@ fn each_keys_blocker_is_named() {
     let mock = MockProvider::start();
     let keyweir = Config::pool(&mock, &["sk-429-1", "sk-401-1", "sk-ok-1"]).start();
     assert_eq!(keyweir.chat(&json!({})).status, 200);
-    let answer = keyweir.admin("GET", "/api/v1/explain?pool=p&model=any").json();
+    let answer = keyweir.admin("GET", "/api/v1/explain?pool=p&model=gpt-4o").json();
     assert_eq!(answer["keys"], json!({"ready": 1, "cooling": 1, "disabled": 1}));
     let why: Vec<_> = answer["items"].as_array().unwrap().iter().map(|key| (&key["state"], &key["reason"])).collect();
     assert_eq!(why[0], (&json!("cooling"), &json!("rate_limited")));
     assert_eq!(why[1], (&json!("disabled"), &json!("unauthorized")));
     assert_eq!(why[2], (&json!("ready"), &Value::Null));
 
-    let table = explain(&keyweir, &["--pool", "p", "--model", "any"]);
+    let table = explain(&keyweir, &["--pool", "p", "--model", "gpt-4o"]);
     assert_eq!(table.status.code(), Some(0), "{}", text(&table.stderr));
     let table = text(&table.stdout);
-    assert!(table.starts_with("pool p, model any: 1 ready, 1 cooling, 1 disabled\n"), "{table}");
+    assert!(table.starts_with("pool p, model gpt-4o: 1 ready, 1 cooling, 1 disabled\n"), "{table}");
     assert!(table.contains("401-1  disabled  key         unauthorized  -\n"), "{table}");
     let json = explain(&keyweir, &["--format", "json"]);
     assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap()["items"].as_array().unwrap().len(), 3);

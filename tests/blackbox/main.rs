@@ -37,4 +37,5 @@ mod streams;
 mod strictness;
 mod timeouts;
 mod tls;
+mod verdicts;
 mod watching;

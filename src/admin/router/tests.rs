@@ -419,6 +419,37 @@ async fn key_lists_are_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn an_answer_can_be_tried_against_the_rules() {
+    let ask = async |trial: Value| {
+        let request = authorized(Method::POST, "/api/v1/verdict").header("content-type", "application/json");
+        let request = request.body(Body::from(trial.to_string())).unwrap();
+        answer(router(state()).oneshot(request).await.unwrap()).await
+    };
+    let trial = json!({
+        "provider": "modelscope",
+        "status": 429,
+        "headers": {"content-type": "application/json"},
+        "body": {"errors": {"message": "You have exceeded today's quota for model Qwen/Q, please try again tomorrow"}},
+        "now": "2026-01-01T15:00:00Z",
+    });
+    let found = ask(trial).await.json();
+    let words = ["rule", "key", "scope", "retry"].map(|name| found[name].as_str().unwrap());
+    assert_eq!(words, ["modelscope-day-model", "cooldown_model", "account", "other_key"]);
+    assert_eq!(found["until"], 3600, "midnight in Shanghai");
+    assert_eq!(found["answer"]["is_error"], true);
+    for (trial, status) in [
+        (json!({"status": 500, "pool": "none"}), 404),
+        (json!({"status": 500, "provider": "none"}), 404),
+        (json!({"status": 500, "provider": "openai", "headers": {"a b": "c"}}), 400),
+        (json!({"status": 500, "provider": "openai", "now": "soon"}), 400),
+        (json!({"stats": 500}), 400),
+        (json!({}), 400),
+    ] {
+        assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_listed_with_scopes_limits_and_use() {
     let list = get("/api/v1/tokens?q=lap").await.json();
     assert_eq!(list["total"], 1);

@@ -1,19 +1,20 @@
 //! One request to a provider that tells whether a key works.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 use super::results::{Finding, Outcome};
-use crate::pool::Mark;
+use crate::pool::{Mark, Reason};
 use crate::telemetry::AttemptResult;
 use crate::verdict::pack::{Auth, Pack};
-use crate::verdict::{Fault, Verdict, of_failure, of_status, of_stream_error};
+use crate::verdict::{Answer, Blame, Engine, Fault, Found, Habits};
 
 /// How often a key is asked for whose answer says nothing of it.
 const ATTEMPTS: u32 = 3;
@@ -52,6 +53,7 @@ pub(super) struct Provider {
     agent: Agent,
     base: String,
     auth: Auth,
+    rules: Arc<Engine>,
     headers: Vec<(String, String)>,
     call: Call,
     model: String,
@@ -63,7 +65,7 @@ impl Provider {
     /// # Errors
     /// A chat is the only proof, and no model is known to chat with.
     pub(super) fn prepare(
-        pack: &Pack,
+        pack: &'static Pack,
         base: &str,
         headers: &[(String, String)],
         model: Option<&str>,
@@ -74,7 +76,8 @@ impl Provider {
         let mut provider = Self {
             agent: config.build().new_agent(),
             base: base.to_owned(),
-            auth: pack.auth,
+            auth: pack.auth.clone(),
+            rules: Engine::of_pack(pack),
             headers: headers.to_vec(),
             call: Call::of(pack),
             model: model.unwrap_or_default().to_owned(),
@@ -106,10 +109,10 @@ impl Provider {
         let mut pause = PAUSE;
         for attempt in 1.. {
             pace.wait();
-            let (verdict, finding) = self.ask_once(key);
-            let may_pass = matches!(verdict.fault, Fault::Unknown | Fault::Target);
+            let (blame, finding) = self.ask_once(key);
+            let may_pass = matches!(blame.fault, Fault::Unknown | Fault::Target);
             // Whoever did not answer in time would make everybody wait again.
-            if !may_pass || verdict.result == AttemptResult::Timeout || attempt >= ATTEMPTS {
+            if !may_pass || blame.result == AttemptResult::Timeout || attempt >= ATTEMPTS {
                 return finding;
             }
             sleep(pause);
@@ -118,7 +121,7 @@ impl Provider {
         Finding::new(Outcome::Unknown, "not asked")
     }
 
-    fn ask_once(&self, key: &str) -> (Verdict, Finding) {
+    fn ask_once(&self, key: &str) -> (Blame, Finding) {
         let sent = match self.call {
             Call::Models => self.get("models", Some(key)),
             Call::Key => self.get("key", Some(key)),
@@ -128,34 +131,53 @@ impl Provider {
                 self.chat(key, &json!({"model": self.model, "max_tokens": 1, "messages": [message]}))
             }
         };
-        let verdict = match sent {
+        let blame = match sent {
             Ok(mut answer) => match answer.status().as_u16() {
                 status @ 300..=399 => {
                     let finding = Finding::new(Outcome::Unknown, format!("redirected with status {status}"));
-                    return (of_status(400, answer.headers()), finding);
+                    return (Blame { fault: Fault::Client, retry: false, result: AttemptResult::ClientError }, finding);
                 }
-                200..=299 => error_in(&mut answer).unwrap_or_else(|| of_status(200, answer.headers())),
-                status => of_status(status, answer.headers()),
+                status => self.judge(status, &mut answer),
             },
-            Err(ureq::Error::Timeout(_)) => of_failure(AttemptResult::Timeout),
+            Err(ureq::Error::Timeout(_)) => Blame::of_failure(AttemptResult::Timeout),
             Err(ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
-                of_failure(AttemptResult::Unreachable)
+                Blame::of_failure(AttemptResult::Unreachable)
             }
-            Err(_) => of_failure(AttemptResult::Broken),
+            Err(_) => Blame::of_failure(AttemptResult::Broken),
         };
-        (verdict, self.finding(&verdict))
+        (blame, self.finding(&blame))
     }
 
-    fn finding(&self, verdict: &Verdict) -> Finding {
-        match verdict.fault {
+    /// What the provider's rules say of an answer.
+    fn judge(&self, status: u16, answer: &mut Response<ureq::Body>) -> Blame {
+        let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec().unwrap_or_default();
+        let words = Answer { status: Some(status), headers: answer.headers(), body: &body, model: &self.model };
+        let judgement = self.rules.judge(&words, Timestamp::now());
+        if judgement.answer.found == Found::Error {
+            Blame::of_verdict(&judgement.verdict, judgement.answer.status, Habits::default())
+        } else {
+            Blame::success()
+        }
+    }
+
+    fn finding(&self, blame: &Blame) -> Finding {
+        match blame.fault {
             Fault::None => Finding::new(Outcome::Valid, "ok"),
             // The request was meant to be refused, after the key was not.
-            Fault::Client if self.call == Call::EmptyChat => Finding::new(Outcome::Valid, "ok"),
-            Fault::Key(_, Mark::Disable(reason)) => Finding::new(Outcome::Dead, reason.as_str()),
-            Fault::Key(_, Mark::Cool { reason, .. }) => Finding::new(Outcome::Limited, reason.as_str()),
-            Fault::Target => Finding::unreached(),
-            Fault::Refused(_) | Fault::Client | Fault::Unknown => {
-                Finding::new(Outcome::Unknown, verdict.result.as_str())
+            Fault::Client | Fault::Absent if self.call == Call::EmptyChat => Finding::new(Outcome::Valid, "ok"),
+            Fault::Key(_, Mark::Disable(reason)) | Fault::Refused(_, Mark::Disable(reason)) => {
+                Finding::new(Outcome::Dead, reason.as_str())
+            }
+            // Nobody else is asked who could tell whether a bare 401 is meant for this key.
+            Fault::Key(_, Mark::Escalate { reason: Reason::Unauthorized, .. }) => {
+                Finding::new(Outcome::Dead, Reason::Unauthorized.as_str())
+            }
+            Fault::Key(_, Mark::Cool { reason, .. } | Mark::Escalate { reason, .. }) => {
+                Finding::new(Outcome::Limited, reason.as_str())
+            }
+            Fault::Target if blame.result == AttemptResult::Unreachable => Finding::unreached(),
+            Fault::Refused(..) | Fault::Client | Fault::Absent | Fault::Unknown | Fault::Target => {
+                Finding::new(Outcome::Unknown, blame.result.as_str())
             }
         }
     }
@@ -180,13 +202,6 @@ impl Provider {
         let key = key.map(|key| (self.auth.header().to_string(), self.auth.value(key)));
         self.headers.iter().cloned().chain(key)
     }
-}
-
-/// The verdict on an error that came with a good status.
-fn error_in(answer: &mut Response<ureq::Body>) -> Option<Verdict> {
-    let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec().ok()?;
-    let root: Value = serde_json::from_slice(&body).ok()?;
-    root.get("error").filter(|error| !error.is_null()).map(|_| of_stream_error(&body))
 }
 
 /// Keeps requests apart, so that no provider is stormed.

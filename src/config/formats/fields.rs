@@ -73,11 +73,11 @@ pub(super) fn state(word: &str) -> Option<State> {
 /// The provider whose API lives at this URL.
 pub fn provider_of(url: &str) -> Option<&'static str> {
     let host = host(url)?;
-    let lives_there = |base: &'static str| self::host(base).is_some_and(|known| known.eq_ignore_ascii_case(host));
+    let lives_there = |base: &String| self::host(base).is_some_and(|known| known.eq_ignore_ascii_case(host));
     if host.ends_with(".openai.azure.com") {
         return Some("azure");
     }
-    PACKS.iter().find(|pack| pack.base_url.is_some_and(lives_there)).map(|pack| pack.name)
+    PACKS.iter().find(|pack| pack.base_urls.iter().any(lives_there)).map(|pack| pack.name)
 }
 
 fn host(url: &str) -> Option<&str> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::upkeep::{Balance, EgressCheck, Off, Probe, Reactivate};
 use super::value::Headers;
 use super::{Named, Secret, Time};
+use crate::verdict::RuleText;
 
 /// Keys of one provider behind one path.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -203,7 +204,8 @@ pub struct Blacklist {
     /// Consecutive failures of uncertain cause before a key rests. Certain ones act at once; a success clears the count.
     #[schemars(range(min = 1, max = 1000))]
     pub threshold: u32,
-    /// How long a key rests where the provider states no time; doubled when it fails again.
+    /// How long a key rests where the provider states no time; doubled when it fails again. Where it is not given, a pack
+    /// that knows its provider's limits better decides.
     pub cooldown: Time,
     /// Longest rest by doubling; a time the provider stated is always kept.
     pub max_cooldown: Time,
@@ -319,13 +321,13 @@ pub enum PerKey {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
-    /// Whether verdicts act (`enforce`) or are only reported (`shadow`).
+    /// Whether these rules act (`enforce`) or what they would have done is only counted (`shadow`).
     pub mode: RulesMode,
-    /// Rules tried before the pack's.
-    pub list: Vec<serde_json::Value>,
+    /// Rules tried before the pack's (docs/verdicts.md).
+    pub list: Vec<RuleText>,
 }
 
-/// Whether verdicts act.
+/// Whether a pool's own rules act.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]

@@ -1,6 +1,7 @@
 //! `pools:`
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::server::positive;
 use super::{Context, headers, target};
@@ -9,6 +10,7 @@ use crate::config::problem::{At, is_plain_word};
 use crate::config::raw::pool as raw;
 use crate::config::raw::{Named, pool::TargetEntry};
 use crate::config::suggest;
+use crate::verdict::Engine;
 use crate::verdict::pack::{self, Pack};
 
 /// First path segments with a meaning of their own on the listeners.
@@ -70,6 +72,7 @@ fn pool_name(name: &str, at: &At<'_>) {
 fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Option<Pool> {
     let provider = provider(&raw.provider, &at.field("provider"));
     let targets = targets(raw, provider, at);
+    let verdicts = provider.and_then(|provider| verdicts(&raw.rules, provider, &at.field("rules")));
     let retry = retry(&raw.retry, &at.field("retry"));
     let blacklist = blacklist(&raw.blacklist, &at.field("blacklist"));
     let timeouts = timeouts(&raw.timeouts, &at.field("timeouts"));
@@ -89,6 +92,7 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
             raw::PerKey::Off => PerKeyMetrics::Off,
         },
         provider: provider?,
+        verdicts: verdicts?,
         targets,
     })
 }
@@ -101,6 +105,33 @@ fn provider(name: &str, at: &At<'_>) -> Option<&'static Pack> {
         at.error(format!("unknown provider; {}", suggest::among(written, known)));
     }
     pack
+}
+
+fn verdicts(raw: &raw::Rules, provider: &'static Pack, at: &At<'_>) -> Option<Arc<Engine>> {
+    let is_shadow = matches!(raw.mode, raw::RulesMode::Shadow);
+    let list = at.field("list");
+    if raw.list.is_empty() {
+        return Some(Engine::of_pack(provider));
+    }
+    let flaws = match Engine::new(provider, &raw.list, is_shadow) {
+        Ok(engine) => return Some(Arc::new(engine)),
+        Err(flaws) => flaws,
+    };
+    for (place, flaw) in flaws {
+        complain(&list.index(place), &flaw.path, &flaw.message);
+    }
+    None
+}
+
+/// Complains about the field that a path leads to.
+fn complain(at: &At<'_>, path: &[String], message: &str) {
+    match path.split_first() {
+        None => at.error(message),
+        Some((step, rest)) => match step.parse() {
+            Ok(index) => complain(&at.index(index), rest, message),
+            Err(_) => complain(&at.field(step), rest, message),
+        },
+    }
 }
 
 fn targets(raw: &raw::Pool, provider: Option<&Pack>, at: &At<'_>) -> Vec<Target> {
@@ -197,6 +228,7 @@ fn blacklist(raw: &raw::Blacklist, at: &At<'_>) -> Blacklist {
     Blacklist {
         threshold: raw.threshold,
         cooldown: raw.cooldown.0,
+        is_cooldown_chosen: at.field("cooldown").node().is_some(),
         max_cooldown: raw.max_cooldown.0.max(raw.cooldown.0),
         on_5xx: match raw.on_5xx {
             raw::On5xx::Attribute => On5xx::Attribute,

@@ -216,8 +216,16 @@ impl World {
         let stated = [0, 1, 999, 30_000, 3_600_000, 40 * 86_400_000, 300 * 86_400_000, u64::MAX];
         let stated = self.rng.choice(stated).map(Duration::from_millis).filter(|_| self.rng.bool());
         let reason = self.rng.choice(Reason::ALL).unwrap();
-        let mark = if self.rng.u32(0..4) > 0 { Mark::Cool { reason, stated } } else { Mark::Disable(reason) };
-        let scope = self.rng.choice([Scope::Key, Scope::Key, Scope::Model, Scope::Account, Scope::Egress]).unwrap();
+        let mark = match self.rng.u32(0..5) {
+            0 => Mark::Disable(reason),
+            1 => {
+                let (first, most) = (self.rng.u64(1..600), self.rng.u64(600..100_000));
+                Mark::Escalate { reason, first: Duration::from_secs(first), most: Duration::from_secs(most) }
+            }
+            _ => Mark::Cool { reason, stated },
+        };
+        let scopes = [Scope::Key, Scope::Key, Scope::Model, Scope::Account, Scope::AccountModel, Scope::Egress];
+        let scope = self.rng.choice(scopes).unwrap();
         let (index, now) = (attempt.lease.index(), self.now);
         let event = attempt.generation.pool.mark(index, scope, mark, &attempt.place, now);
         let number = self.present(attempt);

@@ -116,6 +116,7 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     register_keys(Arc::new(|| vec![pool("replaced", true)]));
     register_keys(Arc::new(|| vec![pool("single", true), pool("many", false)]));
     PoolMetrics::for_pool("page").retry(AttemptResult::Timeout);
+    PoolMetrics::for_pool("page").rule_matched("generic-429", "enforce");
     config_reloaded(true);
     let text = text();
 
@@ -150,6 +151,7 @@ const ALL: &[&Metric] = &[
     &IN_FLIGHT,
     &ATTEMPTS,
     &RETRIES,
+    &RULE_MATCHES,
     &KEYS,
     &KEY_STATE,
     &KEY_TRANSITIONS,
@@ -183,7 +185,7 @@ fn assert_documented(page: &str) {
 
 fn assert_labelled(page: &str, metric: &Metric) {
     let mut samples = page.lines().filter_map(|line| line.strip_prefix(metric.name));
-    let sample = samples.find(|rest| !rest.contains("le=\"")).unwrap();
+    let sample = samples.find(|rest| !rest.starts_with("_bucket")).unwrap();
     let labels = sample.split_once('{').map_or("", |(_, labels)| labels);
     let mut labels: Vec<_> = labels.split("\",").filter_map(|pair| Some(pair.split_once("=\"")?.0)).collect();
     labels.sort_unstable();

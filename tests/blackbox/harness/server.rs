@@ -89,6 +89,18 @@ impl Config {
         self
     }
 
+    /// Another provider for the only pool.
+    pub(crate) fn provider(mut self, provider: &str) -> Self {
+        self.pools = self.pools.replacen("provider: generic", &format!("provider: {provider}"), 1);
+        self
+    }
+
+    /// Other keys for the only pool: YAML in flow style.
+    pub(crate) fn keys(mut self, keys: &str) -> Self {
+        self.keys = format!("p: [{keys}]\n");
+        self
+    }
+
     pub(crate) fn limits(mut self, limits: &str) -> Self {
         self.limits = limits.into();
         self

@@ -138,6 +138,14 @@ impl Reference {
             }
             Mark::Disable(reason) => self.rest(number, scope, reason, Some(self.rules.max_cooldown), place, now),
             Mark::Cool { reason, stated } => self.rest(number, scope, reason, stated, place, now),
+            Mark::Escalate { reason, first, most } => {
+                let own = self.rules;
+                self.rules.cooldown = first;
+                self.rules.max_cooldown = most.min(own.max_cooldown).max(first);
+                let event = self.rest(number, scope, reason, None, place, now);
+                self.rules = own;
+                event
+            }
         }
     }
 
@@ -150,6 +158,21 @@ impl Reference {
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
+        let account = self.keys[&number].account;
+        let scope = match (scope, account) {
+            (Scope::AccountModel, _) if place.model.is_empty() => Scope::Account,
+            (Scope::AccountModel, None) => Scope::Model,
+            _ => scope,
+        };
+        if scope == Scope::AccountModel {
+            let siblings = self.keys.iter().filter(|(other, key)| key.account == account && **other != number);
+            for sibling in siblings.map(|(other, _)| *other).collect::<Vec<_>>() {
+                let naps = self.models.entry(place.model.into()).or_default();
+                let nap = naps.of.entry(sibling).or_default();
+                nap.begin(stated, &self.rules, now);
+                naps.last_end = naps.last_end.max(nap.until);
+            }
+        }
         let key = self.keys.get_mut(&number).unwrap();
         let (was_ready, until) = match (scope, key.account, key.egress) {
             (Scope::Account, Some(name), _) => {
@@ -160,7 +183,7 @@ impl Reference {
                 let nap = self.egresses.entry(name).or_default();
                 (nap.begin(stated, &self.rules, now), nap.until)
             }
-            (Scope::Model, ..) if !place.model.is_empty() => {
+            (Scope::Model | Scope::AccountModel, ..) if !place.model.is_empty() => {
                 let naps = self.models.entry(place.model.into()).or_default();
                 let nap = naps.of.entry(number).or_default();
                 let was_ready = nap.begin(stated, &self.rules, now);

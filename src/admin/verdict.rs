@@ -1,0 +1,93 @@
+//! `POST /api/v1/verdict`: what a pool's rules make of an answer, without any key being touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::router::AdminState;
+use crate::verdict::case::Words;
+use crate::verdict::{Answer, Engine, Found, pack};
+
+/// An answer to try.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trial {
+    /// The pool whose rules judge; the default one if neither pool nor provider is named.
+    pool: Option<String>,
+    /// The provider whose pack judges instead.
+    provider: Option<String>,
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Text, or JSON.
+    #[serde(default)]
+    body: Value,
+    #[serde(default)]
+    model: String,
+    /// The wall clock.
+    now: Option<String>,
+}
+
+/// The verdict, in the words of `keyweir verdict`, and what was read of the answer.
+pub(super) async fn verdict(
+    State(state): State<Arc<AdminState>>,
+    trial: Result<Json<Trial>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(trial) = trial.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let engine = engine(&state, &trial)?;
+    let now = match &trial.now {
+        Some(text) => text.parse().map_err(|_| Problem::bad_request("now: write e.g. 2026-01-31T12:00:00Z"))?,
+        None => Timestamp::now(),
+    };
+    let headers = headers(&trial.headers)?;
+    let body = match &trial.body {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        json => json.to_string(),
+    };
+    let answer = Answer { status: Some(trial.status), headers: &headers, body: body.as_bytes(), model: &trial.model };
+    let judgement = engine.judge(&answer, now);
+    let read = &judgement.answer;
+    let mut shown = json!(Words::from(&judgement.verdict));
+    shown["reason"] = judgement.verdict.until.map(|_| judgement.verdict.reason.as_str()).into();
+    shown["certain"] = judgement.verdict.is_certain.into();
+    shown["shadow"] = json!(judgement.shadow.as_ref().map(Words::from));
+    shown["answer"] = json!({
+        "is_error": read.found == Found::Error,
+        "status": read.status,
+        "code": read.fields.code,
+        "type": read.fields.kind,
+        "message": read.fields.message,
+        "details": read.fields.details,
+        "is_html": read.is_html,
+    });
+    Ok(Json(shown))
+}
+
+fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {
+    if let Some(name) = &trial.provider {
+        let pack = pack::find(name).ok_or_else(|| Problem::not_found(format!("there is no provider {name:?}")))?;
+        return Ok(Engine::of_pack(pack));
+    }
+    let pool = match &trial.pool {
+        Some(name) => name.clone(),
+        None => state.pool(None)?.pool,
+    };
+    state.keypool.verdicts(&pool).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))
+}
+
+fn headers(pairs: &BTreeMap<String, String>) -> Result<HeaderMap, Problem> {
+    let read = |(name, value): (&String, &String)| {
+        let header = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
+        header.ok_or_else(|| Problem::bad_request(format!("headers: {name:?} is not a header or has no valid value")))
+    };
+    pairs.iter().map(read).collect()
+}
