@@ -234,6 +234,7 @@ fn add_operator_services(
         },
         readiness: shared.readiness.clone(),
         access: shared.access.clone(),
+        sessions: admin::Sessions::default(),
         reload: {
             let reloader = reloader.clone();
             Arc::new(move |force| reloader.reload(Trigger::Api, force))

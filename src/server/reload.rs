@@ -15,9 +15,9 @@ use super::change::{KeyIds, restart_required};
 use super::files::{self, Contents};
 use super::tls::Certificates;
 use super::{Shared, Tokens};
-use crate::admin::Access;
 use crate::admin::reload::{Last, Refusal, Report, Trigger};
-use crate::config::{self, Config, Loaded, Problems, Secret};
+use crate::admin::{Access, User};
+use crate::config::{self, Config, Loaded, Problems, Role, Secret};
 use crate::keypool::KeyPool;
 use crate::proxy::Edge;
 use crate::telemetry::{AccessLog, logger, metrics};
@@ -202,8 +202,10 @@ fn refusal(why: impl ToString) -> Refusal {
 
 /// Who may use the operators' listeners.
 pub(super) fn access(config: &Config, tokens: &Tokens) -> Access {
+    let user = |name: &str, role, token| User { name: name.into(), role, token };
+    let users = config.server.admin.users.iter().map(|known| user(&known.name, known.role, known.token.digest()));
     Access {
-        token: tokens.admin,
+        users: std::iter::once(user("admin", Role::Admin, tokens.admin)).chain(users).collect(),
         hosts: config.server.admin.hosts.clone(),
         metrics_token: config.server.metrics.token.as_ref().map(Secret::digest),
     }

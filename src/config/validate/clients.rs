@@ -9,14 +9,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use super::operators::Operators;
 use super::{Context, known_pool, secret};
 use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
 use crate::config::raw::{self as file, clients as raw};
-use crate::config::secret::Secret;
 
-/// Tokens with distinct names and texts, none of them the admin token.
-pub(crate) fn clients(file: &file::Config, at: &At<'_>, context: &Context<'_>, admin: Option<&Secret>) -> Clients {
+/// Tokens with distinct names and texts, none of them an operator's.
+pub(crate) fn clients(file: &file::Config, at: &At<'_>, context: &Context<'_>, operators: &Operators) -> Clients {
     let at = at.field("tokens");
     let raw = &file.clients;
     let mut names = HashSet::new();
@@ -37,8 +37,10 @@ pub(crate) fn clients(file: &file::Config, at: &At<'_>, context: &Context<'_>, a
         if let Some(first) = digests.insert(text.digest(), index) {
             here.error(format!("the same token as clients.tokens[{first}]; each client needs its own"));
         }
-        if admin.is_some_and(|admin| admin.digest() == text.digest()) {
-            here.error("the same as the admin token; a client must not be an administrator");
+        match operators.owner(&text) {
+            Some("admin") => here.error("the same as the admin token; a client must not be an administrator"),
+            Some(user) => here.error(format!("the same as the token of server.admin.users' {user}; make another")),
+            None => {}
         }
         let (name, reveal_key, limits) = (token.name.clone(), token.reveal_key, limits(token));
         let (pools, models) = scope;
