@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
-pub use super::raw::server::RequestLog;
+pub use super::raw::server::{RequestLog, Role};
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
@@ -125,10 +125,23 @@ pub struct Admin {
     pub listen: Listen,
     /// The admin bearer token; `None` = one is made at the first run.
     pub token: Option<Secret>,
+    /// Who else may come in, each with a name and a token of its own.
+    pub users: Vec<AdminUser>,
     /// Extra `Host` values accepted.
     pub hosts: Vec<String>,
     /// Non-loopback without TLS is accepted.
     pub plaintext: bool,
+}
+
+/// `server.admin.users[]`
+#[derive(Debug, Clone)]
+pub struct AdminUser {
+    /// Shown in logs; never `admin`, which is the holder of the admin token.
+    pub name: String,
+    /// What the user shows.
+    pub token: Secret,
+    /// What the user may do.
+    pub role: Role,
 }
 
 /// `server.metrics:`

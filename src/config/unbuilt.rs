@@ -21,7 +21,6 @@ type Row = (&'static str, &'static [&'static str], Effect);
 
 const CONFIG: &[Row] = &[
     ("server.proxy.status_endpoints", &["false"], Refuse),
-    ("server.admin.users", &[], Refuse),
     ("server.limits.connections_per_ip", &["0"], Refuse),
     ("server.limits.min_send_rate", &["0"], Warn),
     ("store.request_log", &["errors"], Warn),

@@ -29,6 +29,7 @@ mod load;
 mod logs;
 mod observability;
 mod operations;
+mod operators;
 mod protocols;
 mod redaction;
 mod reload;

@@ -60,8 +60,10 @@ fn tokens() -> Vec<TokenSnapshot> {
 }
 
 fn access() -> Access {
-    let token = TokenDigest::of(TOKEN.as_bytes());
-    Access { token, hosts: vec!["keys.example.org".into()], metrics_token: None }
+    let user =
+        |name: &str, role, token: &str| User { name: name.into(), role, token: TokenDigest::of(token.as_bytes()) };
+    let users = vec![user("admin", Role::Admin, TOKEN)];
+    Access { users, hosts: vec!["keys.example.org".into()], metrics_token: None }
 }
 
 fn chances(model: &str) -> Vec<KeyChance> {
@@ -88,6 +90,7 @@ fn state() -> AdminState {
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
+        sessions: Sessions::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
         manager: Folder::new().manager(),
@@ -229,7 +232,7 @@ async fn explain_names_each_keys_first_blocker_and_when_it_is_back() {
 #[tokio::test]
 async fn a_new_token_takes_effect_at_once() {
     let state = state();
-    state.access.store(Arc::new(Access { token: TokenDigest::of(b"another"), ..access() }));
+    state.access.store(Arc::new(Access { users: Vec::new(), ..access() }));
     assert_eq!(send_to(state, authorized(Method::GET, "/stats")).await.status, 401);
 }
 

@@ -9,20 +9,21 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use super::operators::Operators;
 use super::{Context, known_pool, secret};
 use crate::config::additions::AddedToken;
 use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
 use crate::config::raw::{self as file, clients as raw};
-use crate::config::secret::{Secret, TokenDigest};
+use crate::config::secret::TokenDigest;
 use crate::config::tree::Position;
 
-/// Tokens with distinct names and texts, none of them the admin token.
+/// Tokens with distinct names and texts, none of them an operator's.
 pub(crate) fn clients(
     file: &file::Config,
     at: &At<'_>,
     context: &Context<'_>,
-    admin: Option<&Secret>,
+    operators: &Operators,
     added: &[AddedToken],
 ) -> Clients {
     let at = at.field("tokens");
@@ -42,8 +43,10 @@ pub(crate) fn clients(
         if let Some(first) = digests.insert(text.digest(), index) {
             here.error(format!("the same token as clients.tokens[{first}]; each client needs its own"));
         }
-        if admin.is_some_and(|admin| admin.digest() == text.digest()) {
-            here.error("the same as the admin token; a client must not be an administrator");
+        match operators.owner(&text) {
+            Some("admin") => here.error("the same as the admin token; a client must not be an administrator"),
+            Some(user) => here.error(format!("the same as the token of server.admin.users' {user}; make another")),
+            None => {}
         }
         tokens.push(ClientToken { digest: text.digest(), ..settings });
     }

@@ -5,6 +5,7 @@
 
 mod clients;
 pub(crate) mod headers;
+mod operators;
 mod pool;
 pub(crate) mod secret;
 mod server;
@@ -38,9 +39,9 @@ impl Context<'_> {
 
 /// The effective configuration; `None` = somebody complained.
 pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, added: &[AddedToken]) -> Option<Config> {
-    let admin_token = server::admin_token(&raw.server.admin, &at.field("server").field("admin"), context);
-    let clients = clients::clients(raw, &at.field("clients"), context, admin_token.as_ref(), added);
-    let server = server::server(&raw.server, &at.field("server"), context, admin_token);
+    let operators = operators::operators(&raw.server.admin, &at.field("server").field("admin"), context);
+    let clients = clients::clients(raw, &at.field("clients"), context, &operators, added);
+    let server = server::server(&raw.server, &at.field("server"), context, operators);
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);
     let store = store::store(&raw.store, &at.field("store"), context);
