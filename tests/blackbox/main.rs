@@ -27,6 +27,7 @@ mod keepalive;
 mod live_settings;
 mod load;
 mod logs;
+mod manage;
 mod observability;
 mod operations;
 mod operators;
