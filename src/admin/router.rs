@@ -11,12 +11,12 @@ use http::StatusCode;
 
 use super::identity::{self, User};
 use super::problem::Problem;
-use super::reload::{Last, Reload};
 use super::routes::{Need, Route, get};
 use super::session::Sessions;
 use super::{api, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
 use crate::keypool::KeyPool;
+use crate::manage::Manager;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
 /// Where the API begins.
@@ -52,10 +52,8 @@ pub struct AdminState {
     pub access: Arc<ArcSwap<Access>>,
     /// Who came in by the console.
     pub sessions: Sessions,
-    /// What `POST /api/v1/reload` and `/reload-keys` do.
-    pub reload: Reload,
-    /// The last reload, whoever asked for it.
-    pub last_reload: Arc<ArcSwap<Last>>,
+    /// What operators change.
+    pub manager: Arc<Manager>,
 }
 
 impl AdminState {
