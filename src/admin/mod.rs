@@ -18,6 +18,7 @@ mod router;
 mod routes;
 mod service;
 mod session;
+mod throttle;
 mod tokens;
 mod verdict;
 
@@ -27,3 +28,4 @@ pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};
 pub use session::Sessions;
+pub use throttle::Throttle;

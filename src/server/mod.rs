@@ -189,6 +189,7 @@ fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) 
         readiness: shared.readiness.clone(),
         access: access.clone(),
         sessions: admin::Sessions::default(),
+        throttle: admin::Throttle::default(),
         manager,
     };
     let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
