@@ -51,12 +51,12 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// Who may come in.
     pub access: Arc<ArcSwap<Access>>,
+    /// What operators change.
+    pub manager: Arc<Manager>,
     /// Who came in by the console.
     pub sessions: Sessions,
     /// Who tried in vain.
     pub throttle: Throttle,
-    /// What operators change.
-    pub manager: Arc<Manager>,
 }
 
 impl AdminState {

@@ -188,9 +188,9 @@ fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) 
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
         access: access.clone(),
+        manager,
         sessions: admin::Sessions::default(),
         throttle: admin::Throttle::default(),
-        manager,
     };
     let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));
