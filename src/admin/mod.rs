@@ -21,6 +21,7 @@ mod routes;
 mod service;
 mod session;
 mod settings;
+mod throttle;
 mod tokens;
 mod verdict;
 
@@ -30,3 +31,4 @@ pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};
 pub use session::Sessions;
+pub use throttle::Throttle;

@@ -22,6 +22,7 @@ mod disconnects;
 mod exhaustion;
 mod explain;
 mod failover;
+mod hardening;
 mod hygiene;
 mod keepalive;
 mod live_settings;
