@@ -217,6 +217,7 @@ fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context
                 Entry::Long(key) => {
                     let key_at = at.field("key");
                     let headers = validate::headers::headers(&key.headers, &at.field("headers"), context);
+                    validate::models::globs(&key.models, &at.field("models"));
                     if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
                         lot.add(text, Some((key, headers)), &at, &key_at);
                     }
@@ -267,6 +268,7 @@ impl Lot {
             account: entry.account,
             weight: entry.weight,
             priority: entry.priority,
+            models: Vec::new(),
             headers: Vec::new(),
             disabled,
         });
@@ -342,9 +344,20 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>
             account: raw.account,
             weight: raw.weight,
             priority: raw.priority,
+            models: raw.models,
             headers,
             disabled: raw.disabled,
         },
-        None => KeySpec { id, key, name, account: None, weight: 1, priority: 0, headers: Vec::new(), disabled: false },
+        None => KeySpec {
+            id,
+            key,
+            name,
+            account: None,
+            weight: 1,
+            priority: 0,
+            models: Vec::new(),
+            headers: Vec::new(),
+            disabled: false,
+        },
     }
 }

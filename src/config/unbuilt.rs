@@ -47,10 +47,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.egress_check.timeout", &["10s"], Warn),
     ("pools.*.egress_check.max_failures", &["3"], Warn),
     ("pools.*.egress_check.on_failure", &["rebind"], Warn),
-    ("pools.*.models.deny", &[], Refuse),
-    ("pools.*.models.alias", &[], Refuse),
-    ("pools.*.models.test", &[], Refuse),
-    ("pools.*.models.list_key", &[], Refuse),
     ("pools.*.probe.every", &["30m"], Warn),
     ("pools.*.probe.concurrency", &["4"], Warn),
     ("pools.*.reactivate", &["off"], Warn),
@@ -63,7 +59,6 @@ const CONFIG: &[Row] = &[
 const KEYS: &[Row] = &[
     ("*.*.weight", &["1"], Warn),
     ("*.*.limits", &[], Refuse),
-    ("*.*.models", &[], Refuse),
     ("*.*.egress", &[], Refuse),
 ];
 

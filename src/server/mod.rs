@@ -178,6 +178,7 @@ fn proxy_service(
         shared.edge.clone(),
         shared.admission.clone(),
         shared.readiness.clone(),
+        connector.clone(),
         shared.access_log.clone(),
     );
     let mut options = HttpServerOptions::default();

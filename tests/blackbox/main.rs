@@ -27,6 +27,7 @@ mod keepalive;
 mod live_settings;
 mod load;
 mod logs;
+mod models;
 mod observability;
 mod operations;
 mod protocols;

@@ -5,6 +5,7 @@
 
 mod clients;
 pub(crate) mod headers;
+pub(crate) mod models;
 mod pool;
 pub(crate) mod secret;
 mod server;
