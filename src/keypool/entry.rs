@@ -31,6 +31,7 @@ pub struct Entry {
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
     credentials: Vec<Credential>,
+    specs: Vec<Arc<KeySpec>>,
     per_key: bool,
     list_key: Option<u32>,
     places: OnceLock<HashMap<KeyId, u32>>,
@@ -38,7 +39,7 @@ pub struct Entry {
 
 impl Entry {
     /// Prepares a pool. Keys that are in `before` too keep their state; nothing changes before it is [opened](Self::open).
-    pub(super) fn new(config: config::Pool, mut specs: Vec<KeySpec>, before: Option<&Self>) -> Self {
+    pub(super) fn new(config: config::Pool, mut specs: Vec<Arc<KeySpec>>, before: Option<&Self>) -> Self {
         // As the core sorts them, so that an index means the same key here and there.
         specs.sort_by_key(|spec| spec.priority);
         let credentials = specs.iter().map(|spec| credential(&config, spec)).collect();
@@ -47,8 +48,9 @@ impl Entry {
             PerKeyMetrics::Off => false,
             PerKeyMetrics::Auto => specs.len() <= PER_KEY_METRICS_UP_TO,
         };
-        let seeds = specs.iter().map(seed).collect();
-        let list_key = config.models.list_key.as_ref().and_then(|name| specs.iter().position(|spec| spec.name == *name));
+        let seeds = specs.iter().map(|spec| seed(spec)).collect();
+        let list_key =
+            config.models.list_key.as_ref().and_then(|name| specs.iter().position(|spec| spec.name == *name));
         if let (Some(name), None) = (&config.models.list_key, list_key) {
             let pool = config.name.as_str();
             log::warn!(pool; "models.list_key: the pool has no key called {name}; any key lists models.");
@@ -62,7 +64,8 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        Self { config, pool: Arc::new(pool), metrics, credentials, per_key, list_key: list_key.map(|place| place as u32), places: OnceLock::new() }
+        let list_key = list_key.map(|place| place as u32);
+        Self { config, pool: Arc::new(pool), metrics, credentials, specs, per_key, list_key, places: OnceLock::new() }
     }
 
     /// Lets it take the place of `before`.
@@ -95,6 +98,11 @@ impl Entry {
     /// The key that lists models, if not any may.
     pub fn list_key(&self) -> Option<u32> {
         self.list_key
+    }
+
+    /// What the keys are, in their order.
+    pub fn specs(&self) -> &[Arc<KeySpec>] {
+        &self.specs
     }
 
     /// Where a key is, if it is here.

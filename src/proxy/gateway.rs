@@ -16,8 +16,8 @@ use tokio::time::sleep;
 
 use super::admit::Admission;
 use super::answer::{self, Answer};
-use super::catalog::Wanted;
 use super::authenticate::authenticate;
+use super::catalog::Wanted;
 use super::client_ip::client_ip;
 use super::context::{Body, Context};
 use super::edge::Edge;

@@ -30,6 +30,7 @@ mod logs;
 mod models;
 mod observability;
 mod operations;
+mod operators;
 mod protocols;
 mod redaction;
 mod reload;

@@ -144,7 +144,10 @@ fn an_alias_is_spliced_and_all_else_stays() {
         (r#"{"mod\u0065l":"f\u0061st"}"#, r#"{"mod\u0065l":"Qwen/Qwen3-8B"}"#),
         (r#"{"model":"say \"hi\""}"#, r#"{"model":"plain"}"#),
         (r#"{"model":"slow","x":"fast"}"#, r#"{"model":"slow","x":"fast"}"#),
-        (&format!(r#"{{"pad":"{pad}","model":"fast","z":1}}"#), &format!(r#"{{"pad":"{pad}","model":"Qwen/Qwen3-8B","z":1}}"#)),
+        (
+            &format!(r#"{{"pad":"{pad}","model":"fast","z":1}}"#),
+            &format!(r#"{{"pad":"{pad}","model":"Qwen/Qwen3-8B","z":1}}"#),
+        ),
         (&format!(r#"{{"model":"fast","pad":"{pad}"}}"#), &format!(r#"{{"model":"Qwen/Qwen3-8B","pad":"{pad}"}}"#)),
     ] {
         assert_eq!(send(&keyweir, "/v1/chat/completions", &[JSON], sent).status, 200);
@@ -161,7 +164,10 @@ fn an_alias_is_spliced_and_all_else_stays() {
     assert_eq!(last(&requests).1, form("Qwen/Qwen3-8B"));
     for (path, line) in [
         ("/v1/models/fast:generateContent?alt=sse", "POST /v1/models/Qwen%2FQwen3-8B:generateContent?alt=sse HTTP/1.1"),
-        ("/p/openai/deployments/fast/chat/completions?x=1", "POST /openai/deployments/Qwen%2FQwen3-8B/chat/completions?x=1 HTTP/1.1"),
+        (
+            "/p/openai/deployments/fast/chat/completions?x=1",
+            "POST /openai/deployments/Qwen%2FQwen3-8B/chat/completions?x=1 HTTP/1.1",
+        ),
         ("/v1/responses?model=fast&x=fast", "POST /v1/responses?model=Qwen%2FQwen3-8B&x=fast HTTP/1.1"),
     ] {
         assert_eq!(send(&keyweir, path, &[JSON], "{}").status, 200);
@@ -172,9 +178,10 @@ fn an_alias_is_spliced_and_all_else_stays() {
 #[test]
 fn an_alias_survives_retries_and_is_what_people_see() {
     let mock = MockProvider::start();
-    let keyweir = Config::pool_with(&mock, "models: {alias: {fast: gpt-4o-mini}}", &["sk-401-1", "sk-429-2", "sk-ok-3"])
-        .clients(&format!("tokens: [{{name: ci, token: {TOKEN}, models: [fast]}}]"))
-        .start();
+    let keyweir =
+        Config::pool_with(&mock, "models: {alias: {fast: gpt-4o-mini}}", &["sk-401-1", "sk-429-2", "sk-ok-3"])
+            .clients(&format!("tokens: [{{name: ci, token: {TOKEN}, models: [fast]}}]"))
+            .start();
     let answer = keyweir.send(request(
         "POST",
         "/v1/chat/completions",
@@ -220,7 +227,10 @@ fn a_key_serves_its_models_only() {
     let explained = keyweir.admin("GET", "/api/v1/explain?pool=p&model=o3").json();
     let items = explained["items"].as_array().unwrap();
     assert!(items.iter().all(|key| key["blocked_by"] == "model" || key["name"] == "dead"), "{explained}");
-    assert_eq!(names(&list(&keyweir)), ["gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "text-embedding-3-large", "fast"]);
+    assert_eq!(
+        names(&list(&keyweir)),
+        ["gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "text-embedding-3-large", "fast"]
+    );
     keyweir.write_keys("p: [{key: sk-ok-mini, models: [gpt-4o-mini]}]");
     keyweir.reload();
     assert_eq!(names(&list(&keyweir)), ["gpt-4o-mini", "fast"], "only what some key is for");
@@ -253,7 +263,10 @@ fn the_list_is_what_a_client_may_use() {
     assert_eq!(mock.count("requests"), 1, "the provider is asked once");
 
     let one = keyweir.send(request("GET", "/v1/models/fast", &[], b""));
-    assert_eq!((one.status, one.json()["id"].as_str(), one.json()["owned_by"].as_str()), (200, Some("fast"), Some("mock")));
+    assert_eq!(
+        (one.status, one.json()["id"].as_str(), one.json()["owned_by"].as_str()),
+        (200, Some("fast"), Some("mock"))
+    );
     assert_eq!(mock.count("requests"), 1);
     keyweir.rewrite("deny: [\"*-large\"]", "deny: [\"gpt*\"]");
     keyweir.reload();
@@ -305,8 +318,7 @@ fn lists_are_asked_for_like_anything_else() {
 #[test]
 fn one_key_may_list_models_for_all() {
     let mock = MockProvider::start();
-    let keyweir =
-        Config::pool_with(&mock, "models: {list_key: ok-2}", &["sk-ok-1", "sk-ok-2", "sk-ok-3"]).start();
+    let keyweir = Config::pool_with(&mock, "models: {list_key: ok-2}", &["sk-ok-1", "sk-ok-2", "sk-ok-3"]).start();
     assert_eq!(list(&keyweir).status, 200);
     assert_eq!((mock.asked("sk-ok-1"), mock.asked("sk-ok-2"), mock.asked("sk-ok-3")), (0, 1, 0));
     let keyweir = Config::pool_with(&mock, "models: {list_key: nobody}", &["sk-ok-1"]).start();
@@ -339,7 +351,11 @@ fn an_unreachable_provider_leaves_the_last_list() {
 
     let keyweir = Config::pool_with(&shaky, "retry: {attempts: 1}", &["sk-ok-1"]).start();
     let answer = list(&keyweir);
-    assert_eq!((answer.status, answer.json()["error"]["message"].as_str()), (503, Some("overloaded")), "the provider's word");
+    assert_eq!(
+        (answer.status, answer.json()["error"]["message"].as_str()),
+        (503, Some("overloaded")),
+        "the provider's word"
+    );
     is_down.store(false, SeqCst);
     assert_eq!(names(&list(&keyweir)), ["b", "a"], "no failure is kept");
     let keyweir = Config::pool_with(&shaky, "retry: {attempts: 1}", &["sk-ok-1"]).replace_targets(&targets).start();
@@ -353,7 +369,9 @@ fn what_is_no_list_of_openais_passes() {
         while let Some((head, _)) = peer.request() {
             match head.split(' ').nth(1).unwrap() {
                 "/v1/models" => peer.answer(404, r#"{"error":{"message":"no list here"}}"#),
-                "/v1/models?page=2" => peer.answer(200, r#"{"models":[{"name":"models/g"},{"name":"models/h"}],"nextPageToken":"t"}"#),
+                "/v1/models?page=2" => {
+                    peer.answer(200, r#"{"models":[{"name":"models/g"},{"name":"models/h"}],"nextPageToken":"t"}"#)
+                }
                 "/v1/models?odd=1" => peer.answer(200, r#"{"rows":[]}"#),
                 other => peer.answer(200, &json!({"path": other}).to_string()),
             }
@@ -361,13 +379,22 @@ fn what_is_no_list_of_openais_passes() {
     });
     let keyweir = Config::pool_with(&provider, "models: {alias: {fast: g}}", &["sk-ok-1"]).start();
     let get = |path: &str| keyweir.send(request("GET", path, &[], b""));
-    assert_eq!((get("/v1/models").status, get("/v1/models").json()["error"]["message"].as_str()), (404, Some("no list here")));
+    assert_eq!(
+        (get("/v1/models").status, get("/v1/models").json()["error"]["message"].as_str()),
+        (404, Some("no list here"))
+    );
     let page = get(&format!("/v1/models?page=2&key={TOKEN}")).text();
-    assert_eq!(page, r#"{"models":[{"name":"models/g"},{"name":"models/h"},{"name":"models/fast"}],"nextPageToken":"t"}"#);
+    assert_eq!(
+        page,
+        r#"{"models":[{"name":"models/g"},{"name":"models/h"},{"name":"models/fast"}],"nextPageToken":"t"}"#
+    );
     assert_eq!(get("/v1/models?odd=1").text(), r#"{"rows":[]}"#);
     assert_eq!(get("/v1/models/g").json()["path"], "/v1/models/g");
     keyweir.rewrite("models: {", "models: {deny: [h], ");
     keyweir.reload();
-    assert_eq!(get("/v1/models?page=2").text(), r#"{"models":[{"name":"models/g"},{"name":"models/fast"}],"nextPageToken":"t"}"#);
+    assert_eq!(
+        get("/v1/models?page=2").text(),
+        r#"{"models":[{"name":"models/g"},{"name":"models/fast"}],"nextPageToken":"t"}"#
+    );
     assert_eq!(get("/v1/models?odd=1").status, 502, "what can't be read can't be filtered");
 }

@@ -12,8 +12,7 @@ fn mixed() -> Arc<Pool> {
 }
 
 fn who(pool: &Pool, model: &str, now: Millis) -> Vec<u32> {
-    let mut keys: Vec<_> =
-        (0..12).filter_map(|_| pool.checkout(model, now).ok().map(|lease| lease.index())).collect();
+    let mut keys: Vec<_> = (0..12).filter_map(|_| pool.checkout(model, now).ok().map(|lease| lease.index())).collect();
     keys.sort_unstable();
     keys.dedup();
     keys

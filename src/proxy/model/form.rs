@@ -76,7 +76,7 @@ mod tests {
 
     fn read(kind: &str, body: &str) -> Result<Vec<String>, u16> {
         let named = in_multipart(kind, body.as_bytes()).map_err(|answer| answer.status())?;
-        assert!(named.iter().all(|named| body[named.place.clone()] == named.name));
+        assert!(named.iter().all(|named| &body.as_bytes()[named.place.clone()] == named.name.as_bytes()));
         Ok(named.into_iter().map(|named| named.name).collect())
     }
 

@@ -57,11 +57,14 @@ fn member<'a>(
     Ok(found.and_then(|(name, place)| Some(Named { name: name?, part: Part::Json, place })))
 }
 
-/// The string at the top that is called so, and its place; `None` inside = too long to be kept.
+/// What a string says, if it is not too long to be kept, and its place.
+type Placed = (Option<String>, Range<usize>);
+
+/// The string at the top that is called so.
 fn place_of<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     is_wanted: impl Fn(&str) -> bool,
-) -> Result<Option<(Option<String>, Range<usize>)>, Twice> {
+) -> Result<Option<Placed>, Twice> {
     let (mut lexer, mut named, mut times) = (Lexer::new(1), None, 0);
     for piece in pieces {
         lexer.feed(piece, |found| match found {
@@ -129,7 +132,7 @@ mod tests {
     fn strictly(text: &str) -> Result<Vec<String>, u16> {
         let named = strict(text.as_bytes()).map_err(|answer| answer.status())?;
         for named in named.iter().filter(|named| named.part == Part::Json) {
-            let name: String = serde_json::from_str(&text[named.place.clone()]).unwrap();
+            let name: String = serde_json::from_slice(&text.as_bytes()[named.place.clone()]).unwrap();
             assert_eq!(name, named.name);
         }
         Ok(named.into_iter().map(|named| named.name).collect())

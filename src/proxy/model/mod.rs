@@ -218,7 +218,7 @@ mod tests {
     fn models_stand_in_paths_too() {
         let in_path = |method: Method, path: &str| {
             super::in_path(&method, path).map(|named| {
-                assert_eq!(decoded(&path[named.place.clone()]), named.name);
+                assert_eq!(decoded(path.get(named.place.clone()).unwrap()), named.name);
                 named.name
             })
         };
@@ -237,8 +237,8 @@ mod tests {
         let found = in_form(text, Part::Query);
         let names: Vec<_> = found.iter().map(|named| named.name.as_str()).collect();
         assert_eq!(names, ["Qwen/Qwen3 x", "b", ""]);
-        assert_eq!(&text[found[0].place.clone()], "Qwen%2FQwen3+x");
-        assert_eq!(&text[found[1].place.clone()], "b");
+        assert_eq!(text.get(found[0].place.clone()), Some("Qwen%2FQwen3+x"));
+        assert_eq!(text.get(found[1].place.clone()), Some("b"));
         assert_eq!(found[2].place, text.len()..text.len());
     }
 }
