@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
 use super::keys::KeyId;
+use super::models::Models;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};
 use super::secret::{Secret, TokenDigest};
@@ -333,6 +334,8 @@ pub struct Pool {
     pub blacklist: Blacklist,
     /// Per-attempt and per-request deadlines.
     pub timeouts: Timeouts,
+    /// Models by name.
+    pub models: Models,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
@@ -456,6 +459,8 @@ pub struct KeySpec {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: u32,
+    /// Globs of the models it may be used for; none = all.
+    pub models: Vec<String>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

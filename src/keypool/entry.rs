@@ -33,6 +33,7 @@ pub struct Entry {
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
+    list_key: Option<u32>,
     places: OnceLock<HashMap<KeyId, u32>>,
 }
 
@@ -48,6 +49,12 @@ impl Entry {
             PerKeyMetrics::Auto => specs.len() <= PER_KEY_METRICS_UP_TO,
         };
         let seeds = specs.iter().map(|spec| seed(spec)).collect();
+        let list_key =
+            config.models.list_key.as_ref().and_then(|name| specs.iter().position(|spec| spec.name == *name));
+        if let (Some(name), None) = (&config.models.list_key, list_key) {
+            let pool = config.name.as_str();
+            log::warn!(pool; "models.list_key: the pool has no key called {name}; any key lists models.");
+        }
         let blacklist = &config.blacklist;
         let rules = Rules {
             threshold: blacklist.threshold,
@@ -57,7 +64,8 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        Self { config, pool: Arc::new(pool), metrics, credentials, specs, per_key, places: OnceLock::new() }
+        let list_key = list_key.map(|place| place as u32);
+        Self { config, pool: Arc::new(pool), metrics, credentials, specs, per_key, list_key, places: OnceLock::new() }
     }
 
     /// Lets it take the place of `before`.
@@ -85,6 +93,11 @@ impl Entry {
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
+    }
+
+    /// The key that lists models, if not any may.
+    pub fn list_key(&self) -> Option<u32> {
+        self.list_key
     }
 
     /// What the keys are, in their order.
@@ -132,6 +145,7 @@ impl Entry {
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
         };
+        let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
         let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
         self.pool.keys().iter().zip(explained).map(chance).collect()
@@ -164,6 +178,7 @@ fn seed(spec: &KeySpec) -> Seed {
         priority: spec.priority,
         account: spec.account.as_deref().map(Arc::from),
         egress: None,
+        models: spec.models.clone(),
         is_off: spec.disabled,
     }
 }

@@ -24,6 +24,7 @@ mod model;
 mod ready;
 mod refusal;
 mod rest;
+mod restriction;
 mod saved;
 mod schedule;
 mod selection;
@@ -50,9 +51,10 @@ use board::Board;
 use budget::Budget;
 use circuit::Circuits;
 use group::{Bond, Group};
-use model::{ModelBoard, Models};
+use model::{ModelBoard, Models, Owner, View};
 use refusal::Refusals;
 use rest::NEVER;
+use restriction::Restrictions;
 use saved::Changed;
 use selection::{Candidates, Strategy};
 
@@ -132,6 +134,7 @@ pub struct Pool {
     rules: Rules,
     board: Board,
     models: ArcSwap<Models>,
+    restrictions: Restrictions,
     circuits: Circuits,
     budget: Arc<Budget>,
     transitions: Arc<Transitions>,
@@ -193,6 +196,27 @@ impl Pool {
         self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
     }
 
+    /// One certain key, for a request that no other one can serve.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if it can't be used now.
+    pub fn checkout_key(&self, index: u32, now: Millis) -> Result<Lease, Exhausted> {
+        let until = self.blocked_until(index, None);
+        let lease = if until <= now.0 { self.lease(index, now) } else { None };
+        let back = if until == NEVER { Exhausted::NoneUsable } else { Exhausted::Cooling(now.until(Millis(until))) };
+        lease.ok_or(back)
+    }
+
+    /// Some keys are for some models only.
+    pub fn has_reserved_keys(&self) -> bool {
+        !self.restrictions.is_empty()
+    }
+
+    /// Some key is for this model, whether or not it can be used at present.
+    pub fn serves(&self, model: &str) -> bool {
+        self.restrictions.serve(model)
+    }
+
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
     pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
         self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
@@ -224,8 +248,8 @@ impl Pool {
 
     /// The next key that is ready for the model. `refusals` are those of this request so far.
     fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let index = loop {
             if let Some(index) = self.pick(model, refusals, now, &admits) {
                 break index;
@@ -235,8 +259,33 @@ impl Pool {
                 return None;
             }
         };
-        let key = self.keys.get(index)?;
-        Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
+        self.lease(u32::try_from(index).unwrap_or(u32::MAX), now)
+    }
+
+    fn lease(&self, index: u32, now: Millis) -> Option<Lease> {
+        Some(Lease::new(self.key(index)?.state.clone(), index, now))
+    }
+
+    /// The board that a request for this model is served by.
+    fn view(&self, model: &str, now: Millis) -> View {
+        let models = self.models.load();
+        // Neither is what nearly every request finds.
+        if models.is_empty() && self.restrictions.is_empty() {
+            return View::Pool;
+        }
+        let own = models.iter().position(|board| board.model().is_some_and(|name| &**name == model));
+        if let Some(place) = own {
+            return View::Known(models, place);
+        }
+        let Some(class) = self.restrictions.class(model) else { return View::Pool };
+        let owner = Owner::Class(class);
+        match models.iter().position(|board| board.owner == owner) {
+            Some(place) => View::Known(models, place),
+            None => {
+                let _writer = self.ledger.lock();
+                View::Made(self.board_of(owner, now))
+            }
+        }
     }
 
     fn pick(
@@ -271,13 +320,13 @@ impl Pool {
         let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
         let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
         let own = key.state.until().max(of_group(key.account)).max(of_group(key.egress));
-        own.max(model.map_or(0, |model| model.until(index)))
+        own.max(model.map_or(0, |model| model.blocked_until(index)))
     }
 
     /// A key is ready now.
     pub fn has_ready(&self, model: &str, now: Millis) -> bool {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let mut from = 0;
         while let Some(index) = board.ready.next(from, self.keys.len()) {
@@ -291,8 +340,8 @@ impl Pool {
 
     /// Why nothing can be handed out.
     pub fn exhausted(&self, model: &str, now: Millis) -> Exhausted {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let _writer = self.ledger.lock();
         let back = board.first_return(|index| self.blocked_until(index, model));

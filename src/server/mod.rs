@@ -138,6 +138,7 @@ fn proxy_service(
         shared.live.edge.clone(),
         shared.admission.clone(),
         shared.readiness.clone(),
+        connector.clone(),
         shared.live.access_log.clone(),
     );
     let mut options = HttpServerOptions::default();

@@ -29,6 +29,7 @@ mod live_settings;
 mod load;
 mod logs;
 mod manage;
+mod models;
 mod observability;
 mod operations;
 mod operators;

@@ -6,6 +6,7 @@
 mod clients;
 pub mod destination;
 pub(crate) mod headers;
+pub(crate) mod models;
 mod operators;
 mod pool;
 pub(crate) mod secret;

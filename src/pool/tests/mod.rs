@@ -5,6 +5,7 @@ mod evenness;
 mod marks;
 mod properties;
 mod reloads;
+mod restrictions;
 mod saved;
 mod simulation;
 mod threads;
@@ -25,6 +26,7 @@ fn seed(number: usize) -> Seed {
         priority: 0,
         account: None,
         egress: None,
+        models: Vec::new(),
         is_off: false,
     }
 }
