@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod keypool;
+pub mod manage;
 pub mod mock;
 pub mod pool;
 pub mod proxy;

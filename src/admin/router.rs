@@ -10,10 +10,10 @@ use axum::routing::{get, post};
 use http::StatusCode;
 
 use super::problem::Problem;
-use super::reload::{Last, Reload};
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
 use crate::keypool::KeyPool;
+use crate::manage::Manager;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
 /// By what requests to the operators' listeners are judged; swapped by a reload.
@@ -44,10 +44,8 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// Who may come in.
     pub access: Arc<ArcSwap<Access>>,
-    /// What `POST /api/v1/reload` and `/reload-keys` do.
-    pub reload: Reload,
-    /// The last reload, whoever asked for it.
-    pub last_reload: Arc<ArcSwap<Last>>,
+    /// What operators change.
+    pub manager: Arc<Manager>,
 }
 
 impl AdminState {

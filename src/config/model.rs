@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::RequestLog;
-use super::secret::Secret;
+use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
 
@@ -217,6 +217,15 @@ pub struct Store {
     pub previous_master_key: Option<Secret>,
 }
 
+impl Config {
+    /// Every listener, with the setting that names it.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, &Listen)> {
+        let proxy = self.server.proxy.listen.iter().map(|listen| ("server.proxy.listen", listen));
+        let (admin, metrics) = (&self.server.admin.listen, &self.server.metrics.listen);
+        proxy.chain([("server.admin.listen", admin), ("server.metrics.listen", metrics)])
+    }
+}
+
 /// `clients:`
 #[derive(Debug, Clone)]
 pub struct Clients {
@@ -231,8 +240,8 @@ pub struct Clients {
 pub struct ClientToken {
     /// Shown in logs.
     pub name: String,
-    /// The token itself.
-    pub token: Secret,
+    /// Of the token itself.
+    pub digest: TokenDigest,
     /// The client is told which key served it.
     pub reveal_key: bool,
     /// Names of the pools it may use; none = all.
@@ -247,10 +256,10 @@ pub struct ClientToken {
 
 impl ClientToken {
     /// A token that may do everything.
-    pub fn unlimited(name: impl Into<String>, token: Secret) -> Self {
+    pub fn unlimited(name: impl Into<String>, digest: TokenDigest) -> Self {
         Self {
             name: name.into(),
-            token,
+            digest,
             reveal_key: false,
             pools: Vec::new(),
             models: Vec::new(),
@@ -436,7 +445,9 @@ pub struct KeySpec {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.
     pub disabled: bool,
+    /// Added at run time, and in no file.
+    pub is_stored: bool,
 }
 
 /// The keys of every pool, in the order of `Config::pools`.
-pub type Keys = Vec<Vec<KeySpec>>;
+pub type Keys = Vec<Vec<Arc<KeySpec>>>;

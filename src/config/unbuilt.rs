@@ -24,12 +24,10 @@ const CONFIG: &[Row] = &[
     ("server.admin.users", &[], Refuse),
     ("server.limits.connections_per_ip", &["0"], Refuse),
     ("server.limits.min_send_rate", &["0"], Warn),
-    ("store.url", &["sqlite://keyweir.db"], Warn),
     ("store.request_log", &["errors"], Warn),
     ("store.request_body", &["false"], Warn),
     ("store.retention", &["7d"], Warn),
     ("store.max_size", &["1GiB"], Warn),
-    ("store.master_key", &[], Warn),
     ("shared_state", &[], Refuse),
     ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
@@ -60,12 +58,8 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEYS: &[Row] = &[
-    ("*.*.weight", &["1"], Warn),
-    ("*.*.limits", &[], Refuse),
-    ("*.*.models", &[], Refuse),
-    ("*.*.egress", &[], Refuse),
-];
+const KEY: &[Row] =
+    &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("models", &[], Refuse), ("egress", &[], Refuse)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {
@@ -79,7 +73,12 @@ pub(crate) fn check_config(root: &Node, at: &At<'_>) {
 
 /// Complains about what a keys file asks for in vain.
 pub(crate) fn check_keys(root: &Node, at: &At<'_>) {
-    check(KEYS, root, at);
+    visit(root, at, "*.*", &mut |key, at| check_key(key, at));
+}
+
+/// Complains about what an entry of a keys file asks for in vain.
+pub(crate) fn check_key(key: &Node, at: &At<'_>) {
+    check(KEY, key, at);
 }
 
 fn check(rows: &[Row], root: &Node, at: &At<'_>) {

@@ -31,13 +31,14 @@ pub struct Entry {
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
     credentials: Vec<Credential>,
+    specs: Vec<Arc<KeySpec>>,
     per_key: bool,
     places: OnceLock<HashMap<KeyId, u32>>,
 }
 
 impl Entry {
     /// Prepares a pool. Keys that are in `before` too keep their state; nothing changes before it is [opened](Self::open).
-    pub(super) fn new(config: config::Pool, mut specs: Vec<KeySpec>, before: Option<&Self>) -> Self {
+    pub(super) fn new(config: config::Pool, mut specs: Vec<Arc<KeySpec>>, before: Option<&Self>) -> Self {
         // As the core sorts them, so that an index means the same key here and there.
         specs.sort_by_key(|spec| spec.priority);
         let credentials = specs.iter().map(|spec| credential(&config, spec)).collect();
@@ -46,7 +47,7 @@ impl Entry {
             PerKeyMetrics::Off => false,
             PerKeyMetrics::Auto => specs.len() <= PER_KEY_METRICS_UP_TO,
         };
-        let seeds = specs.iter().map(seed).collect();
+        let seeds = specs.iter().map(|spec| seed(spec)).collect();
         let blacklist = &config.blacklist;
         let rules = Rules {
             threshold: blacklist.threshold,
@@ -56,7 +57,7 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        Self { config, pool: Arc::new(pool), metrics, credentials, per_key, places: OnceLock::new() }
+        Self { config, pool: Arc::new(pool), metrics, credentials, specs, per_key, places: OnceLock::new() }
     }
 
     /// Lets it take the place of `before`.
@@ -88,6 +89,11 @@ impl Entry {
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
+    }
+
+    /// What the keys are, in their order.
+    pub fn specs(&self) -> &[Arc<KeySpec>] {
+        &self.specs
     }
 
     /// Where a key is, if it is here.

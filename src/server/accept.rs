@@ -1,7 +1,8 @@
 //! The proxy's TCP sockets: nobody who got through to one is turned away when it closes.
 //!
-//! Pingora stops accepting wherever it stands in the queue, and closing a socket resets what still waits there. So the
-//! sockets are bound here, and a second handle to each keeps it open until its queue has been served.
+//! Pingora stops accepting wherever it stands in the queue, and closing a socket resets what still waits there or shakes
+//! hands. So the sockets are bound here, and a second handle to each keeps it open until nobody new gets in and its
+//! queue has been served.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,8 +18,9 @@ use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Address;
 use crate::proxy::front::Proxy;
@@ -26,6 +28,17 @@ use crate::proxy::tls_door::TlsDoor;
 
 /// As long as Pingora waits for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(60);
+/// A client that the kernel has answered gets through within this time (a round trip), and not after it.
+const LAST_CALL: Duration = Duration::from_millis(100);
+/// Drops a client's first packet (SYN without ACK, byte 13 of TCP's header) and nothing else, in classic BPF: load the
+/// flags, keep those two, compare.
+const NO_NEW_CLIENTS: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    SockFilter::new(0x15, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
 /// A TCP address of the proxy, bound and not yet listening.
 pub(super) struct Socket {
@@ -78,6 +91,12 @@ impl Service for Listeners {
         }
         self.inner.start_service(fds, shutdown.clone(), listeners_per_fd).await;
         let Some(proxy) = self.proxy.get() else { return };
+        for (listener, _) in &kept {
+            if let Err(error) = SockRef::from(listener).attach_filter(&NO_NEW_CLIENTS) {
+                log::debug!("who connects in this moment may be reset: {error}");
+            }
+        }
+        sleep(LAST_CALL).await;
         for (listener, tls) in kept {
             while let Ok((stream, _)) = listener.accept() {
                 tokio::spawn(serve(stream, tls.clone(), proxy.clone(), shutdown.clone()));

@@ -14,6 +14,7 @@ mod tls;
 
 use std::path::{Path, PathBuf};
 
+use super::additions::AddedToken;
 use super::expand::Environment;
 use super::model::{Config, KeysFile};
 use super::problem::At;
@@ -36,9 +37,9 @@ impl Context<'_> {
 }
 
 /// The effective configuration; `None` = somebody complained.
-pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>) -> Option<Config> {
+pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, added: &[AddedToken]) -> Option<Config> {
     let admin_token = server::admin_token(&raw.server.admin, &at.field("server").field("admin"), context);
-    let clients = clients::clients(raw, &at.field("clients"), context, admin_token.as_ref());
+    let clients = clients::clients(raw, &at.field("clients"), context, admin_token.as_ref(), added);
     let server = server::server(&raw.server, &at.field("server"), context, admin_token);
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);
