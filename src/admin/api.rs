@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::router::AdminState;
-use super::{explain, keys, reload, tokens, verdict};
+use super::{egress, explain, keys, reload, tokens, verdict};
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
@@ -28,6 +28,8 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
         .route("/keys/{key}", get(keys::one))
         .route("/keys/{key}/{action}", post(keys::act))
         .route("/reload", get(reload::last).post(reload::reload))
+        .route("/egress", get(egress::list))
+        .route("/egress/test", post(egress::test))
         .route("/explain", get(explain::explain))
         .route("/verdict", post(verdict::verdict))
         .route("/tokens", get(tokens::tokens))

@@ -4,6 +4,7 @@
 //! the functions in [`AdminState`], so this room knows neither pools nor the proxy.
 
 mod api;
+mod egress;
 mod explain;
 mod guard;
 mod health;

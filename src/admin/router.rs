@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::reload::{Last, Reload};
 use super::{api, guard, health, legacy};
 use crate::config::TokenDigest;
+use crate::health::Checker;
 use crate::keypool::KeyPool;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
@@ -38,6 +39,8 @@ pub struct AdminState {
     pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
+    /// Tests proxies.
+    pub egress: Arc<Checker>,
     /// The client tokens.
     pub tokens: TokenSnapshots,
     /// Answers `/readyz`.

@@ -118,6 +118,7 @@ fn spec(key: &str) -> KeySpec {
         account: None,
         weight: 1,
         priority: 0,
+        egress: None,
         headers: Vec::new(),
         disabled: false,
     }

@@ -5,6 +5,7 @@
 //! `validate` makes the [`Config`] of them. Each step names every mistake it finds; nothing is used unless all are happy.
 
 mod document;
+pub mod egress;
 mod expand;
 pub mod formats;
 pub mod keys;
@@ -24,6 +25,7 @@ pub(crate) mod yaml;
 
 use std::path::Path;
 
+pub use egress::Egress;
 pub use expand::{Environment, Process};
 pub use keys::KeyId;
 pub use model::*;

@@ -325,11 +325,11 @@ fn restrictions_that_are_not_kept_are_refused() {
     let server =
         "server: {proxy: {status_endpoints: true}, admin: {users: [{name: a}]}, limits: {connections_per_ip: 9}}\n";
     assert_eq!(refused(server), "server.proxy.status_endpoints server.admin.users server.limits.connections_per_ip");
-    let pool = "pools: {a: {provider: openai, egress: [\"http://h:1\"], fallback: [b], models: {deny: [x], alias: {x: y}, \
+    let pool = "pools: {a: {provider: openai, fallback: [b], models: {deny: [x], alias: {x: y}, \
                 test: x, list_key: k}, budget: 1}}\n";
     assert_eq!(
         refused(pool),
-        "pools.a.egress pools.a.fallback pools.a.models.deny pools.a.models.alias pools.a.models.test \
+        "pools.a.fallback pools.a.models.deny pools.a.models.alias pools.a.models.test \
          pools.a.models.list_key pools.a.budget"
     );
 }

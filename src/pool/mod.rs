@@ -15,6 +15,7 @@ mod budget;
 mod build;
 mod circuit;
 mod control;
+mod egress;
 mod explain;
 mod group;
 mod key;

@@ -30,14 +30,15 @@ use tokio::sync::Notify;
 use crate::admin::reload::Trigger;
 use crate::admin::{self, Access, AdminState};
 use crate::config::{Config, Keys, Loaded};
+use crate::health::{self, Checker};
 use crate::keypool::KeyPool;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
 use crate::proxy::tls_door::TlsDoor;
 use crate::proxy::{Edge, Gateway};
 use crate::telemetry::{AccessLog, Readiness, Snapshots, logger, metrics, redact};
-use crate::upstream::Connector;
 use crate::upstream::target::TargetError;
+use crate::upstream::{Connector, dns};
 
 pub use first_run::{FirstRun, Tokens};
 pub(crate) use listen::reachable;
@@ -114,8 +115,11 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
     server.bootstrap();
     let reloader = Arc::new(Reloader::new(path, &shared));
     let connector = Connector::new();
+    let checker = Arc::new(Checker::new(connector.clone(), shared.keypool.clone()));
     server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
-    add_operator_services(&mut server, &config, &shared, &reloader)?;
+    add_operator_services(&mut server, &config, &shared, &reloader, checker.clone())?;
+    server.add_service(background_service("host names", dns::Refresher));
+    server.add_service(background_service("egress checks", health::Schedule(checker)));
     server.add_service(GenBackgroundService::new("key pool".into(), shared.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
     server.add_service(background_service("reload", watch::Service(reloader)));
@@ -131,6 +135,7 @@ pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), 
 
 impl Shared {
     fn new(config: &Config, keys: Keys, tokens: &Tokens) -> Result<Self, ServerError> {
+        dns::use_name_servers(&config.server.dns);
         let keypool = Arc::new(KeyPool::default());
         let entries = keypool.prepare(config, keys);
         let edge = Edge::new(config, &entries, &tokens.clients, None)?;
@@ -215,6 +220,7 @@ fn add_operator_services(
     config: &Config,
     shared: &Shared,
     reloader: &Arc<Reloader>,
+    checker: Arc<Checker>,
 ) -> Result<(), ServerError> {
     let snapshots: Snapshots = {
         let (keypool, reloader) = (shared.keypool.clone(), reloader.clone());
@@ -224,6 +230,7 @@ fn add_operator_services(
     let state = AdminState {
         snapshots,
         keypool: shared.keypool.clone(),
+        egress: checker,
         explain: {
             let keypool = shared.keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))

@@ -21,6 +21,7 @@ use crate::config::{self, Config, Loaded, Problems, Secret};
 use crate::keypool::KeyPool;
 use crate::proxy::Edge;
 use crate::telemetry::{AccessLog, logger, metrics};
+use crate::upstream::dns;
 
 /// Reads the files again and puts what they say into effect.
 pub(super) struct Reloader {
@@ -180,6 +181,7 @@ impl Reloader {
             self.access_log.prepare(&config.log).map_err(|error| refusal(format!("log.access: {error}")))?;
 
         // From here on nothing fails.
+        dns::use_name_servers(&config.server.dns);
         self.keypool.put_in_place(entries);
         self.edge.store(Arc::new(edge));
         self.access.store(Arc::new(access(&config, &tokens)));

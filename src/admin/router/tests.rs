@@ -11,6 +11,7 @@ use super::*;
 use crate::admin::reload::{PoolChange, Refusal, Report, Trigger};
 use crate::config::ClientLimits;
 use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
+use crate::upstream::Connector;
 
 const TOKEN: &str = "admin-CANARY";
 
@@ -29,7 +30,7 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
 }
 
 fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
-    PoolSnapshot { pool: name.into(), per_key: true, is_default, keys, transitions: vec![] }
+    PoolSnapshot { pool: name.into(), per_key: true, is_default, keys, transitions: vec![], egress: vec![] }
 }
 
 fn pools() -> Vec<PoolSnapshot> {
@@ -84,6 +85,7 @@ fn state() -> AdminState {
     readiness.set_keys_loaded();
     AdminState {
         snapshots: Arc::new(pools),
+        egress: Arc::new(Checker::new(Connector::new(), Arc::default())),
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),

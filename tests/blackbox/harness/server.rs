@@ -27,6 +27,7 @@ pub(crate) struct Config {
     also_listen: String,
     metrics: String,
     limits: String,
+    server: String,
     grace: String,
     tokens: String,
     level: &'static str,
@@ -47,6 +48,7 @@ impl Default for Config {
             also_listen: String::new(),
             metrics: String::new(),
             limits: String::new(),
+            server: String::new(),
             grace: "10s".into(),
             tokens: format!("tokens: [{{name: test, token: {TOKEN}}}]"),
             level: "info",
@@ -103,6 +105,12 @@ impl Config {
 
     pub(crate) fn limits(mut self, limits: &str) -> Self {
         self.limits = limits.into();
+        self
+    }
+
+    /// What stands in `server:` beside the rest.
+    pub(crate) fn server(mut self, settings: &str) -> Self {
+        self.server = format!("  {settings}\n");
         self
     }
 
@@ -186,10 +194,11 @@ impl Config {
             }
         };
         let (proxy, metrics) = (listen(proxy, &self.proxy_tls), listen(metrics, &self.metrics_tls));
-        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, log, top, pools, .. } = self;
+        let Self { also_listen, metrics: metrics_token, limits, server, grace, tokens, level, log, top, pools, .. } =
+            self;
         format!(
             "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
-             metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
+             metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n{server}  shutdown: {{grace: {grace}}}\n\
              log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
         )
@@ -316,6 +325,18 @@ impl Keyweir {
         let mut connection = Connection::open(self.admin);
         connection.send(format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        connection.response()
+    }
+
+    /// An admin request with the token and a JSON body.
+    pub(crate) fn admin_json(&self, method: &str, path: &str, body: &Value) -> Response {
+        let mut connection = Connection::open(self.admin);
+        let body = body.to_string();
+        connection.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         ));
         connection.response()
     }
