@@ -8,6 +8,7 @@ pub mod clients;
 pub mod config;
 pub mod health;
 pub mod keypool;
+pub mod manage;
 pub mod mock;
 pub mod pool;
 pub mod proxy;

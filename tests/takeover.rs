@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use keyweir::config::{Loaded, Process, load_with};
+use keyweir::config::{Loaded, Process, TokenDigest, load_with};
 
 /// Where a sample was taken over to; goes away with the test.
 struct New(PathBuf);
@@ -34,7 +34,7 @@ impl New {
                 true => format!("({})", key.key.expose()),
                 false => key.key.expose().to_owned(),
             };
-            format!("{}: {}", pool.name, keys.iter().map(key).collect::<Vec<_>>().join(" "))
+            format!("{}: {}", pool.name, keys.iter().map(|spec| key(spec)).collect::<Vec<_>>().join(" "))
         });
         pools.collect::<Vec<_>>().join("\n")
     }
@@ -80,7 +80,7 @@ fn modelscope_balancer_comes_with_its_states() {
     assert!(yaml.contains("{cron: \"0 0 * * *\", timezone: Asia/Shanghai}"), "{yaml}");
     let config = new.loaded().config;
     assert_eq!(config.server.admin.token.unwrap().expose(), "old-admin-token-0001");
-    assert_eq!(config.clients.tokens[0].token.expose(), "old-client-token-0001");
+    assert_eq!(config.clients.tokens[0].digest, TokenDigest::of(b"old-client-token-0001"));
     assert!(said.contains("1 key disabled there") && said.contains("pools.modelscope.reactivate"), "{said}");
 }
 
@@ -140,7 +140,7 @@ fn gpt_load_brings_its_targets_and_limits() {
     assert_eq!(targets, [("gateway.example.com", "/v1/team/openai"), ("api.openai.com", "/v1")]);
     assert_eq!((pool.start_index, pool.blacklist.threshold, pool.retry.attempts), (1, 2, 4));
     assert_eq!((config.server.limits.in_flight, config.server.shutdown.grace.as_secs()), (100, 60));
-    assert_eq!(config.clients.tokens[0].token.expose(), "old-client-token-0001");
+    assert_eq!(config.clients.tokens[0].digest, TokenDigest::of(b"old-client-token-0001"));
     assert!(said.contains("ENABLE_GZIP") && said.contains("REQUEST_TIMEOUT"), "{said}");
 }
 

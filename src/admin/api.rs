@@ -3,37 +3,46 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::handler::Handler;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::router::AdminState;
-use super::{egress, explain, keys, reload, tokens, verdict};
+use super::routes::{Need, Route, delete, get, post};
+use super::{egress, explain, keys, reload, session, tokens, verdict};
+use crate::config::Role;
 use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
 
 /// Items per page unless asked otherwise, and at most.
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
+/// Largest body of a login (bytes): whoever sends it has shown nothing yet.
+const LOGIN_MAX: usize = 4096;
 
-pub(super) fn router() -> Router<Arc<AdminState>> {
-    Router::new()
-        .route("/pools", get(pools))
-        .route("/pools/{pool}/keys", get(list_keys))
-        .route("/pools/{pool}/keys/bulk", post(keys::bulk))
-        .route("/keys/{key}", get(keys::one))
-        .route("/keys/{key}/{action}", post(keys::act))
-        .route("/reload", get(reload::last).post(reload::reload))
-        .route("/egress", get(egress::list))
-        .route("/egress/test", post(egress::test))
-        .route("/explain", get(explain::explain))
-        .route("/verdict", post(verdict::verdict))
-        .route("/tokens", get(tokens::tokens))
-        .fallback(async || Problem::not_found("this version's API has nothing at this path"))
+/// The routes, without `/api/v1`.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/session", Role::Viewer, session::show_own),
+        post("/session", Need::Nothing, session::login.layer(DefaultBodyLimit::max(LOGIN_MAX))),
+        delete("/session", Role::Viewer, session::logout),
+        get("/pools", Role::Viewer, pools),
+        get("/pools/{pool}/keys", Role::Viewer, list_keys),
+        post("/pools/{pool}/keys/bulk", Role::Operator, keys::bulk),
+        get("/keys/{key}", Role::Viewer, keys::one),
+        post("/keys/{key}/{action}", Role::Operator, keys::act),
+        get("/reload", Role::Viewer, reload::last),
+        post("/reload", Role::Operator, reload::reload),
+        get("/egress", Role::Viewer, egress::list),
+        post("/egress/test", Role::Operator, egress::test),
+        get("/explain", Role::Viewer, explain::explain),
+        post("/verdict", Role::Operator, verdict::verdict),
+        get("/tokens", Role::Viewer, tokens::tokens),
+    ]
 }
 
 #[derive(Deserialize)]

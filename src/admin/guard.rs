@@ -1,7 +1,7 @@
-//! What every admin request must pass: a `Host` this server goes by, and where asked, the admin token.
+//! What every admin request must pass: a `Host` this server goes by, and what its route needs.
 //!
 //! The `Host` rule stops DNS rebinding: a page on the web can make a browser resolve its own name to 127.0.0.1, but it
-//! cannot make the browser send `Host: localhost`. Tokens are compared by digest, in constant time.
+//! cannot make the browser send `Host: localhost`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::identity;
 use super::problem::Problem;
 use super::router::AdminState;
+use super::routes::Need;
 use crate::config::TokenDigest;
 
 /// Nothing here is meant to be framed, sniffed, cached or to load anything.
@@ -46,20 +48,24 @@ pub(super) async fn check_host(State(state): State<Arc<AdminState>>, request: Re
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail).into_response()
 }
 
-/// Middleware: 401 without the admin token.
-pub(super) async fn check_token(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    if carries(request.headers(), &state.access.load().token) {
-        return next.run(request).await;
+/// Middleware: refuses callers who don't have what the route needs, and tells the handler who the others are.
+pub(super) async fn authorize(
+    State((state, need)): State<(Arc<AdminState>, Need)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match identity::admit(&state, need, &request) {
+        Ok(identity) => {
+            identity.and_then(|identity| request.extensions_mut().insert(identity));
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
     }
-    Problem::unauthorized("send the admin token: Authorization: Bearer <token>").into_response()
 }
 
 /// Whether `headers` bear the token with this digest.
 pub(super) fn carries(headers: &HeaderMap, expected: &TokenDigest) -> bool {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let Some((scheme, token)) = value.as_bytes().split_at_checked("Bearer ".len()) else { return false };
-    scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty() && TokenDigest::of(token) == *expected
+    identity::bearer(headers).is_some_and(|token| TokenDigest::of(token) == *expected)
 }
 
 fn names_us(request: &Request, hosts: &[String]) -> bool {

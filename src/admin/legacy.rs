@@ -19,6 +19,8 @@ use super::keys;
 use super::problem::Problem;
 use super::reload;
 use super::router::AdminState;
+use super::routes::{Need, Route, get, post};
+use crate::config::Role;
 use crate::keypool::Action;
 use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
 
@@ -98,6 +100,20 @@ fn seconds(time: SystemTime) -> String {
 
 fn now() -> String {
     milliseconds(SystemTime::now())
+}
+
+/// The routes. What changes something takes a token: one of them does so with GET.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/health", Need::Nothing, health),
+        get("/info", Need::Nothing, info),
+        get("/stats", Role::Viewer, stats),
+        get("/balance", Role::Viewer, balance),
+        get("/blacklist", Role::Viewer, blacklist),
+        post("/reload-keys", Need::Token(Role::Operator), reload_keys),
+        get("/reset-keys", Need::Token(Role::Operator), reset_keys),
+        post("/reset-keys", Need::Token(Role::Operator), reset_keys),
+    ]
 }
 
 // === handlers ===

@@ -23,9 +23,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
 
-/// The address a request came from, as an axum extension; `None` on unix sockets.
+/// Where a request came from, as an axum extension.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub Option<SocketAddr>);
+pub struct Peer {
+    /// The other end of the connection; `None` on unix sockets.
+    pub address: Option<SocketAddr>,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+}
 
 /// Serves a router on Pingora's connections.
 pub struct AdminApp {
@@ -43,8 +48,9 @@ pub fn service(name: &str, endpoint: ListenerConfig, router: Router) -> Service<
 #[async_trait]
 impl ServerApp for AdminApp {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
-        let router = self.router.clone().layer(Extension(Peer(peer)));
+        let address = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let peer = Peer { address, is_tls: stream.get_ssl_digest().is_some() };
+        let router = self.router.clone().layer(Extension(peer));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)

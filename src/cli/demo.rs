@@ -3,18 +3,20 @@
 //! The mock provider, a pool whose keys behave well and badly, and the server itself, on the first free ports. It prints
 //! what a newcomer would type next.
 
+use std::fs::{self, DirBuilder};
 use std::io::{Write, stdout};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::DemoArgs;
-use crate::config::{self, ClientToken, KeyId, KeySpec, Loaded, Process, Secret};
+use crate::config::{self, Secret};
 use crate::mock::Mock;
-use crate::server::{self, Tokens};
+use crate::server;
 use crate::telemetry::logger;
 
 const POOL: &str = "demo";
@@ -27,12 +29,10 @@ pub(crate) fn execute(args: DemoArgs) -> anyhow::Result<()> {
     let places = Places::choose(&args)?;
     let provider = start_mock()?;
     let (client, admin) = (Secret::generate("kw-")?, Secret::generate("kwa-")?);
-    let loaded = configuration(&places, provider)?;
+    let folder = Folder::make()?;
+    let path = folder.fill(&places, provider, &client, &admin)?;
+    let loaded = config::load(&path)?;
     logger::init(&loaded.config.log)?;
-    let tokens = Tokens {
-        admin: admin.digest(),
-        clients: vec![ClientToken { reveal_key: true, ..ClientToken::unlimited(POOL, client.clone()) }],
-    };
     let guide = guide(&places, &client, &admin);
     thread::spawn(move || {
         let begun = (0..1000).any(|_| {
@@ -42,7 +42,7 @@ pub(crate) fn execute(args: DemoArgs) -> anyhow::Result<()> {
         // Without a reader of stdout the demo still serves.
         let _unread = if begun { stdout().write_all(guide.as_bytes()) } else { Ok(()) };
     });
-    server::run(loaded, None, tokens)?;
+    server::run(loaded, path)?;
     Ok(())
 }
 
@@ -92,35 +92,37 @@ fn start_mock() -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-fn configuration(places: &Places, provider: SocketAddr) -> anyhow::Result<Loaded> {
-    let Places { proxy, admin, metrics } = places;
-    let text = format!(
-        "server:\n\
-         \x20 proxy: {{listen: [\"{proxy}\"]}}\n\
-         \x20 admin: {{listen: \"{admin}\", token: unused-the-demo-makes-its-own, plaintext: true}}\n\
-         \x20 metrics: {{listen: \"{metrics}\"}}\n\
-         \x20 shutdown: {{grace: 5s}}\n\
-         log: {{format: text}}\n\
-         keys_file: /dev/null\n\
-         pools:\n\
-         \x20 {POOL}: {{targets: [{{url: \"http://{provider}/v1\"}}]}}\n"
-    );
-    let mut loaded = config::parse(&text, Path::new("demo"), &Process)?;
-    loaded.keys = vec![KEYS.iter().map(|key| spec(key)).collect()];
-    Ok(loaded)
-}
+/// A folder of the demo's own. It stays behind, as small as it is, for the server ends the process itself.
+struct Folder(PathBuf);
 
-fn spec(key: &str) -> KeySpec {
-    KeySpec {
-        id: KeyId::of(POOL, key),
-        name: key.trim_start_matches("sk-").to_owned(),
-        key: Secret::new(key.to_owned()),
-        account: None,
-        weight: 1,
-        priority: 0,
-        egress: None,
-        headers: Vec::new(),
-        disabled: false,
+impl Folder {
+    fn make() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("keyweir-demo-{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("can't make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Writes a configuration and its keys, as a user would; tells where.
+    fn fill(&self, places: &Places, provider: SocketAddr, client: &Secret, admin: &Secret) -> anyhow::Result<PathBuf> {
+        let Places { proxy, admin: admin_address, metrics } = places;
+        let (folder, client, admin) = (self.0.display(), client.expose(), admin.expose());
+        let text = format!(
+            "server:\n\
+             \x20 proxy: {{listen: [\"{proxy}\"]}}\n\
+             \x20 admin: {{listen: \"{admin_address}\", token: \"{admin}\", plaintext: true}}\n\
+             \x20 metrics: {{listen: \"{metrics}\"}}\n\
+             \x20 shutdown: {{grace: 5s}}\n\
+             log: {{format: text}}\n\
+             store: {{url: \"sqlite://{folder}/keyweir.db\"}}\n\
+             clients: {{tokens: [{{name: {POOL}, token: \"{client}\", reveal_key: true}}]}}\n\
+             pools:\n\
+             \x20 {POOL}: {{targets: [{{url: \"http://{provider}/v1\"}}]}}\n"
+        );
+        let key = |key: &&str| format!("  - {{key: {key}, name: {}}}\n", key.trim_start_matches("sk-"));
+        let path = self.0.join("keyweir.yaml");
+        fs::write(&path, text)?;
+        fs::write(self.0.join("keys.yaml"), format!("{POOL}:\n{}", KEYS.iter().map(key).collect::<String>()))?;
+        Ok(path)
     }
 }
 

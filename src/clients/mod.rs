@@ -42,7 +42,7 @@ impl Clients {
         for token in tokens {
             let account = named(&token.name).map_or_else(Arc::default, |client| client.account.clone());
             let client = Arc::new(Client { models: globs(&token.models), token: token.clone(), account });
-            clients.by_digest.insert(token.token.digest(), client.clone());
+            clients.by_digest.insert(token.digest, client.clone());
             clients.list.push(client);
         }
         clients
@@ -91,7 +91,7 @@ impl Client {
     }
 
     fn snapshot(&self, now: SystemTime) -> TokenSnapshot {
-        let ClientToken { name, token: _, reveal_key, pools, models, limits, expires } = &self.token;
+        let ClientToken { name, digest: _, reveal_key, pools, models, limits, expires } = &self.token;
         let usage = &self.account.usage;
         TokenSnapshot {
             name: name.clone(),

@@ -6,13 +6,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::config::{ClientLimits, Secret};
+use crate::config::{ClientLimits, TokenDigest};
 use crate::pool::Millis;
 
 const NOON: u64 = 20_000 * 86_400 + 43_200;
 
 fn token(limits: ClientLimits) -> ClientToken {
-    ClientToken { limits, ..ClientToken::unlimited("ci", Secret::new("kw-secret".into())) }
+    ClientToken { limits, ..ClientToken::unlimited("ci", TokenDigest::of(b"kw-secret")) }
 }
 
 fn clients(token: &ClientToken) -> Clients {
@@ -118,7 +118,7 @@ fn counts_survive_a_reload_by_name_and_limits_are_the_new_ones() {
     let before = clients(&token(ClientLimits { rpm: Some(1), ..Default::default() }));
     serve(before.find(b"kw-secret").unwrap(), 0);
     let changed = ClientToken {
-        token: Secret::new("kw-other".into()),
+        digest: TokenDigest::of(b"kw-other"),
         ..token(ClientLimits { rpm: Some(2), ..Default::default() })
     };
     let after = Clients::new([&changed], Some(&before));

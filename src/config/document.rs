@@ -50,6 +50,16 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     report: &Report,
     env: &dyn Environment,
 ) -> (Node, Option<T>) {
+    read_and(text, report, env, |_, _| {})
+}
+
+/// [`read`], with something done to the tree before it is checked.
+pub(crate) fn read_and<T: DeserializeOwned + JsonSchema>(
+    text: &str,
+    report: &Report,
+    env: &dyn Environment,
+    edit: impl FnOnce(&mut Node, &At<'_>),
+) -> (Node, Option<T>) {
     let document = tree::parse(text);
     let mut root = document.root;
     if let Some(fault) = &document.fault {
@@ -57,6 +67,7 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     }
     let at = At::top(report, root.position);
     expand::expand(&mut root, &at, env);
+    edit(&mut root, &at);
     let value =
         if root.is_unset() { Some(Value::Mapping(Mapping::new())) } else { Shape::of::<T>().check(&mut root, &at) };
     report.seal();

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -91,13 +92,22 @@ impl fmt::Debug for KeyId {
     }
 }
 
+/// What the keys files hold.
+#[derive(Debug)]
+pub(crate) struct Provisioned {
+    /// By pool.
+    keys: HashMap<String, Vec<Arc<KeySpec>>>,
+    ids: HashSet<KeyId>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
 /// Reads every keys file. `pools` are the known pools in their order; `default` owns the keys of files that name none.
 pub(crate) fn load(
     files: &[KeysFile],
     pools: &[String],
     default: Option<usize>,
     env: &dyn Environment,
-) -> Result<(Keys, Vec<Problem>), Problems> {
+) -> Result<Provisioned, Problems> {
     let mut lots: Vec<Lot> = pools.iter().map(|pool| Lot::new(pool)).collect();
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for file in files {
@@ -108,10 +118,62 @@ pub(crate) fn load(
         warnings.extend(more_warnings);
     }
     if errors.is_empty() {
-        Ok((lots.into_iter().map(Lot::into_keys).collect(), warnings))
+        let ids = lots.iter().flat_map(|lot| lot.places.keys().copied()).collect();
+        Ok(Provisioned { keys: lots.into_iter().map(Lot::into_keys).collect(), ids, warnings })
     } else {
         Err(Problems(errors))
     }
+}
+
+impl Provisioned {
+    /// The keys of a pool.
+    pub(crate) fn of(&self, pool: &str) -> &[Arc<KeySpec>] {
+        self.keys.get(pool).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn has(&self, id: KeyId) -> bool {
+        self.ids.contains(&id)
+    }
+}
+
+/// The keys of `pools`: those of the files, then those added at run time that are in no file.
+pub(crate) fn merge(provisioned: &Provisioned, pools: &[String], added: &[(Arc<str>, Arc<KeySpec>)]) -> Keys {
+    let mut merged: Keys = pools.iter().map(|pool| provisioned.of(pool).to_vec()).collect();
+    let mut known: Vec<Option<Known>> = pools.iter().map(|_| None).collect();
+    for (pool, key) in added {
+        let Some(index) = pools.iter().position(|name| **name == **pool) else { continue };
+        let (Some(keys), Some(known)) = (merged.get_mut(index), known.get_mut(index)) else { continue };
+        let known = known.get_or_insert_with(|| Known::of(keys));
+        if !known.ids.insert(key.id) {
+            continue;
+        }
+        keys.push(if known.names.insert(key.name.clone()) {
+            key.clone()
+        } else {
+            Arc::new(KeySpec { name: fingerprint(key.id, &mut known.names), ..KeySpec::clone(key) })
+        });
+    }
+    merged
+}
+
+/// What a pool has already.
+struct Known {
+    ids: HashSet<KeyId>,
+    names: HashSet<String>,
+}
+
+impl Known {
+    fn of(keys: &[Arc<KeySpec>]) -> Self {
+        Self { ids: keys.iter().map(|key| key.id).collect(), names: keys.iter().map(|key| key.name.clone()).collect() }
+    }
+}
+
+/// A name made of the id, that nobody has.
+fn fingerprint(id: KeyId, taken: &mut HashSet<String>) -> String {
+    // Eight digits are pleasant to read but collide among 100,000 keys; a longer piece then tells them apart.
+    let id = id.to_string();
+    let name = [8, 16, 32].iter().map(|length| format!("key-{}", id.get(..*length).unwrap_or(&id)));
+    name.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(id)
 }
 
 fn read_file(file: &KeysFile, report: &Report, lots: &mut [Lot], default: Option<usize>, env: &dyn Environment) {
@@ -274,6 +336,7 @@ impl Lot {
             egress: None,
             headers: Vec::new(),
             disabled,
+            is_stored: false,
         });
     }
 
@@ -324,14 +387,11 @@ impl Lot {
     }
 
     /// The keys, each with a name.
-    fn into_keys(mut self) -> Vec<KeySpec> {
+    fn into_keys(mut self) -> (String, Vec<Arc<KeySpec>>) {
         for key in self.keys.iter_mut().filter(|key| key.name.is_empty()) {
-            // Eight digits are pleasant to read but collide among 100,000 keys; a longer piece then tells them apart.
-            let id = key.id.to_string();
-            let name = [8, 16, 32].iter().map(|length| format!("key-{}", id.get(..*length).unwrap_or(&id)));
-            key.name = name.into_iter().find(|name| self.names.insert(name.clone())).unwrap_or(id);
+            key.name = fingerprint(key.id, &mut self.names);
         }
-        self.keys
+        (self.pool, self.keys.into_iter().map(Arc::new).collect())
     }
 }
 
@@ -355,6 +415,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>)
             egress,
             headers,
             disabled: raw.disabled,
+            is_stored: false,
         },
         None => KeySpec {
             id,
@@ -366,6 +427,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>)
             egress: None,
             headers: Vec::new(),
             disabled: false,
+            is_stored: false,
         },
     }
 }

@@ -4,10 +4,12 @@
 //! is checked against the schema of the raw structs (`shape`), serde fills those structs (`yaml`, `raw`), and
 //! `validate` makes the [`Config`] of them. Each step names every mistake it finds; nothing is used unless all are happy.
 
+mod additions;
 mod document;
 pub mod egress;
 mod expand;
 pub mod formats;
+mod key_spec;
 pub mod keys;
 pub mod model;
 mod print;
@@ -16,6 +18,7 @@ pub mod raw;
 mod reference;
 pub mod secret;
 mod shape;
+mod shown;
 mod suggest;
 mod tree;
 mod unbuilt;
@@ -23,15 +26,19 @@ pub mod units;
 mod validate;
 pub(crate) mod yaml;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub use additions::{AddedToken, Additions, Origin};
 pub use egress::Egress;
 pub use expand::{Environment, Process};
+pub use key_spec::{fingerprint, key_spec};
 pub use keys::KeyId;
 pub use model::*;
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
+pub use shown::{Field, Shown, flatten, is_file_only};
 pub(crate) use unbuilt::is_refused;
 
 use problem::{At, Report};
@@ -49,14 +56,51 @@ pub struct Loaded {
     pub keys: Keys,
     /// What is legal but probably not meant.
     pub warnings: Vec<Problem>,
-    /// What was written, defaults filled in.
-    effective: raw::Config,
+    /// What the files say, for [`Files::with`].
+    pub files: Files,
+    /// The configuration as operators see it.
+    pub shown: Shown,
+}
+
+/// What the files of a configuration say, as read: to be looked at again with other [`Additions`].
+#[derive(Debug, Clone)]
+pub struct Files {
+    path: PathBuf,
+    text: Arc<str>,
+    pools: Arc<[String]>,
+    keys: Arc<keys::Provisioned>,
 }
 
 impl Loaded {
     /// The effective configuration as YAML: defaults filled in, secrets redacted.
     pub fn to_yaml(&self) -> String {
-        yaml::write(&self.effective).unwrap_or_default()
+        self.shown.to_yaml()
+    }
+}
+
+impl Files {
+    /// The configuration these files make together with `additions`.
+    ///
+    /// # Errors
+    /// Every mistake. Those in `additions` have line 0.
+    pub fn with(&self, additions: &Additions) -> Result<Loaded, Problems> {
+        let report = Report::new(self.path.display().to_string());
+        assemble(&self.text, report, &self.path, &Process, additions, Some(&self.keys))
+    }
+
+    /// The keys the files have for a pool.
+    pub fn keys(&self, pool: &str) -> impl Iterator<Item = &Arc<KeySpec>> {
+        self.keys.of(pool).iter()
+    }
+
+    /// Whether a file has this key.
+    pub fn has_key(&self, id: KeyId) -> bool {
+        self.keys.has(id)
+    }
+
+    /// Whether the configuration's file has a pool of that name.
+    pub fn has_pool(&self, name: &str) -> bool {
+        self.pools.iter().any(|pool| pool == name)
     }
 }
 
@@ -67,24 +111,25 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 
 /// [`load`] with variables from elsewhere.
 pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
+    read(path, env, &Additions::default())
+}
+
+/// [`load`] with what was added at run time.
+pub fn load_and(path: &Path, additions: &Additions) -> Result<Loaded, Problems> {
+    read(path, &Process, additions)
+}
+
+fn read(path: &Path, env: &dyn Environment, additions: &Additions) -> Result<Loaded, Problems> {
     let report = Report::new(path.display().to_string());
-    let folder = path.parent().unwrap_or(Path::new(""));
     match document::read_text(path, MAX_FILE, &report) {
-        Some(text) => assemble(&text, report, &Context { folder, env }),
+        Some(text) => assemble(&text, report, path, env, additions, None),
         None => Err(Problems(report.finish().0)),
     }
 }
 
 /// [`load`] with the configuration given as text: `file` names it in messages, and relative paths start at its folder.
 pub fn parse(text: &str, file: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
-    let folder = file.parent().unwrap_or(Path::new(""));
-    assemble(text, Report::new(file.display().to_string()), &Context { folder, env })
-}
-
-/// Reads the keys files again, e.g. because one changed; warnings beside the keys.
-pub fn load_keys(config: &Config) -> Result<(Keys, Vec<Problem>), Problems> {
-    let pools: Vec<String> = config.pools.iter().map(|pool| pool.name.clone()).collect();
-    keys::load(&config.keys_files, &pools, config.default_pool, &Process)
+    assemble(text, Report::new(file.display().to_string()), file, env, &Additions::default(), None)
 }
 
 /// The JSON Schema of `keyweir.yaml`.
@@ -94,26 +139,46 @@ pub fn json_schema() -> serde_json::Value {
     schema.to_value()
 }
 
-fn assemble(text: &str, report: Report, context: &Context<'_>) -> Result<Loaded, Problems> {
-    let (root, raw) = document::read::<raw::Config>(text, &report, context.env);
+/// `known`: keys that were read before, to be taken in place of the files'.
+fn assemble(
+    text: &str,
+    report: Report,
+    path: &Path,
+    env: &dyn Environment,
+    additions: &Additions,
+    known: Option<&Arc<keys::Provisioned>>,
+) -> Result<Loaded, Problems> {
+    let context = &Context { folder: path.parent().unwrap_or(Path::new("")), env };
+    let mut in_file = Vec::new();
+    let (root, raw) = document::read_and::<raw::Config>(text, &report, env, |root, at| {
+        in_file.extend(root.get("pools").into_iter().flat_map(|pools| pools.names().map(|name| name.text.clone())));
+        additions::lay(additions, root, at);
+    });
     let at = At::root(&report, &root);
     unbuilt::check_config(&root, &at);
     let Some(mut effective) = raw else { return Err(Problems(report.finish().0)) };
-    let config = validate::config(&effective, &at, context);
+    let config = validate::config(&effective, &at, context, &additions.tokens);
     // The keys file is judged even if the configuration is wrong, so that one run names everything.
     let pools: Vec<String> = effective.pools.0.iter().map(|(name, _)| name.clone()).collect();
-    let files = validate::keys_files(&effective, context);
-    let default = validate::default_index(&effective);
-    let keys = keys::load(&files, &pools, default, context.env);
-    let (mut errors, mut warnings) = report.finish();
-    match (config, keys) {
-        (Some(config), Ok((keys, more))) if errors.is_empty() => {
-            warnings.extend(more);
-            print::fill_in(&mut effective, &config);
-            Ok(Loaded { config, keys, warnings, effective })
+    let provisioned = match known {
+        Some(known) => Ok(known.clone()),
+        None => {
+            let files = validate::keys_files(&effective, context);
+            keys::load(&files, &pools, validate::default_index(&effective), env).map(Arc::new)
         }
-        (_, keys) => {
-            errors.extend(keys.err().map(|problems| problems.0).unwrap_or_default());
+    };
+    let origins = additions::origins(&root);
+    let (mut errors, mut warnings) = report.finish();
+    match (config, provisioned) {
+        (Some(config), Ok(provisioned)) if errors.is_empty() => {
+            warnings.extend(provisioned.warnings.iter().cloned());
+            print::fill_in(&mut effective, &config);
+            let keys = keys::merge(&provisioned, &pools, &additions.keys);
+            let files = Files { path: path.to_owned(), text: text.into(), pools: in_file.into(), keys: provisioned };
+            Ok(Loaded { config, keys, warnings, files, shown: Shown { effective, origins } })
+        }
+        (_, provisioned) => {
+            errors.extend(provisioned.err().map(|problems| problems.0).unwrap_or_default());
             Err(Problems(errors))
         }
     }

@@ -16,9 +16,9 @@ use rustls::sign::CertifiedKey;
 use super::egress::Egress;
 use super::keys::KeyId;
 use super::raw::keys::FileFormat;
-pub use super::raw::server::RequestLog;
+pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
-use super::secret::Secret;
+use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
 
@@ -129,10 +129,23 @@ pub struct Admin {
     pub listen: Listen,
     /// The admin bearer token; `None` = one is made at the first run.
     pub token: Option<Secret>,
+    /// Who else may come in, each with a name and a token of its own.
+    pub users: Vec<AdminUser>,
     /// Extra `Host` values accepted.
     pub hosts: Vec<String>,
     /// Non-loopback without TLS is accepted.
     pub plaintext: bool,
+}
+
+/// `server.admin.users[]`
+#[derive(Debug, Clone)]
+pub struct AdminUser {
+    /// Shown in logs; never `admin`, which is the holder of the admin token.
+    pub name: String,
+    /// What the user shows.
+    pub token: Secret,
+    /// What the user may do.
+    pub role: Role,
 }
 
 /// `server.metrics:`
@@ -221,6 +234,15 @@ pub struct Store {
     pub previous_master_key: Option<Secret>,
 }
 
+impl Config {
+    /// Every listener, with the setting that names it.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, &Listen)> {
+        let proxy = self.server.proxy.listen.iter().map(|listen| ("server.proxy.listen", listen));
+        let (admin, metrics) = (&self.server.admin.listen, &self.server.metrics.listen);
+        proxy.chain([("server.admin.listen", admin), ("server.metrics.listen", metrics)])
+    }
+}
+
 /// `clients:`
 #[derive(Debug, Clone)]
 pub struct Clients {
@@ -235,8 +257,8 @@ pub struct Clients {
 pub struct ClientToken {
     /// Shown in logs.
     pub name: String,
-    /// The token itself.
-    pub token: Secret,
+    /// Of the token itself.
+    pub digest: TokenDigest,
     /// The client is told which key served it.
     pub reveal_key: bool,
     /// Names of the pools it may use; none = all.
@@ -251,10 +273,10 @@ pub struct ClientToken {
 
 impl ClientToken {
     /// A token that may do everything.
-    pub fn unlimited(name: impl Into<String>, token: Secret) -> Self {
+    pub fn unlimited(name: impl Into<String>, digest: TokenDigest) -> Self {
         Self {
             name: name.into(),
-            token,
+            digest,
             reveal_key: false,
             pools: Vec::new(),
             models: Vec::new(),
@@ -472,7 +494,9 @@ pub struct KeySpec {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.
     pub disabled: bool,
+    /// Added at run time, and in no file.
+    pub is_stored: bool,
 }
 
 /// The keys of every pool, in the order of `Config::pools`.
-pub type Keys = Vec<Vec<KeySpec>>;
+pub type Keys = Vec<Vec<Arc<KeySpec>>>;

@@ -14,7 +14,7 @@ use super::tree::{Kind, Node, Position};
 pub struct Problem {
     /// The file as the user named it.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; 0 for what was set at run time and is in no file.
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
@@ -26,6 +26,9 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return write!(f, "set at run time: {}: {}", self.path, self.message);
+        }
         write!(f, "{}:{}:{}: {}: {}", self.file, self.line, self.column, self.path, self.message)
     }
 }

@@ -276,7 +276,7 @@ clients: {anonymous: \"${ANON:-true}\", tokens: [{name: \"$${N}\", token: \"${TO
     assert_eq!((config.server.limits.body, config.server.limits.buffer), (1 << 20, 1 << 20));
     assert!(config.clients.anonymous && config.server.admin.token.is_none());
     assert_eq!(config.clients.tokens[0].name, "${N}");
-    assert_eq!(config.clients.tokens[0].token.expose(), "kw-0123456789abcdef");
+    assert_eq!(config.clients.tokens[0].digest, TokenDigest::of(b"kw-0123456789abcdef"));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn secrets_come_from_files_and_credentials() {
         "server: {admin: {token: {credential: credential}}}\nclients: {tokens: [{name: a, token: {file: token}}]}\n";
     let config = parse(text, &folder.0.join("f.yaml"), &env).unwrap().config;
     assert_eq!(config.server.admin.token.unwrap().expose(), "kw-from-systemd-0123");
-    assert_eq!(config.clients.tokens[0].token.expose(), "kw-from-a-file-0123");
+    assert_eq!(config.clients.tokens[0].digest, TokenDigest::of(b"kw-from-a-file-0123"));
 }
 
 #[test]
@@ -314,6 +314,45 @@ pools:
 }
 
 #[test]
+fn operators_have_names_and_tokens_of_their_own() {
+    let users = "server: {admin: {token: an-admin-token-of-24, users: [{name: vera, token: a-token-of-vera-s}, \
+                 {name: otto, token: a-token-of-otto-s, role: operator}]}}\n";
+    let admin = read(users).unwrap().config.server.admin;
+    let shown: Vec<_> = admin.users.iter().map(|user| (user.name.as_str(), user.role.as_str())).collect();
+    assert_eq!(shown, [("vera", "viewer"), ("otto", "operator")]);
+    for (from, to, mistake) in [
+        ("otto, token", "vera, token", "server.admin.users[1].name: another user has this name; names are unique"),
+        (
+            "otto, token",
+            "admin, token",
+            "server.admin.users[1].name: admin is whoever has the admin token; write another name",
+        ),
+        (
+            "token-of-otto",
+            "token-of-vera",
+            "server.admin.users[1].token: the same token as vera's; each user needs its own",
+        ),
+        (
+            "a-token-of-otto-s",
+            "an-admin-token-of-24",
+            "server.admin.users[1].token: the same token as admin's; each user needs its own",
+        ),
+        ("name: otto", "name: \"\"", "server.admin.users[1].name: must not be empty or contain control characters"),
+        (
+            "a-token-of-otto-s",
+            "\"\"",
+            "server.admin.users[1].token: is empty; write the token, ${VARIABLE} or {file: PATH}",
+        ),
+    ] {
+        let said = mistakes(&users.replace(from, to));
+        assert_eq!(said.split_once(": ").map(|(_, said)| said), Some(mistake), "{said}");
+    }
+    let said = mistakes(&format!("{users}clients: {{tokens: [{{name: c, token: a-token-of-vera-s}}]}}\n"));
+    assert!(said.contains("clients.tokens[0].token: the same as the token of server.admin.users' vera"), "{said}");
+    assert!(mistakes(&users.replace("operator", "root")).contains("server.admin.users[1].role"));
+}
+
+#[test]
 fn restrictions_that_are_not_kept_are_refused() {
     let refused = |text: &str| {
         let said = mistakes(text);
@@ -322,9 +361,8 @@ fn restrictions_that_are_not_kept_are_refused() {
     };
     let token = "clients: {tokens: [{name: ci, token: \"${TOKEN}\", budget: 5}]}\n";
     assert_eq!(refused(token), "clients.tokens[0].budget");
-    let server =
-        "server: {proxy: {status_endpoints: true}, admin: {users: [{name: a}]}, limits: {connections_per_ip: 9}}\n";
-    assert_eq!(refused(server), "server.proxy.status_endpoints server.admin.users server.limits.connections_per_ip");
+    let server = "server: {proxy: {status_endpoints: true}, limits: {connections_per_ip: 9}}\n";
+    assert_eq!(refused(server), "server.proxy.status_endpoints server.limits.connections_per_ip");
     let pool = "pools: {a: {provider: openai, fallback: [b], models: {deny: [x], alias: {x: y}, \
                 test: x, list_key: k}, budget: 1}}\n";
     assert_eq!(

@@ -23,6 +23,8 @@ pub(crate) struct Position {
 
 impl Position {
     pub(crate) const START: Self = Self { line: 1, column: 1 };
+    /// In no file: set at run time.
+    pub(crate) const STORED: Self = Self { line: 0, column: 0 };
 }
 
 impl From<&Marker> for Position {

@@ -21,15 +21,12 @@ type Row = (&'static str, &'static [&'static str], Effect);
 
 const CONFIG: &[Row] = &[
     ("server.proxy.status_endpoints", &["false"], Refuse),
-    ("server.admin.users", &[], Refuse),
     ("server.limits.connections_per_ip", &["0"], Refuse),
     ("server.limits.min_send_rate", &["0"], Warn),
-    ("store.url", &["sqlite://keyweir.db"], Warn),
     ("store.request_log", &["errors"], Warn),
     ("store.request_body", &["false"], Warn),
     ("store.retention", &["7d"], Warn),
     ("store.max_size", &["1GiB"], Warn),
-    ("store.master_key", &[], Warn),
     ("shared_state", &[], Refuse),
     ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
@@ -54,7 +51,7 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEYS: &[Row] = &[("*.*.weight", &["1"], Warn), ("*.*.limits", &[], Refuse), ("*.*.models", &[], Refuse)];
+const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("models", &[], Refuse)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {
@@ -68,7 +65,12 @@ pub(crate) fn check_config(root: &Node, at: &At<'_>) {
 
 /// Complains about what a keys file asks for in vain.
 pub(crate) fn check_keys(root: &Node, at: &At<'_>) {
-    check(KEYS, root, at);
+    visit(root, at, "*.*", &mut |key, at| check_key(key, at));
+}
+
+/// Complains about what an entry of a keys file asks for in vain.
+pub(crate) fn check_key(key: &Node, at: &At<'_>) {
+    check(KEY, key, at);
 }
 
 fn check(rows: &[Row], root: &Node, at: &At<'_>) {

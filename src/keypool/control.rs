@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Entry, KeyPool, now};
+use super::{Entry, KeyPool, named, now};
+use crate::config::KeySpec;
 use crate::config::keys::KeyId;
 use crate::telemetry::KeySnapshot;
 
@@ -30,7 +31,48 @@ pub enum ControlError {
     OffInFile,
 }
 
+impl Action {
+    /// As a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Reset => "reset",
+        }
+    }
+}
+
 impl KeyPool {
+    /// Whether something can be done to a key; tells if an operator has it disabled now.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub fn check(&self, id: KeyId, action: Action) -> Result<bool, ControlError> {
+        let (entry, index) = self.place(id).ok_or(ControlError::Unknown)?;
+        let key = entry.pool.key(index).ok_or(ControlError::Unknown)?;
+        if action == Action::Enable && key.is_off() {
+            Err(ControlError::OffInFile)
+        } else {
+            Ok(key.is_disabled_by_operator())
+        }
+    }
+
+    /// What a key is, wherever it is.
+    pub fn spec(&self, id: KeyId) -> Option<Arc<KeySpec>> {
+        let (entry, index) = self.place(id)?;
+        entry.specs().get(index as usize).cloned()
+    }
+
+    /// The keys of a pool.
+    pub fn specs(&self, pool: &str) -> Option<Vec<Arc<KeySpec>>> {
+        Some(named(&self.entries.load(), pool)?.specs().to_vec())
+    }
+
+    /// The keys of the pool that a key is in.
+    pub fn specs_beside(&self, id: KeyId) -> Vec<Arc<KeySpec>> {
+        self.place(id).map(|(entry, _)| entry.specs().to_vec()).unwrap_or_default()
+    }
+
     /// A key by its id, wherever it is.
     pub fn key(&self, id: KeyId) -> Option<(Arc<Entry>, KeySnapshot)> {
         let (entry, index) = self.place(id)?;

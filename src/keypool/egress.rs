@@ -166,7 +166,7 @@ pub struct Egresses {
 }
 
 impl Egresses {
-    pub(super) fn new(pool: &config::Pool, specs: &[KeySpec], before: Option<&Self>) -> Self {
+    pub(super) fn new(pool: &config::Pool, specs: &[Arc<KeySpec>], before: Option<&Self>) -> Self {
         let made = |config| Arc::new(Egress::new(config, &pool.name, pool.egress_check.max_failures, before));
         let mut list: Vec<_> = pool.egress.iter().map(made).collect();
         let shared = list.len();

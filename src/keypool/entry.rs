@@ -36,13 +36,14 @@ pub struct Entry {
     pub metrics: Arc<PoolMetrics>,
     egresses: Egresses,
     credentials: Vec<Credential>,
+    specs: Vec<Arc<KeySpec>>,
     per_key: bool,
     places: OnceLock<HashMap<KeyId, u32>>,
 }
 
 impl Entry {
     /// Prepares a pool. Keys that are in `before` too keep their state; nothing changes before it is [opened](Self::open).
-    pub(super) fn new(config: config::Pool, mut specs: Vec<KeySpec>, before: Option<&Self>) -> Self {
+    pub(super) fn new(config: config::Pool, mut specs: Vec<Arc<KeySpec>>, before: Option<&Self>) -> Self {
         // As the core sorts them, so that an index means the same key here and there.
         specs.sort_by_key(|spec| spec.priority);
         let credentials = specs.iter().map(|spec| credential(&config, spec)).collect();
@@ -62,7 +63,8 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        Self { config, pool: Arc::new(pool), metrics, egresses, credentials, per_key, places: OnceLock::new() }
+        let (pool, places) = (Arc::new(pool), OnceLock::new());
+        Self { config, pool, metrics, egresses, credentials, specs, per_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -127,6 +129,11 @@ impl Entry {
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
+    }
+
+    /// What the keys are, in their order.
+    pub fn specs(&self) -> &[Arc<KeySpec>] {
+        &self.specs
     }
 
     /// Where a key is, if it is here.

@@ -86,6 +86,11 @@ impl Key {
         self.is_off
     }
 
+    /// An operator disabled it while the server ran.
+    pub fn is_disabled_by_operator(&self) -> bool {
+        self.state.is_disabled.load(Relaxed)
+    }
+
     /// An operator says so, here or in the file.
     pub(super) fn is_switched_off(&self) -> bool {
         self.is_off || self.state.is_disabled.load(Relaxed)

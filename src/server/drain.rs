@@ -17,8 +17,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
+use crate::manage::Manager;
 use crate::proxy::admit::Admission;
-use crate::telemetry::{AccessLog, Phase, Readiness, logger};
+use crate::telemetry::{Phase, Readiness, logger};
 
 const POLL: Duration = Duration::from_millis(10);
 /// What was sent before the listeners closed is read within this time.
@@ -92,10 +93,9 @@ impl Signals {
 
 /// Ends the process once the listeners are closed and nothing is under way.
 pub(super) struct Drain {
-    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) manager: Arc<Manager>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) admission: Arc<Admission>,
-    pub(super) access_log: Arc<AccessLog>,
     pub(super) hurry: Arc<Notify>,
 }
 
@@ -109,7 +109,8 @@ impl BackgroundService for Drain {
             () = self.until_idle() => {}
             () = self.hurry.notified() => log::warn!("Second signal: running requests are cut off."),
         }
-        self.access_log.flush();
+        self.manager.live().access_log.flush();
+        self.manager.finish().await;
         log::info!("Stopped.");
         logger::flush();
         exit();
@@ -118,7 +119,7 @@ impl BackgroundService for Drain {
 
 impl Drain {
     async fn until_idle(&self) {
-        let grace = self.config.load().server.shutdown.grace;
+        let grace = self.manager.live().config.load().server.shutdown.grace;
         let until = Instant::now() + grace;
         sleep(SETTLE.min(grace)).await;
         self.readiness.enter(Phase::Refusing);

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 
 use super::ServerError;
 use super::accept::Socket;
-use super::tls::Certificates;
 use crate::config::{Address, Config, Listen};
+use crate::manage::Certificates;
 use crate::telemetry::Readiness;
 
 /// Read buffers of a client connection. On plain ones every reader brings a larger buffer of its own, so that one here
@@ -35,12 +35,12 @@ const OPERATORS_SOCKET: u32 = 0o660;
 /// What is bound for that is dropped again, but for the proxy's sockets.
 pub(super) fn bind(config: &Config) -> Result<Vec<Socket>, ServerError> {
     let mut sockets = Vec::new();
-    for (setting, listen) in all(config) {
+    for (setting, listen) in config.listeners() {
         let fail = |source| ServerError::Listen { setting, address: describe(&listen.address), source };
         match &listen.address {
             Address::Tcp(address) => {
                 let socket = Socket::bind(*address).map_err(fail)?;
-                if setting == CLIENTS {
+                if setting == "server.proxy.listen" {
                     sockets.push(socket);
                 }
             }
@@ -52,15 +52,6 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Socket>, ServerError> {
         }
     }
     Ok(sockets)
-}
-
-/// The setting of the proxy's addresses.
-const CLIENTS: &str = "server.proxy.listen";
-
-pub(super) fn all(config: &Config) -> impl Iterator<Item = (&'static str, &Listen)> {
-    let server = &config.server;
-    let proxy = server.proxy.listen.iter().map(|listen| (CLIENTS, listen));
-    proxy.chain([("server.admin.listen", &server.admin.listen), ("server.metrics.listen", &server.metrics.listen)])
 }
 
 fn describe(address: &Address) -> String {
@@ -139,7 +130,7 @@ pub(super) struct Announce {
 
 impl Announce {
     pub(super) fn new(config: &Config, readiness: Arc<Readiness>) -> Self {
-        Self { addresses: all(config).map(|(_, listen)| listen.address.clone()).collect(), readiness }
+        Self { addresses: config.listeners().map(|(_, listen)| listen.address.clone()).collect(), readiness }
     }
 }
 

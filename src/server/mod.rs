@@ -4,19 +4,13 @@
 //! idle connections, reload on SIGHUP or a changed file, and drain on SIGTERM.
 
 mod accept;
-mod change;
 mod drain;
-mod files;
-mod first_run;
 mod listen;
-mod reload;
-mod tls;
 mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::{Server, background_service};
@@ -27,27 +21,22 @@ use pingora_proxy::ProxyServiceBuilder;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::admin::reload::Trigger;
-use crate::admin::{self, Access, AdminState};
-use crate::config::{Config, Keys, Loaded};
+use crate::admin::{self, AdminState};
+use crate::config::{Config, Loaded};
 use crate::health::{self, Checker};
-use crate::keypool::KeyPool;
+use crate::manage::{Live, Manager, StartError, Writer};
+use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
 use crate::proxy::tls_door::TlsDoor;
-use crate::proxy::{Edge, Gateway};
-use crate::telemetry::{AccessLog, Readiness, Snapshots, logger, metrics, redact};
-use crate::upstream::target::TargetError;
+use crate::telemetry::{Readiness, Snapshots, logger, metrics, redact};
 use crate::upstream::{Connector, dns};
 
-pub use first_run::{FirstRun, Tokens};
 pub(crate) use listen::reachable;
 
 use accept::{Listeners, Socket};
 use drain::{Drain, Signals};
 use listen::ToTheEnd;
-use reload::Reloader;
-use tls::Certificates;
 
 /// Attempts per request that Pingora allows at most; ours are bounded by the pool's `retry`, whose largest value fits.
 const MAX_ATTEMPTS: usize = 100_000;
@@ -71,89 +60,59 @@ pub enum ServerError {
     /// A TLS listener can't be set up.
     #[error("TLS can't be set up: {0}")]
     Tls(Box<pingora::Error>),
-    /// A target can't be used.
+    /// What the server is made of can't be had.
     #[error(transparent)]
-    Target(#[from] TargetError),
-    /// The access log can't be opened.
-    #[error("log.access: {0}")]
-    AccessLog(std::io::Error),
-    /// The generated tokens can't be kept.
-    #[error("{path}: can't keep the generated tokens: {source}")]
-    FirstRun {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    Start(#[from] StartError),
 }
 
 /// What all services share.
 struct Shared {
-    /// The configuration in effect.
-    config: Arc<ArcSwap<Config>>,
-    keypool: Arc<KeyPool>,
-    edge: Arc<ArcSwap<Edge>>,
+    manager: Arc<Manager>,
+    live: Live,
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
-    access_log: Arc<AccessLog>,
-    access: Arc<ArcSwap<Access>>,
-    certificates: Arc<Certificates>,
 }
 
-/// Runs the server until a signal ends it. `path` is where the configuration is read again from at a reload; `None`
-/// for a configuration that is not in a file.
+/// Runs the server until a signal ends it. `path` is where the configuration was read, and is read again at a reload.
 ///
 /// # Errors
 /// If it can't start; once it runs, failures are logged and survived.
-pub fn run(loaded: Loaded, path: Option<PathBuf>, tokens: Tokens) -> Result<(), ServerError> {
-    let Loaded { config, keys, .. } = loaded;
+pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
+    let config = loaded.config.clone();
     let sockets = listen::bind(&config)?;
     redact::install_panic_hook();
 
-    let shared = Shared::new(&config, keys, &tokens)?;
+    let shared = Shared::new(path, loaded)?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    let reloader = Arc::new(Reloader::new(path, &shared));
     let connector = Connector::new();
-    let checker = Arc::new(Checker::new(connector.clone(), shared.keypool.clone()));
+    let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
     server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
-    add_operator_services(&mut server, &config, &shared, &reloader, checker.clone())?;
+    add_operator_services(&mut server, &config, &shared, checker.clone())?;
     server.add_service(background_service("host names", dns::Refresher));
     server.add_service(background_service("egress checks", health::Schedule(checker)));
-    server.add_service(GenBackgroundService::new("key pool".into(), shared.keypool.clone()));
+    let Shared { manager, live, readiness, admission } = shared;
+    server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
-    server.add_service(background_service("reload", watch::Service(reloader)));
-    server.add_service(background_service("ready", listen::Announce::new(&config, shared.readiness.clone())));
-    let Shared { config, readiness, admission, access_log, .. } = shared;
+    server.add_service(background_service("reload", watch::Service(manager.clone())));
+    server
+        .add_service(background_service("journal", Writer { manager: manager.clone(), readiness: readiness.clone() }));
+    server.add_service(background_service("ready", listen::Announce::new(&config, readiness.clone())));
     let hurry = Arc::new(Notify::new());
-    let signals = Signals { config: config.clone(), readiness: readiness.clone(), hurry: hurry.clone() };
-    server.add_service(background_service("drain", Drain { config, readiness, admission, access_log, hurry }));
+    let signals = Signals { config: live.config.clone(), readiness: readiness.clone(), hurry: hurry.clone() };
+    server.add_service(background_service("drain", Drain { manager, readiness, admission, hurry }));
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     logger::flush();
     Ok(())
 }
 
 impl Shared {
-    fn new(config: &Config, keys: Keys, tokens: &Tokens) -> Result<Self, ServerError> {
-        dns::use_name_servers(&config.server.dns);
-        let keypool = Arc::new(KeyPool::default());
-        let entries = keypool.prepare(config, keys);
-        let edge = Edge::new(config, &entries, &tokens.clients, None)?;
-        let access_log = AccessLog::open(&config.log).map_err(ServerError::AccessLog)?;
-        keypool.put_in_place(entries);
-        metrics::config_reloaded(true);
+    fn new(path: PathBuf, loaded: Loaded) -> Result<Self, ServerError> {
+        let manager = Arc::new(Manager::start(path, loaded)?);
         let readiness = Arc::<Readiness>::default();
         readiness.set_keys_loaded();
-        Ok(Self {
-            config: Arc::new(ArcSwap::from_pointee(config.clone())),
-            edge: Arc::new(ArcSwap::from_pointee(edge)),
-            keypool,
-            admission: Arc::new(Admission::new(available_memory())),
-            readiness,
-            access_log: Arc::new(access_log),
-            access: Arc::new(ArcSwap::from_pointee(reload::access(config, tokens))),
-            certificates: Arc::new(Certificates::of(config)),
-        })
+        let live = manager.live().clone();
+        Ok(Self { manager, live, admission: Arc::new(Admission::new(available_memory())), readiness })
     }
 }
 
@@ -176,14 +135,14 @@ fn proxy_service(
     sockets: Vec<Socket>,
 ) -> Result<Listeners, ServerError> {
     let limits = &config.server.limits;
-    let (admission, edge) = (shared.admission.clone(), shared.edge.clone());
+    let (admission, edge) = (shared.admission.clone(), shared.live.edge.clone());
     let proxy = Arc::new(OnceLock::new());
     let shown = proxy.clone();
     let gateway = Gateway::new(
-        shared.edge.clone(),
+        shared.live.edge.clone(),
         shared.admission.clone(),
         shared.readiness.clone(),
-        shared.access_log.clone(),
+        shared.live.access_log.clone(),
     );
     let mut options = HttpServerOptions::default();
     options.force_custom = true;
@@ -203,12 +162,12 @@ fn proxy_service(
         proxy.h2_options = Some(front::http2(limits));
     }
     for listen in &config.server.proxy.listen {
-        service.add_listener(listen::for_clients(listen, &shared.certificates)?);
+        service.add_listener(listen::for_clients(listen, &shared.live.certificates)?);
     }
-    let door = Arc::new(TlsDoor::new(shared.admission.clone(), shared.edge.clone()));
+    let door = Arc::new(TlsDoor::new(shared.admission.clone(), shared.live.edge.clone()));
     service.endpoints().set_pre_tls_callback(door.clone());
     let with_tls = |socket: Socket| {
-        let settings = listen::tls_for_clients(&socket.address(), &shared.certificates)?;
+        let settings = listen::tls_for_clients(&socket.address(), &shared.live.certificates)?;
         Ok((socket, settings.map(TlsSettings::build)))
     };
     let sockets = sockets.into_iter().map(with_tls).collect::<Result<_, ServerError>>()?;
@@ -219,37 +178,32 @@ fn add_operator_services(
     server: &mut Server,
     config: &Config,
     shared: &Shared,
-    reloader: &Arc<Reloader>,
     checker: Arc<Checker>,
 ) -> Result<(), ServerError> {
+    let Live { keypool, edge, access, certificates, .. } = shared.live.clone();
+    let manager = shared.manager.clone();
     let snapshots: Snapshots = {
-        let (keypool, reloader) = (shared.keypool.clone(), reloader.clone());
-        Arc::new(move || keypool.snapshots(reloader.default_pool().as_deref()))
+        let (keypool, manager) = (keypool.clone(), manager.clone());
+        Arc::new(move || keypool.snapshots(manager.default_pool().as_deref()))
     };
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
         snapshots,
-        keypool: shared.keypool.clone(),
-        egress: checker,
         explain: {
-            let keypool = shared.keypool.clone();
+            let keypool = keypool.clone();
             Arc::new(move |pool, model| keypool.explain(pool, model))
         },
-        tokens: {
-            let edge = shared.edge.clone();
-            Arc::new(move || edge.load().tokens())
-        },
+        keypool,
+        egress: checker,
+        tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
-        access: shared.access.clone(),
-        reload: {
-            let reloader = reloader.clone();
-            Arc::new(move |force| reloader.reload(Trigger::Api, force))
-        },
-        last_reload: reloader.last.clone(),
+        access: access.clone(),
+        manager,
+        sessions: admin::Sessions::default(),
     };
-    let admin = listen::for_operators(&config.server.admin.listen, &shared.certificates)?;
+    let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));
-    let metrics = listen::for_operators(&config.server.metrics.listen, &shared.certificates)?;
-    server.add_service(ToTheEnd(admin::service("metrics", metrics, admin::metrics_router(shared.access.clone()))));
+    let metrics = listen::for_operators(&config.server.metrics.listen, &certificates)?;
+    server.add_service(ToTheEnd(admin::service("metrics", metrics, admin::metrics_router(access))));
     Ok(())
 }

@@ -20,8 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::reload::Reloader;
-use crate::admin::reload::Trigger;
+use crate::manage::{Manager, Trigger};
 
 /// A change is complete when nothing more happened for this long.
 const QUIET: Duration = Duration::from_millis(300);
@@ -31,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_LINKS: usize = 40;
 
 /// Reloads at every SIGHUP, and when a file changes.
-pub(super) struct Service(pub(super) Arc<Reloader>);
+pub(super) struct Service(pub(super) Arc<Manager>);
 
 #[async_trait]
 impl BackgroundService for Service {
@@ -44,16 +43,16 @@ impl BackgroundService for Service {
         loop {
             watch.begin(&self.0.files());
             // Whatever happened while nobody watched is noticed here.
-            if self.blocking(Reloader::is_outdated).await {
+            if self.blocking(Manager::is_outdated).await {
                 watch.touched.notify_one();
             }
             tokio::select! {
                 _ = shutdown.changed() => return,
-                _ = hangups.recv() => self.blocking(|reloader| drop(reloader.reload(Trigger::Signal, false))).await,
-                () = self.0.reloaded.notified() => {}
+                _ = hangups.recv() => self.blocking(|manager| drop(manager.reload(Trigger::Signal, false))).await,
+                () = self.0.reloaded() => {}
                 () = watch.touched.notified() => {
                     watch.settle().await;
-                    self.blocking(Reloader::reload_if_changed).await;
+                    self.blocking(Manager::reload_if_changed).await;
                 }
             }
         }
@@ -62,9 +61,9 @@ impl BackgroundService for Service {
 
 impl Service {
     /// Files of 100,000 keys take a while to read: not on a runtime thread.
-    async fn blocking<T: Default + Send + 'static>(&self, act: impl FnOnce(&Reloader) -> T + Send + 'static) -> T {
-        let reloader = self.0.clone();
-        let outcome = tokio::task::spawn_blocking(move || act(&reloader)).await;
+    async fn blocking<T: Default + Send + 'static>(&self, act: impl FnOnce(&Manager) -> T + Send + 'static) -> T {
+        let manager = self.0.clone();
+        let outcome = tokio::task::spawn_blocking(move || act(&manager)).await;
         outcome.inspect_err(|error| log::error!("The reload broke off: {error}")).unwrap_or_default()
     }
 }

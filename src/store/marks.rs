@@ -25,6 +25,8 @@ const ROWS: usize = 500;
 pub enum Subject {
     /// The key.
     Own,
+    /// The key, for failures that may prove not to be its fault.
+    Suspicion,
     /// The key, for this model.
     Model(Box<str>),
     /// The key's account.
@@ -67,6 +69,7 @@ impl Subject {
     pub(super) fn parts(&self) -> (i16, &str) {
         match self {
             Self::Own => (0, ""),
+            Self::Suspicion => (3, ""),
             Self::Model(name) => (1, name),
             Self::Account(name) => (2, name),
         }
@@ -77,6 +80,7 @@ impl Subject {
             0 => Some(Self::Own),
             1 => Some(Self::Model(name.into())),
             2 => Some(Self::Account(name.into())),
+            3 => Some(Self::Suspicion),
             _ => None,
         }
     }
@@ -156,6 +160,14 @@ impl TryFrom<marks::Model> for StoredMark {
 }
 
 impl Store {
+    /// All marks.
+    ///
+    /// # Errors
+    /// If they can't be read now.
+    pub async fn marks(&self) -> Result<Vec<StoredMark>, StoreError> {
+        self.read(|db| Box::pin(async move { load(&db).await })).await
+    }
+
     /// Sets marks and (`None`) takes them back, for good when it returns: what an operator does. Older marks of the same
     /// subjects that the journal still holds are dropped.
     ///

@@ -94,6 +94,14 @@ async fn is_taken(db: &impl ConnectionTrait, text: &str, by_other_than: &str) ->
 }
 
 impl Store {
+    /// The admin token, if it was set at run time.
+    ///
+    /// # Errors
+    /// If it can't be read now.
+    pub async fn admin_token(&self) -> Result<Option<TokenDigest>, StoreError> {
+        self.read(|db| Box::pin(async move { load_admin(&db).await })).await
+    }
+
     /// Adds a client token.
     ///
     /// # Errors

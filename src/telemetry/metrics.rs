@@ -120,6 +120,15 @@ const LOG_DROPPED: Metric = Metric {
     labels: &[],
     help: "Log lines given up because their destination was too slow or failed.",
 };
+const STORE_UP: Metric =
+    Metric { name: "keyweir_store_up", labels: &[], help: "Whether the last write to the store succeeded." };
+const STORE_PENDING: Metric = Metric {
+    name: "keyweir_store_pending",
+    labels: &[],
+    help: "Marks, counts and request rows that wait to be written to the store.",
+};
+const STORE_DROPPED: Metric =
+    Metric { name: "keyweir_store_dropped", labels: &[], help: "Of those, how many were given up since the start." };
 const BUILD_INFO: Metric = Metric {
     name: "keyweir_build_info",
     labels: &["version", "pingora"],
@@ -294,6 +303,14 @@ pub fn config_reloaded(successful: bool) {
     }
 }
 
+/// How the store is: written or not, what waits, what was given up.
+pub fn store(is_up: bool, pending: usize, dropped: u64) {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    FAMILIES.store_up.set(is_up.into());
+    FAMILIES.store_pending.set(number(pending as u64));
+    FAMILIES.store_dropped.set(number(dropped));
+}
+
 /// Counts a request without a valid client token.
 pub(super) fn client_auth_failed(why: AuthFailure) {
     FAMILIES.auth_failures[why as usize].inc();
@@ -336,6 +353,9 @@ struct Families {
     reload_successful: IntGauge,
     reload_time: IntGauge,
     log_dropped: IntCounter,
+    store_up: IntGauge,
+    store_pending: IntGauge,
+    store_dropped: IntGauge,
 }
 
 impl Families {
@@ -357,6 +377,9 @@ impl Families {
             reload_successful: registered(IntGauge::with_opts(opts(&RELOAD_SUCCESSFUL))),
             reload_time: registered(IntGauge::with_opts(opts(&RELOAD_TIME))),
             log_dropped: registered(IntCounter::with_opts(opts(&LOG_DROPPED))),
+            store_up: registered(IntGauge::with_opts(opts(&STORE_UP))),
+            store_pending: registered(IntGauge::with_opts(opts(&STORE_PENDING))),
+            store_dropped: registered(IntGauge::with_opts(opts(&STORE_DROPPED))),
         }
     }
 }

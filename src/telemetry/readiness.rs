@@ -3,7 +3,10 @@
 //! Readiness never depends on a provider: a provider's outage must not take every instance out of rotation at once. It
 //! is false while starting and while draining; both listeners that answer `/readyz` share this one report.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use arc_swap::ArcSwapOption;
 
 /// How far a shutdown has come. What holds in a phase holds in the later ones too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +26,8 @@ pub struct Readiness {
     listeners: AtomicBool,
     keys: AtomicBool,
     phase: AtomicU8,
+    /// Why the store is not written.
+    store: ArcSwapOption<String>,
 }
 
 /// The answer to `/readyz`.
@@ -43,6 +48,13 @@ impl Readiness {
     /// The keys files were read.
     pub fn set_keys_loaded(&self) {
         self.keys.store(true, Ordering::Release);
+    }
+
+    /// The store is written, or why it is not.
+    pub fn set_store(&self, trouble: Option<String>) {
+        if self.store.load().as_deref() != trouble.as_ref() {
+            self.store.store(trouble.map(Arc::new));
+        }
     }
 
     /// The shutdown goes on to this phase.
@@ -69,6 +81,7 @@ impl Readiness {
     }
 
     /// Answers `/readyz`. `usable_keys` is given where the asker requires keys; `verbose` lists every check.
+    /// A store that is down keeps no request from being served.
     pub fn report(&self, usable_keys: Option<usize>, verbose: bool) -> Report {
         let mut checks = vec![
             ("listeners", self.listeners.load(Ordering::Acquire)),
@@ -84,6 +97,12 @@ impl Readiness {
                 body.push_str(name);
                 body.push_str(if passed { " ok\n" } else { " failed\n" });
             }
+        }
+        if verbose {
+            body.push_str(&match self.store.load().as_deref() {
+                None => "[+]store ok\n".to_owned(),
+                Some(why) => format!("[-]store failed, requests are served on: {why}\n"),
+            });
         }
         body.push_str(if ready { "ready\n" } else { "not ready\n" });
         Report { status: if ready { 200 } else { 503 }, body }
@@ -116,6 +135,9 @@ mod tests {
         assert_eq!(readiness.report(Some(0), false).status, 503);
         assert_eq!(readiness.report(Some(1), false).status, 200);
         let verbose = readiness.report(Some(1), true).body;
-        assert_eq!(verbose, "[+]listeners ok\n[+]keys-loaded ok\n[+]not-draining ok\n[+]usable-keys ok\nready\n");
+        assert_eq!(
+            verbose,
+            "[+]listeners ok\n[+]keys-loaded ok\n[+]not-draining ok\n[+]usable-keys ok\n[+]store ok\nready\n"
+        );
     }
 }

@@ -31,6 +31,7 @@ mod load;
 mod logs;
 mod observability;
 mod operations;
+mod operators;
 mod protocols;
 mod redaction;
 mod reload;

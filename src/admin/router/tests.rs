@@ -1,3 +1,5 @@
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +10,6 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::admin::reload::{PoolChange, Refusal, Report, Trigger};
 use crate::config::ClientLimits;
 use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
 use crate::upstream::Connector;
@@ -60,8 +61,10 @@ fn tokens() -> Vec<TokenSnapshot> {
 }
 
 fn access() -> Access {
-    let token = TokenDigest::of(TOKEN.as_bytes());
-    Access { token, hosts: vec!["keys.example.org".into()], metrics_token: None }
+    let user =
+        |name: &str, role, token: &str| User { name: name.into(), role, token: TokenDigest::of(token.as_bytes()) };
+    let users = vec![user("admin", Role::Admin, TOKEN)];
+    Access { users, hosts: vec!["keys.example.org".into()], metrics_token: None }
 }
 
 fn chances(model: &str) -> Vec<KeyChance> {
@@ -89,14 +92,56 @@ fn state() -> AdminState {
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
+        sessions: Sessions::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
-        reload: Arc::new(|_| Ok(Report::default())),
-        last_reload: Arc::new(ArcSwap::from_pointee(Last {
-            time: SystemTime::UNIX_EPOCH,
-            trigger: Trigger::Signal,
-            outcome: Err(Refusal(vec!["keys.yaml:3:1: p: wrong".into(), "keys.yaml:4:1: p: worse".into()])),
-        })),
+        manager: Folder::new().manager(),
+    }
+}
+
+/// Where a manager has its files.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("keyweir-router-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir(&folder.0).unwrap();
+        folder.write_keys("[sk-1, sk-2]");
+        let store = folder.0.join("keyweir.db");
+        let text = format!(
+            "server: {{admin: {{token: {TOKEN}}}}}\nstore: {{url: \"sqlite://{}\"}}\n\
+             clients: {{anonymous: true}}\npools:\n  p: {{targets: [{{url: \"http://127.0.0.1:1\"}}]}}\n",
+            store.display(),
+        );
+        fs::write(folder.0.join("keyweir.yaml"), text).unwrap();
+        folder
+    }
+
+    fn write_keys(&self, keys: &str) {
+        fs::write(self.0.join("keys.yaml"), format!("p: {keys}\n")).unwrap();
+    }
+
+    fn manager(&self) -> Arc<Manager> {
+        let path = self.0.join("keyweir.yaml");
+        let start = || Manager::start(path.clone(), crate::config::load(&path).unwrap()).unwrap();
+        // It blocks.
+        Arc::new(std::thread::scope(|scope| scope.spawn(start).join().unwrap()))
+    }
+
+    fn state(&self) -> AdminState {
+        let manager = self.manager();
+        let keypool = manager.live().keypool.clone();
+        let snapshots = Arc::new(move || keypool.snapshots(Some("p")));
+        AdminState { snapshots, keypool: manager.live().keypool.clone(), manager, ..state() }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What was left open is gone all the same.
+        let _gone = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -148,8 +193,7 @@ async fn probes_and_public_pages_are_open_and_the_rest_is_not() {
     let reloads = ["/reload-keys", "/api/v1/reload"].map(|path| (Method::POST, path));
     let pages = ["/stats", "/balance", "/blacklist", "/api/v1/pools", "/api/v1/anything", "/api/v1/reload"];
     for (method, path) in pages.map(|path| (Method::GET, path)).into_iter().chain(reloads) {
-        let reload: Reload = Arc::new(|_| panic!("reloaded without a token"));
-        let refused = send_to(AdminState { reload, ..state() }, request(method, path)).await;
+        let refused = send_to(state(), request(method, path)).await;
         assert_eq!(refused.status, 401, "{path}");
         assert_eq!(refused.content_type(), "application/problem+json");
         assert_eq!(refused.headers[header::WWW_AUTHENTICATE], "Bearer realm=\"keyweir\"");
@@ -190,7 +234,7 @@ async fn explain_names_each_keys_first_blocker_and_when_it_is_back() {
 #[tokio::test]
 async fn a_new_token_takes_effect_at_once() {
     let state = state();
-    state.access.store(Arc::new(Access { token: TokenDigest::of(b"another"), ..access() }));
+    state.access.store(Arc::new(Access { users: Vec::new(), ..access() }));
     assert_eq!(send_to(state, authorized(Method::GET, "/stats")).await.status, 401);
 }
 
@@ -320,74 +364,53 @@ async fn health_and_info_tell_no_names() {
 
 #[tokio::test]
 async fn reload_keys_counts_before_and_after() {
-    let reloads = Arc::new(AtomicUsize::new(0));
-    let (seen, done) = (Arc::clone(&reloads), Arc::clone(&reloads));
-    let growing = AdminState {
-        snapshots: Arc::new(move || {
-            let keys = (0..4 + 4 * seen.load(Ordering::SeqCst)).map(|n| key(&n.to_string(), State::Ready, 0));
-            vec![pool("modelscope", true, keys.collect())]
-        }),
-        reload: Arc::new(move |force| {
-            assert!(!force);
-            done.fetch_add(1, Ordering::SeqCst);
-            Ok(report())
-        }),
-        ..state()
-    };
-    let answer = send_to(growing, authorized(Method::POST, "/reload-keys")).await.json();
-    assert_eq!(answer["message"], "Successfully reloaded API keys. Previous: 4, New: 8");
+    let folder = Folder::new();
+    let state = folder.state();
+    folder.write_keys("[sk-1, sk-2, sk-3]");
+    let answer = send_to(state, authorized(Method::POST, "/reload-keys")).await.json();
+    assert_eq!(answer["message"], "Successfully reloaded API keys. Previous: 2, New: 3");
     assert_eq!(
         (&answer["success"], &answer["keyCount"], &answer["summary"]),
-        (&json!(true), &json!(8), &json!("8 keys, 4 added, 0 removed; restart required for server.threads"))
+        (&json!(true), &json!(3), &json!("3 keys, 1 added, 0 removed"))
     );
 }
 
 #[tokio::test]
-async fn a_refused_reload_says_why() {
+async fn a_refused_reload_says_why_and_is_remembered() {
+    let folder = Folder::new();
+    let router = router(folder.state());
+    let send = |request: http::request::Builder| async {
+        answer(router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await
+    };
+    folder.write_keys("[\"two words\"]");
     for path in ["/reload-keys", "/api/v1/reload"] {
-        let mistakes = vec!["keys.yaml:3:1: p: not a key".to_owned(), "keys.yaml:5:1: p: nor this".to_owned()];
-        let refusing = AdminState { reload: Arc::new(move |_| Err(Refusal(mistakes.clone()))), ..state() };
-        let answer = send_to(refusing, authorized(Method::POST, path)).await;
+        let answer = send(authorized(Method::POST, path)).await;
         assert_eq!((answer.status, answer.content_type()), (422, "application/problem+json"));
-        assert_eq!(answer.json()["detail"], "keys.yaml:3:1: p: not a key\nkeys.yaml:5:1: p: nor this");
-        assert_eq!(answer.json()["errors"], json!(["keys.yaml:3:1: p: not a key", "keys.yaml:5:1: p: nor this"]));
+        let body = answer.json();
+        assert!(body["detail"].as_str().unwrap().contains("keys.yaml:1:"), "{body}");
+        assert_eq!(body["errors"][0], body["detail"]);
+        let last = send(authorized(Method::GET, "/api/v1/reload")).await.json();
+        assert_eq!((&last["trigger"], &last["ok"], &last["message"]), (&json!("api"), &json!(false), &body["detail"]));
     }
-}
-
-fn report() -> Report {
-    let pool = PoolChange { name: "modelscope".into(), keys: 8, added: 4, removed: 0 };
-    Report { pools: vec![pool], warnings: vec!["w".into()], restart_required: vec!["server.threads".into()] }
 }
 
 #[tokio::test]
 async fn a_reload_says_what_it_changed() {
-    for (query, forced) in [("", false), ("?force=false", false), ("?force=true", true)] {
-        let forcing = AdminState {
-            reload: Arc::new(move |force| {
-                assert_eq!(force, forced);
-                Ok(report())
-            }),
-            ..state()
-        };
-        let answer = send_to(forcing, authorized(Method::POST, &format!("/api/v1/reload{query}"))).await;
-        let body = answer.json();
-        assert_eq!((answer.status, &body["ok"], &body["trigger"]), (200, &json!(true), &json!("api")));
-        assert_eq!(body["pools"], json!([{"name": "modelscope", "keys": 8, "added": 4, "removed": 0}]));
-        assert_eq!((&body["warnings"], &body["restart_required"]), (&json!(["w"]), &json!(["server.threads"])));
-        assert!(body["message"].as_str().unwrap().starts_with("8 keys, 4 added"), "{body}");
-    }
-    assert_eq!(send_to(state(), authorized(Method::POST, "/api/v1/reload?force=perhaps")).await.status, 400);
-}
-
-#[tokio::test]
-async fn the_last_reload_is_shown() {
-    let body = get("/api/v1/reload").await.json();
-    let expected = json!({
-        "time": "1970-01-01T00:00:00.000Z", "trigger": "signal", "ok": false,
-        "message": "keys.yaml:3:1: p: wrong\nkeys.yaml:4:1: p: worse",
-        "errors": ["keys.yaml:3:1: p: wrong", "keys.yaml:4:1: p: worse"],
-    });
-    assert_eq!(body, expected);
+    let folder = Folder::new();
+    let router = router(folder.state());
+    let reload = |query: &str| {
+        let request = authorized(Method::POST, &format!("/api/v1/reload{query}"));
+        let router = router.clone();
+        async move { answer(router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await }
+    };
+    folder.write_keys("[sk-3]");
+    let body = reload("").await.json();
+    assert_eq!((&body["ok"], &body["trigger"]), (&json!(true), &json!("api")));
+    assert_eq!(body["pools"], json!([{"name": "p", "keys": 1, "added": 1, "removed": 2}]));
+    folder.write_keys("[]");
+    assert_eq!(reload("?force=false").await.status, 422, "the last key");
+    assert_eq!(reload("?force=true").await.status, 200);
+    assert_eq!(reload("?force=perhaps").await.status, 400);
 }
 
 #[tokio::test]

@@ -9,48 +9,86 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use super::operators::Operators;
 use super::{Context, known_pool, secret};
+use crate::config::additions::AddedToken;
 use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
 use crate::config::raw::{self as file, clients as raw};
-use crate::config::secret::Secret;
+use crate::config::secret::TokenDigest;
+use crate::config::tree::Position;
 
-/// Tokens with distinct names and texts, none of them the admin token.
-pub(crate) fn clients(file: &file::Config, at: &At<'_>, context: &Context<'_>, admin: Option<&Secret>) -> Clients {
+/// Tokens with distinct names and texts, none of them an operator's.
+pub(crate) fn clients(
+    file: &file::Config,
+    at: &At<'_>,
+    context: &Context<'_>,
+    operators: &Operators,
+    added: &[AddedToken],
+) -> Clients {
     let at = at.field("tokens");
     let raw = &file.clients;
     let mut names = HashSet::new();
     let mut digests: HashMap<_, usize> = HashMap::new();
-    let mut tokens = Vec::with_capacity(raw.tokens.len());
+    let mut tokens = Vec::with_capacity(raw.tokens.len() + added.len());
     for (index, token) in raw.tokens.iter().enumerate() {
         let at = at.index(index);
         if !names.insert(token.name.as_str()) {
             at.field("name").error("another token has this name; names are unique");
         }
-        if token.name.is_empty() || token.name.chars().any(char::is_control) {
-            at.field("name").error("must not be empty or contain control characters");
-        }
-        let (scope, expires) = (scope(token, &at, file), expires(token.expires.as_deref(), &at.field("expires")));
+        let settings = settings(token, &at, file);
         let here = at.field("token");
         let text = secret::resolve(&token.token, &here, context);
         let Some(text) = text.and_then(|text| secret::token(text, &here)) else { continue };
         if let Some(first) = digests.insert(text.digest(), index) {
             here.error(format!("the same token as clients.tokens[{first}]; each client needs its own"));
         }
-        if admin.is_some_and(|admin| admin.digest() == text.digest()) {
-            here.error("the same as the admin token; a client must not be an administrator");
+        match operators.owner(&text) {
+            Some("admin") => here.error("the same as the admin token; a client must not be an administrator"),
+            Some(user) => here.error(format!("the same as the token of server.admin.users' {user}; make another")),
+            None => {}
         }
-        let (name, reveal_key, limits) = (token.name.clone(), token.reveal_key, limits(token));
-        let (pools, models) = scope;
-        tokens.push(ClientToken { name, token: text, reveal_key, pools, models, limits, expires });
+        tokens.push(ClientToken { digest: text.digest(), ..settings });
+    }
+    for token in added {
+        let name = token.settings.name.as_str();
+        let at = at.named(name, Position::STORED);
+        if !names.insert(name) {
+            at.warn("was added at run time, and the file has a token of this name too; the file's holds");
+        } else if !digests.contains_key(&token.digest) {
+            tokens.push(ClientToken { digest: token.digest, ..settings(&token.settings, &at, file) });
+        }
     }
     Clients { anonymous: raw.anonymous, tokens }
+}
+
+/// What a token may do; its digest is for the caller to fill in.
+fn settings(token: &raw::Token, at: &At<'_>, file: &file::Config) -> ClientToken {
+    if token.name.is_empty() || token.name.chars().any(char::is_control) {
+        at.field("name").error("must not be empty or contain control characters");
+    }
+    let (pools, models) = scope(token, at, file);
+    let expires = expires(token.expires.as_deref(), &at.field("expires"));
+    ClientToken {
+        name: token.name.clone(),
+        digest: TokenDigest::of(b""),
+        reveal_key: token.reveal_key,
+        pools,
+        models,
+        limits: limits(token),
+        expires,
+    }
 }
 
 /// The pools and the models a token may use.
 fn scope(token: &raw::Token, at: &At<'_>, file: &file::Config) -> (Vec<String>, Vec<String>) {
     for (index, pool) in token.pools.iter().enumerate() {
-        known_pool(pool, file, &at.field("pools").index(index));
+        let pools = at.field("pools");
+        let at = pools.index(index);
+        // A pool may go after a token for it was added; the token then opens nothing there.
+        if at.position() != Position::STORED {
+            known_pool(pool, file, &at);
+        }
     }
     for (index, glob) in token.models.iter().enumerate() {
         if glob.is_empty() || Glob::new(glob).is_err() {

@@ -5,6 +5,7 @@
 
 mod clients;
 pub(crate) mod headers;
+mod operators;
 mod pool;
 pub(crate) mod secret;
 mod server;
@@ -14,6 +15,7 @@ mod tls;
 
 use std::path::{Path, PathBuf};
 
+use super::additions::AddedToken;
 use super::expand::Environment;
 use super::model::{Config, KeysFile};
 use super::problem::At;
@@ -36,10 +38,10 @@ impl Context<'_> {
 }
 
 /// The effective configuration; `None` = somebody complained.
-pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>) -> Option<Config> {
-    let admin_token = server::admin_token(&raw.server.admin, &at.field("server").field("admin"), context);
-    let clients = clients::clients(raw, &at.field("clients"), context, admin_token.as_ref());
-    let server = server::server(&raw.server, &at.field("server"), context, admin_token);
+pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, added: &[AddedToken]) -> Option<Config> {
+    let operators = operators::operators(&raw.server.admin, &at.field("server").field("admin"), context);
+    let clients = clients::clients(raw, &at.field("clients"), context, &operators, added);
+    let server = server::server(&raw.server, &at.field("server"), context, operators);
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);
     let store = store::store(&raw.store, &at.field("store"), context);

@@ -8,6 +8,7 @@ use crate::config::egress::Egress;
 use crate::config::problem::At;
 use crate::config::raw;
 use crate::config::secret::Secret;
+use crate::config::tree::Position;
 
 /// Largest file read as a secret.
 const MAX_FILE: u64 = 64 * 1024;
@@ -18,6 +19,10 @@ pub(crate) fn resolve(raw: &raw::Secret, at: &At<'_>, context: &Context<'_>) -> 
         raw::Secret::Text(text) => return Some(text.clone()),
         raw::Secret::Kept(kept) => kept,
     };
+    if at.position() == Position::STORED {
+        at.error("references are for files; send the secret itself");
+        return None;
+    }
     let path = match (&kept.file, &kept.credential) {
         (Some(file), None) => context.path(file),
         (None, Some(name)) if name.is_empty() || name.contains('/') || name == ".." => {

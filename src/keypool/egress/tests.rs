@@ -11,10 +11,10 @@ fn pool(settings: &str) -> config::Pool {
     loaded.config.pools[0].clone()
 }
 
-fn specs(count: usize, own: Option<&str>) -> Vec<KeySpec> {
+fn specs(count: usize, own: Option<&str>) -> Vec<Arc<KeySpec>> {
     let spec = |index: usize| {
         let key = format!("sk-{index}");
-        KeySpec {
+        Arc::new(KeySpec {
             id: KeyId::of("p", &key),
             name: key.clone(),
             key: Secret::new(key),
@@ -24,7 +24,8 @@ fn specs(count: usize, own: Option<&str>) -> Vec<KeySpec> {
             egress: own.map(|url| config::Egress::parse(url).unwrap()),
             headers: Vec::new(),
             disabled: false,
-        }
+            is_stored: false,
+        })
     };
     (0..count).map(spec).collect()
 }

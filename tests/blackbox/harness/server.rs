@@ -25,6 +25,8 @@ pub(crate) struct Config {
     proxy_tls: Option<(PathBuf, PathBuf)>,
     metrics_tls: Option<(PathBuf, PathBuf)>,
     also_listen: String,
+    admin: String,
+    admin_tls: Option<(PathBuf, PathBuf)>,
     metrics: String,
     limits: String,
     server: String,
@@ -46,6 +48,8 @@ impl Default for Config {
             proxy_tls: None,
             metrics_tls: None,
             also_listen: String::new(),
+            admin: String::new(),
+            admin_tls: None,
             metrics: String::new(),
             limits: String::new(),
             server: String::new(),
@@ -135,6 +139,17 @@ impl Config {
         self
     }
 
+    /// What stands in `admin:` beside address and token.
+    pub(crate) fn admin(mut self, settings: &str) -> Self {
+        self.admin = format!(", {settings}");
+        self
+    }
+
+    pub(crate) fn admin_tls(mut self, cert: PathBuf, key: PathBuf) -> Self {
+        self.admin_tls = Some((cert, key));
+        self
+    }
+
     pub(crate) fn metrics_token(mut self, token: &str) -> Self {
         self.metrics = format!(", token: {token}");
         self
@@ -194,10 +209,23 @@ impl Config {
             }
         };
         let (proxy, metrics) = (listen(proxy, &self.proxy_tls), listen(metrics, &self.metrics_tls));
-        let Self { also_listen, metrics: metrics_token, limits, server, grace, tokens, level, log, top, pools, .. } =
-            self;
+        let admin = listen(admin, &self.admin_tls);
+        let Self {
+            also_listen,
+            admin: admin_settings,
+            metrics: metrics_token,
+            limits,
+            grace,
+            tokens,
+            server,
+            level,
+            log,
+            top,
+            pools,
+            ..
+        } = self;
         format!(
-            "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
+            "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: {admin}, token: {ADMIN_TOKEN}{admin_settings}}}\n  \
              metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n{server}  shutdown: {{grace: {grace}}}\n\
              log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy

@@ -1,9 +1,9 @@
 //! What differs between two configurations: keys come and go at once, a few settings wait for a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::admin::reload::PoolChange;
+use super::reload::PoolChange;
 use crate::config::{Config, KeyId, Listen};
 use crate::keypool::Entry;
 
@@ -28,6 +28,17 @@ impl KeyIds {
 
     fn pool(&self, name: &str) -> &[KeyId] {
         self.ids.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The keys there are now and were not before.
+    pub(super) fn added_since(&self, before: &Self) -> HashSet<KeyId> {
+        let known: HashSet<&KeyId> = before.ids.values().flatten().collect();
+        self.ids.values().flatten().filter(|id| !known.contains(id)).copied().collect()
+    }
+
+    /// Whether any key came or went.
+    pub(super) fn differ_from(&self, before: &Self) -> bool {
+        self.ids != before.ids
     }
 
     /// A pool that is still there and had keys, but has none now: more likely a truncated file than an intention.

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::listen;
 use crate::config::Config;
 
 /// Digests by file; `None` = missing or unreadable.
@@ -18,7 +17,7 @@ pub(super) type Contents = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
 /// The configuration, the keys files and the certificates.
 pub(super) fn of(path: &Path, config: &Config) -> Vec<PathBuf> {
-    let tls = listen::all(config).filter_map(|(_, listen)| listen.tls.as_ref());
+    let tls = config.listeners().filter_map(|(_, listen)| listen.tls.as_ref());
     let certificates = tls.flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
     let keys = config.keys_files.iter().map(|file| file.path.clone());
     std::iter::once(path.to_owned()).chain(keys).chain(certificates).collect()

@@ -10,7 +10,6 @@ use pingora::listeners::tls::TlsSettings;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::listen;
 use crate::config::{Address, Config};
 
 /// What one listener shows.
@@ -25,7 +24,7 @@ impl ResolvesServerCert for Certificate {
 
 /// The certificates of all listeners that were started with one.
 #[derive(Debug)]
-pub(super) struct Certificates(Vec<(Address, Arc<Certificate>)>);
+pub struct Certificates(Vec<(Address, Arc<Certificate>)>);
 
 impl Certificates {
     pub(super) fn of(config: &Config) -> Self {
@@ -33,7 +32,7 @@ impl Certificates {
     }
 
     /// Pingora's settings for the listener at `address`; `None` = without TLS.
-    pub(super) fn settings(&self, address: &Address) -> pingora::Result<Option<TlsSettings>> {
+    pub(crate) fn settings(&self, address: &Address) -> pingora::Result<Option<TlsSettings>> {
         let Some((_, certificate)) = self.0.iter().find(|(known, _)| known == address) else { return Ok(None) };
         // A resolver takes the place of the files.
         let mut settings = TlsSettings::intermediate("", "")?;
@@ -52,5 +51,5 @@ impl Certificates {
 }
 
 fn pairs(config: &Config) -> impl Iterator<Item = (Address, Arc<CertifiedKey>)> {
-    listen::all(config).filter_map(|(_, listen)| Some((listen.address.clone(), listen.tls.as_ref()?.pair.clone())))
+    config.listeners().filter_map(|(_, listen)| Some((listen.address.clone(), listen.tls.as_ref()?.pair.clone())))
 }

@@ -1,0 +1,349 @@
+//! Keys: added, changed, removed and brought back while the server runs; enabled, disabled and reset.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::error::{ManageError, told};
+use super::marks;
+use super::operate::Actor;
+use super::stored::{Kept, Stored};
+use super::{Manager, State};
+use crate::config::formats::{self, Entry};
+use crate::config::{KeyId, KeySpec, Secret, key_spec};
+use crate::keypool::{Action, ControlError};
+use crate::store::{KeyChange, NewKey};
+
+/// A removed key can be brought back this long (milliseconds).
+const RESTORABLE: i64 = 7 * 24 * 3600 * 1000;
+/// Bad entries that are told one by one.
+const BAD: usize = 100;
+
+/// A key to be added.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Where it stood, from 1.
+    pub line: usize,
+    /// Its text.
+    pub key: Secret,
+    /// What else is said of it, in the words of `keys.yaml`; also `note`.
+    pub details: Map<String, Json>,
+}
+
+/// What became of keys that were to be added.
+#[derive(Debug, Clone, Default)]
+pub struct Added {
+    /// The new ones.
+    pub added: Vec<KeyId>,
+    /// Those that were there before.
+    pub duplicates: Vec<KeyId>,
+    /// Lines that could not be added, and why.
+    pub bad: Vec<(usize, String)>,
+}
+
+/// What is known of a key beside its state.
+#[derive(Debug, Clone)]
+pub struct KeyDetail {
+    /// The key.
+    pub spec: Arc<KeySpec>,
+    /// An operator's note.
+    pub note: Option<String>,
+    /// When it was added (Unix milliseconds); `None` for keys of files.
+    pub created_at: Option<i64>,
+    /// When it was removed (Unix milliseconds).
+    pub removed_at: Option<i64>,
+}
+
+impl From<Entry> for Candidate {
+    fn from(entry: Entry) -> Self {
+        let mut details = Map::new();
+        let is_off = entry.disabled || entry.state == Some(formats::State::Disabled);
+        let mut set = |name: &str, value: Json| details.insert(name.into(), value);
+        entry.name.map(|name| set("name", name.into()));
+        entry.account.map(|account| set("account", account.into()));
+        (entry.weight != 1).then(|| set("weight", entry.weight.into()));
+        (entry.priority != 0).then(|| set("priority", entry.priority.into()));
+        is_off.then(|| set("disabled", true.into()));
+        if let Some(more) = entry.details {
+            set("limits", serde_json::to_value(&more.limits).unwrap_or_default());
+            set("models", more.models.into());
+            more.egress.map(|egress| set("egress", egress.expose().into()));
+            let headers: Map<_, _> = more.headers.into_iter().map(|(k, v)| (k, v.expose().into())).collect();
+            set("headers", headers.into());
+        }
+        details.retain(|_, value| !value.is_null() && *value != json!([]) && *value != json!({}));
+        Self { line: entry.line, key: entry.key, details }
+    }
+}
+
+impl Manager {
+    /// Adds keys to a pool; those that are there already stay as they are. Blocks.
+    ///
+    /// # Errors
+    /// If there is no such pool, or the store does not take them.
+    pub fn add_keys(&self, pool: &str, candidates: Vec<Candidate>, actor: &Actor) -> Result<Added, ManageError> {
+        let mut outcome = Added::default();
+        let mut state = self.state.lock();
+        let mut stored = Stored::clone(&state.stored);
+        let name = self.pool_name(pool)?;
+        let kept = judge(&state, &stored, &name, candidates, &mut outcome);
+        outcome.added = kept.iter().map(|key| key.spec.id).collect();
+        if outcome.added.is_empty() {
+            return Ok(outcome);
+        }
+        let back: HashSet<KeyId> = outcome.added.iter().copied().collect();
+        stored.keys.retain(|key| !back.contains(&key.spec.id));
+        stored.keys.extend(kept.iter().cloned());
+        let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
+        let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
+        self.change_to(&mut state, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
+        Ok(outcome)
+    }
+
+    /// Changes what is said of a key; `null` takes a word back. Blocks.
+    ///
+    /// # Errors
+    /// If the key is in a file or unknown, something is wrong, or the store does not take it.
+    pub fn update_key(&self, id: KeyId, patch: Map<String, Json>, actor: &Actor) -> Result<(), ManageError> {
+        let mut state = self.state.lock();
+        let mut stored = Stored::clone(&state.stored);
+        let taken = self.names_beside(id);
+        let key = own(&state, &mut stored, id)?;
+        let fields: Vec<String> = patch.keys().cloned().collect();
+        let mut details = key.details_and_name();
+        for (name, value) in patch {
+            match value {
+                Json::Null => drop(details.remove(&name)),
+                value => drop(details.insert(name, value)),
+            }
+        }
+        let (spec, details) = spec_of(&key.pool, &key.spec.key, details).map_err(ManageError::Invalid)?;
+        if taken.contains(&spec.name) {
+            return Err(ManageError::Conflict(format!("another key of the pool is called {}", spec.name)));
+        }
+        (key.spec, key.details) = (Arc::new(spec), details.into());
+        let change = KeyChange { id, name: key.name(), details: key.details.to_string() };
+        let audit = actor.does("key.update", id.to_string(), json!({"fields": fields}));
+        self.change_to(&mut state, stored, |store, _| Self::wait(store.update_keys(vec![change], audit)))
+    }
+
+    /// Removes keys that were added at run time; tells which. Blocks.
+    ///
+    /// # Errors
+    /// If one is in a file or unknown, or the store does not take it: none is removed then.
+    pub fn remove_keys(&self, ids: &[KeyId], actor: &Actor) -> Result<usize, ManageError> {
+        let mut state = self.state.lock();
+        let mut stored = Stored::clone(&state.stored);
+        let wanted: HashSet<KeyId> = ids.iter().copied().collect();
+        let now = now_ms();
+        let mut removed = Vec::new();
+        for key in stored.keys.iter_mut().filter(|key| key.removed_at.is_none() && wanted.contains(&key.spec.id)) {
+            key.removed_at = Some(now);
+            removed.push(key.spec.id);
+        }
+        if removed.len() < wanted.len() {
+            for id in wanted.iter().filter(|id| !removed.contains(id)) {
+                own(&state, &mut stored, *id)?;
+            }
+        }
+        let provisioned = removed.iter().find(|id| state.files.has_key(**id));
+        if let Some(id) = provisioned {
+            return Err(ManageError::Provisioned(format!("key {id} is in a keys file; remove it there")));
+        }
+        let count = removed.len();
+        let audit = actor.does("keys.remove", subject(&removed), json!({"keys": count}));
+        self.change_to(&mut state, stored, |store, _| Self::wait(store.remove_keys(removed, audit)))?;
+        Ok(count)
+    }
+
+    /// Brings a removed key back. Blocks.
+    ///
+    /// # Errors
+    /// If it was not removed within the last 7 days, or the store does not take it.
+    pub fn restore_key(&self, id: KeyId, actor: &Actor) -> Result<(), ManageError> {
+        let mut state = self.state.lock();
+        let mut stored = Stored::clone(&state.stored);
+        let since = now_ms() - RESTORABLE;
+        let removed =
+            stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_some_and(|at| at >= since));
+        let Some(key) = removed else {
+            return Err(ManageError::NotFound("no key with this id was removed within the last 7 days".into()));
+        };
+        self.pool_name(&key.pool)?;
+        key.removed_at = None;
+        let audit = actor.does("key.restore", id.to_string(), json!({}));
+        self.change_to(&mut state, stored, |store, _| Self::wait(store.restore_keys(vec![id], audit)))?;
+        Ok(())
+    }
+
+    /// Enables, disables or resets keys; tells how many. Blocks.
+    ///
+    /// # Errors
+    /// If one is unknown or its file says otherwise, or the store does not take it: nothing is done then.
+    pub fn act(&self, ids: &[KeyId], action: Action, actor: &Actor) -> Result<usize, ManageError> {
+        let _turn = self.state.lock();
+        let keypool = &self.live.keypool;
+        let mut changes = Vec::with_capacity(ids.len());
+        for id in ids {
+            match keypool.check(*id, action) {
+                Ok(is_off) => changes.extend(marks::after(*id, action, is_off)),
+                Err(ControlError::Unknown) => return Err(ManageError::NotFound("there is no key with this id".into())),
+                Err(error @ ControlError::OffInFile) => return Err(ManageError::Provisioned(error.to_string())),
+            }
+        }
+        let verb = action.as_str();
+        let audit = actor.does(&format!("keys.{verb}"), subject(ids), json!({"keys": ids.len()}));
+        Self::wait(self.store.set_marks(changes, audit))?;
+        Ok(ids.iter().filter(|id| keypool.act(**id, action).is_ok()).count())
+    }
+
+    /// What is known of a key beside its state, also of a removed one.
+    pub fn key_detail(&self, id: KeyId) -> Option<KeyDetail> {
+        let state = self.state.lock();
+        let kept = state.stored.key(id);
+        let spec = kept.map(|key| key.spec.clone()).or_else(|| self.live.keypool.spec(id))?;
+        Some(KeyDetail {
+            spec,
+            note: kept.and_then(|key| Some(key.details_and_name().get("note")?.as_str()?.to_owned())),
+            created_at: kept.map(|key| key.created_at),
+            removed_at: kept.and_then(|key| key.removed_at),
+        })
+    }
+
+    /// Every key of a pool with its text, and a line in the audit. Blocks.
+    ///
+    /// # Errors
+    /// If there is no such pool, or the store does not take the line: nothing secret leaves unnoted.
+    pub fn export_keys(&self, pool: &str, format: &str, actor: &Actor) -> Result<Vec<Entry>, ManageError> {
+        let specs = self.live.keypool.specs(pool).ok_or_else(|| no_pool(pool))?;
+        let audit = actor.does("keys.export", pool, json!({"keys": specs.len(), "format": format}));
+        Self::wait(self.store.note(audit))?;
+        Ok((1..).zip(specs).map(|(line, spec)| entry(line, pool, &spec)).collect())
+    }
+
+    fn pool_name(&self, pool: &str) -> Result<Arc<str>, ManageError> {
+        let known = self.live.config.load().pools.iter().any(|known| known.name == pool);
+        if known { Ok(pool.into()) } else { Err(no_pool(pool)) }
+    }
+
+    fn names_beside(&self, id: KeyId) -> HashSet<String> {
+        let others = self.live.keypool.specs_beside(id);
+        others.into_iter().filter(|spec| spec.id != id).map(|spec| spec.name.clone()).collect()
+    }
+}
+
+pub(super) fn no_pool(pool: &str) -> ManageError {
+    ManageError::NotFound(format!("there is no pool {pool:?}"))
+}
+
+/// Those of the candidates that are new and right.
+fn judge(
+    state: &State,
+    stored: &Stored,
+    pool: &Arc<str>,
+    candidates: Vec<Candidate>,
+    outcome: &mut Added,
+) -> Vec<Kept> {
+    let present = stored.keys.iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
+    let mut ids: HashSet<KeyId> = present.clone().map(|key| key.spec.id).collect();
+    let mut names: HashSet<String> = present.map(|key| key.spec.name.clone()).collect();
+    for spec in state.files.keys(pool) {
+        ids.insert(spec.id);
+        names.insert(spec.name.clone());
+    }
+    let now = now_ms();
+    let mut kept = Vec::with_capacity(candidates.len());
+    for Candidate { line, key, details } in candidates {
+        let is_named = details.contains_key("name");
+        let mut refuse = |why: String| {
+            if outcome.bad.len() < BAD {
+                outcome.bad.push((line, why));
+            }
+        };
+        match spec_of(pool, &key, details) {
+            Err(mistakes) => refuse(mistakes.join("; ")),
+            Ok((spec, _)) if !ids.insert(spec.id) => outcome.duplicates.push(spec.id),
+            Ok((spec, _)) if !names.insert(spec.name.clone()) && is_named => {
+                ids.remove(&spec.id);
+                refuse(format!("name: another key of the pool is called {}", spec.name));
+            }
+            Ok((spec, details)) => kept.push(Kept {
+                pool: pool.clone(),
+                spec: Arc::new(spec),
+                details: details.into(),
+                created_at: now,
+                removed_at: None,
+            }),
+        }
+    }
+    kept
+}
+
+/// The key, and its details as they are stored: everything but key and name.
+fn spec_of(pool: &str, key: &Secret, mut details: Map<String, Json>) -> Result<(KeySpec, String), Vec<String>> {
+    let note = match details.remove("note") {
+        None => None,
+        Some(Json::String(note)) if note.len() <= 1000 => Some(note),
+        Some(_) => return Err(vec!["note: must be a text of at most 1000 bytes".into()]),
+    };
+    let spec = key_spec(pool, key, &details).map_err(|problems| problems.iter().map(told).collect::<Vec<_>>())?;
+    details.remove("name");
+    note.map(|note| details.insert("note".into(), note.into()));
+    Ok((spec, Json::Object(details).to_string()))
+}
+
+/// The key with that id that may be edited.
+fn own<'s>(state: &State, stored: &'s mut Stored, id: KeyId) -> Result<&'s mut Kept, ManageError> {
+    if state.files.has_key(id) {
+        return Err(ManageError::Provisioned(format!("key {id} is in a keys file; change it there")));
+    }
+    let key = stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());
+    key.ok_or_else(|| ManageError::NotFound("there is no key with this id".into()))
+}
+
+fn subject(ids: &[KeyId]) -> String {
+    match ids {
+        [id] => id.to_string(),
+        ids => format!("{} keys", ids.len()),
+    }
+}
+
+fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
+    Entry {
+        pool: Some(pool.into()),
+        name: Some(spec.name.clone()),
+        account: spec.account.clone(),
+        weight: spec.weight,
+        priority: spec.priority,
+        disabled: spec.disabled,
+        ..Entry::new(line, spec.key.clone())
+    }
+}
+
+pub(super) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Kept {
+    /// Its name, if it has one of its own.
+    fn name(&self) -> Option<String> {
+        (self.spec.name != crate::config::fingerprint(self.spec.id)).then(|| self.spec.name.clone())
+    }
+
+    fn details_and_name(&self) -> Map<String, Json> {
+        let mut details: Map<String, Json> = serde_json::from_str(&self.details).unwrap_or_default();
+        self.name().map(|name| details.insert("name".into(), name.into()));
+        details
+    }
+
+    fn to_store(&self) -> NewKey {
+        NewKey {
+            pool: self.pool.to_string(),
+            key: self.spec.key.clone(),
+            name: self.name(),
+            details: self.details.to_string(),
+        }
+    }
+}
