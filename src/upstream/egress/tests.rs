@@ -38,7 +38,7 @@ async fn answered(answer: impl Into<Vec<u8>>) -> Result<Stream, Blocked> {
 }
 
 fn why(result: Result<Stream, Blocked>) -> (String, Option<Certainty>) {
-    let blocked = result.err().expect("no way through");
+    let blocked = result.expect_err("no way through");
     let text = blocked.to_string();
     assert!(!text.to_lowercase().contains("canary"), "{text}");
     (text, blocked.certainty())
