@@ -16,6 +16,7 @@ use super::routes::Need;
 use super::service::Peer;
 use super::session::Cookie;
 use crate::config::{Role, TokenDigest};
+use crate::manage::Actor;
 
 /// Somebody who may come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,26 @@ pub struct Identity {
     pub peer: Option<IpAddr>,
 }
 
+impl Identity {
+    /// For what takes more than its route says.
+    pub(super) fn require(&self, role: Role) -> Result<(), Problem> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!(
+            "this takes the role {}, and {:?} is {}",
+            role.as_str(),
+            self.name,
+            self.role.as_str()
+        )))
+    }
+
+    /// For the audit.
+    pub(super) fn actor(&self) -> Actor {
+        Actor { name: self.name.to_string(), address: self.peer }
+    }
+}
+
 impl Access {
     /// Whose token this is.
     pub(super) fn user(&self, token: &TokenDigest) -> Option<&User> {
@@ -54,15 +75,9 @@ pub(super) fn admit(state: &AdminState, need: Need, request: &Request) -> Result
     };
     let is_by_token = request.headers().contains_key(header::AUTHORIZATION);
     let user = if is_by_token { by_token(state, request.headers()) } else { by_session(state, need, request) }?;
-    if user.role < role {
-        return Err(Problem::forbidden(format!(
-            "this takes the role {}, and {:?} is {}",
-            role.as_str(),
-            user.name,
-            user.role.as_str()
-        )));
-    }
-    Ok(Some(Identity { name: user.name, role: user.role, peer: peer(request) }))
+    let identity = Identity { name: user.name, role: user.role, peer: peer(request) };
+    identity.require(role)?;
+    Ok(Some(identity))
 }
 
 fn by_token(state: &AdminState, headers: &HeaderMap) -> Result<User, Problem> {

@@ -1,7 +1,7 @@
 //! The admin and metrics listeners: axum routers, each served by a Pingora service of its own.
 //!
-//! Nothing here sees a key. Everything shown comes from [`crate::telemetry::snapshot`]s, everything done goes through
-//! the functions in [`AdminState`], so this room knows neither pools nor the proxy.
+//! Everything shown comes from [`crate::telemetry::snapshot`]s and the [`Manager`](crate::manage::Manager), through which
+//! everything is done. Secrets come in and never leave, but by the export.
 
 mod api;
 mod egress;
@@ -9,16 +9,19 @@ mod explain;
 mod guard;
 mod health;
 mod identity;
+mod import;
 mod keys;
 pub mod legacy;
 mod metrics;
 mod origin;
+mod pools;
 mod problem;
 pub mod reload;
 mod router;
 mod routes;
 mod service;
 mod session;
+mod settings;
 mod tokens;
 mod verdict;
 

@@ -5,6 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::manage::ManageError;
+use crate::store::StoreError;
+
 /// An error answer; `detail` says what to do about it.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -33,8 +36,31 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let (status, code) = match &error {
+            ManageError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            ManageError::Provisioned(_) => (StatusCode::CONFLICT, "provisioned"),
+            ManageError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            ManageError::Stale(_) => (StatusCode::PRECONDITION_FAILED, "stale"),
+            ManageError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            ManageError::Store(StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
+            ManageError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+        };
+        let problem = Self::new(status, code, error.to_string());
+        match error {
+            ManageError::Invalid(errors) => Self { errors, ..problem },
+            _ => problem,
+        }
     }
 }
 
