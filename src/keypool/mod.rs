@@ -5,6 +5,7 @@
 
 mod clock;
 mod control;
+pub mod egress;
 mod entry;
 mod service;
 
@@ -14,7 +15,8 @@ use arc_swap::ArcSwap;
 
 pub use clock::{at, now, wall_time};
 pub use control::{Action, ControlError};
-pub use entry::{Credential, Entry};
+pub use egress::{Certainty, Egress, Egresses};
+pub use entry::{Credential, Entry, RECHECK};
 
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};

@@ -15,7 +15,7 @@ use super::model::Asked;
 use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
-use crate::keypool;
+use crate::keypool::{self, Egress};
 use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
@@ -86,6 +86,8 @@ pub(super) struct Attempts {
     /// The key of the next attempt, reserved before the last one is given up.
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
+    /// The proxy that the attempt leaves by.
+    pub(super) egress: Option<Arc<Egress>>,
     pub(super) current: Option<Arc<Attempt>>,
     /// Keys of the attempts before the one under way.
     pub(super) tried: Vec<u32>,

@@ -76,6 +76,11 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         _ if context.bound.target.is_some() => context.bound.target.clone().or_err(InternalError, "no target")?,
         _ => pool.targets.next().or_err(InternalError, "the pool has no target")?.clone(),
     };
+    let egress = match &context.attempts.lease {
+        Some(_) if is_again => context.attempts.egress.clone(),
+        Some(lease) => pool.entry.egresses().of(lease.index(), keypool::at(now)).cloned(),
+        None => None,
+    };
     let attempt = Attempt {
         body: match &context.body {
             Body::Buffered(body) => model::spliced_body(body, &context.asked, &pool.entry.config.models),
@@ -90,8 +95,13 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         request_id,
         evidence: Default::default(),
     };
-    let peer = if context.is_replayable() { target.peer(is_again) } else { target.native_peer(timeouts) };
+    let peer = if context.is_replayable() {
+        target.peer(egress.as_ref(), is_again)
+    } else {
+        target.native_peer(egress.as_ref(), timeouts)
+    };
     context.attempts.target = Some(target);
+    context.attempts.egress = egress;
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
     context.times.sent = Some(now);

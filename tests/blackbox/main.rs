@@ -19,6 +19,8 @@ mod clients;
 mod connections;
 mod control;
 mod disconnects;
+mod dns;
+mod egress;
 mod exhaustion;
 mod explain;
 mod failover;
