@@ -200,6 +200,19 @@ fn no_secret_comes_out_of_the_admin_listener() {
             note(&send(&keyweir, route.method.as_str(), &path, &[&caller], ""));
         }
     }
+    // Bodies that hold a key and are not understood.
+    let posts = ["pools/p/keys", "pools/p/keys/bulk", "pools/p/keys/import", "tokens", "verdict", "pools"];
+    for (method, path) in posts.map(|path| ("POST", path)).into_iter().chain([("PUT", "settings")]) {
+        for body in [
+            r#""sk-canary-key""#,
+            r#"{"key": ["sk-canary-key"], "rpm": "sk-canary-key"}"#,
+            r#"{"sk-canary-key": 1}"#,
+            "sk-canary-key, {",
+        ] {
+            let bearer = format!("Authorization: Bearer {ADMIN_TOKEN}");
+            note(&send(&keyweir, method, &format!("/api/v1/{path}?dry_run=true"), &[&bearer, JSON], body));
+        }
+    }
     keyweir.rewrite("name: vera", "nam: vera");
     note(&keyweir.admin("POST", "/api/v1/reload"));
     note(&keyweir.admin("GET", "/api/v1/reload"));
