@@ -329,7 +329,7 @@ mod tests {
             limit: u8,
         }
         for (text, said) in [
-            (r#"{"limit": "sk-1, expected "}"#, "not as expected: u8 at line 1 column 28"),
+            (r#"{"limit": "sk-1, expected "}"#, "not as expected: u8 at line 1 column 27"),
             (r#"{"sk-1": 1}"#, "not as expected: `limit` at line 1 column 7"),
             (r#""sk-1""#, "not as expected: struct Shape at line 1 column 6"),
             ("{}", "missing field `limit` at line 1 column 2"),
