@@ -158,6 +158,15 @@ fn nothing_is_sent_to_metadata_services_unless_that_is_meant() {
     }
     let (accepted, said) = pool("http://0xA9FEA9FE/v1", "allow_link_local: true");
     assert!(!accepted && said.contains("unusual spelling"), "{said}");
+
+    let keyweir = Config::default().start();
+    let bearer = format!("Authorization: Bearer {ADMIN_TOKEN}");
+    for url in forbidden {
+        let body = json!({"name": "q", "targets": [url]}).to_string();
+        let answer = send(&keyweir, "POST", "/api/v1/pools", &[&bearer, JSON], &body);
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        assert!(answer.text().contains("allow_link_local"), "{}", answer.text());
+    }
 }
 
 const VIEWER: &str = "kwa-canary-viewer-token";
