@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
+use super::pins::Pins;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
@@ -30,6 +31,8 @@ pub struct Entry {
     pub pool: Arc<Pool>,
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
+    /// What its keys made.
+    pub pins: Arc<Pins>,
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
@@ -65,7 +68,18 @@ impl Entry {
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
         let list_key = list_key.map(|place| place as u32);
-        Self { config, pool: Arc::new(pool), metrics, credentials, specs, per_key, list_key, places: OnceLock::new() }
+        let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
+        Self {
+            config,
+            pool: Arc::new(pool),
+            metrics,
+            pins,
+            credentials,
+            specs,
+            per_key,
+            list_key,
+            places: OnceLock::new(),
+        }
     }
 
     /// Lets it take the place of `before`.
@@ -106,7 +120,7 @@ impl Entry {
     }
 
     /// Where a key is, if it is here.
-    pub(super) fn place(&self, id: KeyId) -> Option<u32> {
+    pub fn place(&self, id: KeyId) -> Option<u32> {
         let places = self.places.get_or_init(|| self.pool.keys().iter().map(|key| key.id).zip(0..).collect());
         places.get(&id).copied()
     }

@@ -34,6 +34,7 @@ mod operators;
 mod protocols;
 mod redaction;
 mod reload;
+mod resources;
 mod routing;
 mod streams;
 mod strictness;
