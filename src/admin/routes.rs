@@ -68,4 +68,4 @@ macro_rules! methods {
     )+};
 }
 
-methods!(get = GET, post = POST, delete = DELETE);
+methods!(get = GET, post = POST, put = PUT, patch = PATCH, delete = DELETE);

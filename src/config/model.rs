@@ -132,6 +132,8 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Non-loopback without TLS is accepted.
     pub plaintext: bool,
+    /// Connections to link-local addresses are accepted.
+    pub allow_link_local: bool,
 }
 
 /// `server.admin.users[]`

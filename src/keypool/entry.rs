@@ -96,6 +96,10 @@ impl Entry {
                 log::debug!(pool, key, reason = reason.as_str(), seconds = rest.as_secs_f64(); "A key rests.");
             }
             Event::Disabled(reason) => log::warn!(pool, key, reason = reason.as_str(); "A key is disabled."),
+            Event::EgressLimited(rest) => log::warn!(
+                pool, key, seconds = rest.as_secs_f64();
+                "One account after the other is limited behind this key's egress, and none is served: the egress rests."
+            ),
             Event::MassRefusal { keys } => log::error!(
                 pool, keys;
                 "The provider refuses most keys of the pool at once. They rest and are not disabled: \

@@ -9,9 +9,8 @@ use parking_lot::Mutex;
 use super::board::Board;
 use super::budget::Budget;
 use super::circuit::Circuits;
-use super::group::{Bond, Groups};
+use super::group::{Bond, Group, Groups};
 use super::model::ModelBoard;
-use super::rest::Rest;
 use super::restriction::Restrictions;
 use super::selection::{RoundRobin, Strategy};
 use super::{Heir, Key, KeyState, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
@@ -25,18 +24,15 @@ impl Pool {
         let restrictions = Restrictions::new(&seeds);
         let known: HashMap<KeyId, &Arc<KeyState>> =
             before.iter().flat_map(|pool| pool.keys.iter().map(|key| (key.id, &key.state))).collect();
-        let known_rests: HashMap<(Bond, &str), &Arc<Rest>> = before
-            .iter()
-            .flat_map(|pool| &pool.groups)
-            .map(|group| ((group.bond, &*group.name), &group.rest))
-            .collect();
+        let known_groups: HashMap<(Bond, &str), &Group> =
+            before.iter().flat_map(|pool| &pool.groups).map(|group| ((group.bond, &*group.name), group)).collect();
         let mut groups = Groups::default();
         let keys: Box<[Key]> = (0..)
             .zip(seeds)
             .map(|(place, seed)| {
                 let mut join = |bond, name: &Option<Arc<str>>| {
-                    let known = |name| known_rests.get(&(bond, name)).map(|rest| Arc::clone(rest)).unwrap_or_default();
-                    name.as_ref().map(|name| groups.join(bond, name, place, || known(name)))
+                    let name = name.as_ref()?;
+                    Some(groups.join(bond, name, place, known_groups.get(&(bond, &**name)).copied()))
                 };
                 Key {
                     account: join(Bond::Account, &seed.account),
@@ -86,6 +82,7 @@ impl Pool {
 
     pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
         ledger.disabled = self.keys.iter().filter(|key| key.is_out()).count();
+        ledger.rechecks = self.planned_rechecks(now);
         (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
     }
 

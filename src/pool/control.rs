@@ -46,6 +46,8 @@ impl Pool {
         key.state.own.reset();
         key.state.suspicion.reset();
         key.state.strikes.store(0, Relaxed);
+        key.state.refusals.store(0, Relaxed);
+        key.state.recheck.forget();
         ledger.changed.extend([Changed::Key(index), Changed::Suspicion(index)]);
         for model in self.models.load().iter() {
             let Some(mark) = model.mark(index) else { continue };

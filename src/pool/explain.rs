@@ -52,6 +52,8 @@ pub struct Explanation {
     pub blocked: Option<(Blocker, Option<Reason>)>,
     /// Until nothing blocks it any more; `None` where time alone does not bring it back.
     pub ready_in: Option<Duration>,
+    /// For so long others are asked first: nothing is left of a limit.
+    pub deferred: Duration,
 }
 
 impl Pool {
@@ -91,7 +93,7 @@ impl Pool {
     }
 
     fn explain_key(&self, index: u32, key: &Key, model: Option<&ModelBoard>, now: Millis) -> Explanation {
-        let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize)).map(|g| &*g.rest);
+        let group = |place| self.group(place).map(|group| &*group.rest);
         let rests = [
             (Blocker::Key, Some(&key.state.own)),
             (Blocker::Key, Some(&key.state.suspicion)),
@@ -109,8 +111,12 @@ impl Pool {
         } else {
             rests.into_iter().find_map(mark)
         };
-        let until = self.blocked_until(index, model);
-        Explanation { blocked, ready_in: (until != NEVER).then(|| now.until(Millis(until))) }
+        let until = self.deadlines(index, model);
+        Explanation {
+            blocked,
+            ready_in: (until.blocked != NEVER).then(|| now.until(Millis(until.blocked))),
+            deferred: now.until(Millis(until.deferred)),
+        }
     }
 }
 

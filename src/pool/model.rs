@@ -89,6 +89,14 @@ impl ModelBoard {
         was_ready
     }
 
+    /// Asks others first for this model.
+    pub(super) fn defer(&self, index: u32, time: Duration, now: Millis) {
+        if let Some(mark) = self.mark(index) {
+            mark.defer(time, now);
+            self.last_end.fetch_max(mark.deferred(), Relaxed);
+        }
+    }
+
     /// Puts a mark back that was kept.
     pub(super) fn restore(&self, index: u32, kept: &Saved) {
         if let Some(mark) = self.mark(index) {

@@ -179,7 +179,7 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
 fn confirm(context: &mut Context, served: u32) {
     let suspects = std::mem::take(&mut context.attempts.suspects);
     let Some((entry, place)) = scene(context) else { return };
-    entry.pool.served(&place);
+    entry.pool.served(served, &place);
     suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, &place, suspect));
 }
 

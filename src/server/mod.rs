@@ -191,6 +191,7 @@ fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) 
         access: access.clone(),
         manager,
         sessions: admin::Sessions::default(),
+        throttle: admin::Throttle::default(),
     };
     let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));

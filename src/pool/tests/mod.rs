@@ -1,9 +1,12 @@
 //! Behaviour of the pool with a clock that only moves when told to.
 
 mod attribution;
+mod egress;
 mod evenness;
 mod marks;
+mod preferences;
 mod properties;
+mod rechecks;
 mod reloads;
 mod restrictions;
 mod saved;

@@ -82,8 +82,11 @@ fn keys_keep_to_their_models_through_disabling_and_reloads() {
 fn an_explanation_names_the_model() {
     let pool = mixed();
     let explained = pool.explain("gpt", T0);
-    assert_eq!(explained[0], Explanation { blocked: None, ready_in: Some(Duration::ZERO) });
-    assert_eq!(explained[1], Explanation { blocked: Some((Blocker::Model, None)), ready_in: None });
+    assert_eq!(explained[0], Explanation { blocked: None, ready_in: Some(Duration::ZERO), deferred: Duration::ZERO });
+    assert_eq!(
+        explained[1],
+        Explanation { blocked: Some((Blocker::Model, None)), ready_in: None, deferred: Duration::ZERO }
+    );
     assert!(pool.explain("", T0).iter().all(|explanation| explanation.blocked.is_none()));
     assert!(pool.explain_worst(T0).iter().all(|explanation| explanation.blocked.is_none()));
 }

@@ -46,7 +46,7 @@ impl Scene {
                 4 => {
                     pool.fault(index, &place, now);
                     if let Some(other) = pool.checkout_other(model, &[index], now) {
-                        pool.served(&place);
+                        pool.served(0, &place);
                         pool.succeed(other.index(), &place);
                         pool.blame(index, &place, lease.since(), now);
                     }
@@ -58,7 +58,7 @@ impl Scene {
                 }
                 7 => held.push((pool.clone(), lease)),
                 _ => {
-                    pool.served(&place);
+                    pool.served(0, &place);
                     pool.succeed(index, &place);
                 }
             }
