@@ -184,7 +184,9 @@ mod tests {
 
     fn made(method: &str, path: &str, header: Option<&'static str>) -> Option<Span> {
         let mut request = RequestHeader::build(method, path.as_bytes(), None).unwrap();
-        header.map(|name| request.insert_header(name, "true").unwrap());
+        if let Some(name) = header {
+            request.insert_header(name, "true").unwrap();
+        }
         span(&request, path)
     }
 
