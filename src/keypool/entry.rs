@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
+use super::pins::Pins;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed, Standing};
@@ -35,6 +36,8 @@ pub struct Entry {
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
     egresses: Egresses,
+    /// What its keys made.
+    pub pins: Arc<Pins>,
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
@@ -72,7 +75,8 @@ impl Entry {
         let metrics = PoolMetrics::for_pool(&config.name);
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
-        Self { config, pool, metrics, egresses, credentials, specs, per_key, list_key, places }
+        let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
+        Self { config, pool, metrics, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -154,7 +158,7 @@ impl Entry {
     }
 
     /// Where a key is, if it is here.
-    pub(super) fn place(&self, id: KeyId) -> Option<u32> {
+    pub fn place(&self, id: KeyId) -> Option<u32> {
         let places = self.places.get_or_init(|| self.pool.keys().iter().map(|key| key.id).zip(0..).collect());
         places.get(&id).copied()
     }

@@ -147,6 +147,11 @@ impl Targets {
         self.list.iter()
     }
 
+    /// The one with this authority.
+    pub fn named(&self, authority: &str) -> Option<&Arc<Target>> {
+        self.list.iter().find(|target| &*target.authority == authority)
+    }
+
     /// The next target in turn.
     pub fn next(&self) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };
