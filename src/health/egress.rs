@@ -15,6 +15,7 @@ use pingora::services::background::BackgroundService;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use super::said;
 use crate::config::egress::BadEgress;
 use crate::config::{self, OnFailure};
 use crate::keypool::{self, Certainty, Egress, Entry, KeyPool};
@@ -205,14 +206,6 @@ fn due(entry: &Entry) -> Vec<Arc<Egress>> {
         egress.checked().is_none_or(|checked| checked.after(pause) <= now)
     };
     entry.egresses().list().iter().filter(is_due).cloned().collect()
-}
-
-/// An error without what a peer may have said.
-fn said(error: &pingora::Error) -> String {
-    match &error.context {
-        Some(context) => context.as_str().to_owned(),
-        None => error.etype().as_str().to_owned(),
-    }
 }
 
 /// Checks on schedule, as a Pingora background service.

@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::context::{Body, Context};
 use crate::keypool;
 use crate::pool::{Exhausted, Lease, Millis, Pool};
-use crate::upstream::{Attempt, Payload};
+use crate::upstream::{Attempt, Payload, Wanted};
 
 impl From<Exhausted> for Answer {
     fn from(exhausted: Exhausted) -> Self {
@@ -64,9 +64,10 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let request_id = context.request_id();
     let pool = context.pool().or_err(InternalError, "no pool was chosen")?;
     let timeouts = &pool.entry.config.timeouts;
+    let wanted = Wanted { model: context.model(), avoided: &context.attempts.avoided, now: keypool::at(now) };
     let target = match &context.attempts.target {
         Some(target) if is_again => target.clone(),
-        _ => pool.targets.next().or_err(InternalError, "the pool has no target")?.clone(),
+        _ => pool.targets.next(&wanted).or_err(InternalError, "the pool has no target")?.clone(),
     };
     let egress = match &context.attempts.lease {
         Some(_) if is_again => context.attempts.egress.clone(),

@@ -6,6 +6,7 @@
 
 mod ask;
 pub mod attempt;
+mod breaker;
 pub mod connector;
 pub mod dial;
 pub mod dns;
@@ -22,8 +23,10 @@ mod race;
 mod session;
 mod tail;
 pub mod target;
+pub mod targets;
 
 pub use attempt::{Attempt, Evidence};
 pub use connector::Connector;
 pub use payload::Payload;
-pub use target::{Target, Targets};
+pub use target::Target;
+pub use targets::{Targets, Wanted};

@@ -38,6 +38,7 @@ mod reload;
 mod routing;
 mod streams;
 mod strictness;
+mod targets;
 mod timeouts;
 mod tls;
 mod verdicts;
