@@ -198,11 +198,12 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
         suspects.clear();
         return Next::PassOn;
     }
+    // A target that was not reached was not burdened either, and the next one can bear what it was meant to bear.
+    let is_free = blame.fault == Fault::Target && is_elsewhere;
     // A refusal is only worth a second opinion: the same key would refuse again.
-    let reserve = if blame.fault == Fault::Unknown { pick::reserve } else { pick::reserve_other };
+    let is_same_worth_it = blame.fault == Fault::Unknown || is_free;
+    let reserve = if is_same_worth_it { pick::reserve } else { pick::reserve_other };
     if may_retry(context, blame) && reserve(context) {
-        // A target that was not reached was not burdened either, and the next one can bear what it was meant to bear.
-        let is_free = blame.fault == Fault::Target && is_elsewhere;
         let spend = |pool: &EdgePool| pool.entry.pool.spend_retry(is_down && !is_elsewhere, now);
         if is_free || context.pool().is_some_and(spend) {
             context.attempts.suspects.push(suspect);

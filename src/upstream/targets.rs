@@ -5,6 +5,7 @@
 //!
 //! Invariant: some target is always asked. Where none seems healthy, health is not asked for: it may be the checks that fail.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,8 +27,9 @@ use crate::telemetry::TargetSnapshot;
 
 /// Checks that fail in a row before a target counts as down.
 const FAILED_CHECKS: u32 = 2;
-/// Turns taken in search of a target: some pass by the same one twice.
-const TURNS: usize = 64;
+/// Turns taken in search of a target: some pass by the same one twice. A prime, so that a search in vain does not begin
+/// with the same target every time.
+const TURNS: usize = 61;
 /// What a target does not have is remembered so long, and so many names.
 const LACKS_FOR: Duration = Duration::from_secs(300);
 const LACKS_MOST: usize = 64;
@@ -116,28 +118,30 @@ impl Targets {
     /// The next target in turn: rather one that is healthy, that did not fail this request, and that has what is wanted.
     pub fn next(&self, wanted: &Wanted<'_>) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };
-        let is_avoided = |target: &Arc<Target>| wanted.avoided.iter().any(|avoided| avoided.name == target.name);
-        let lacks = |target: &Arc<Target>| target.health.lacks(wanted.model, wanted.now);
-        let is_fit = |target: &Arc<Target>| !is_avoided(target) && !lacks(target);
-        let admits = |target: &Arc<Target>| target.health.breaker.admits(wanted.now);
-        self.select(balancer, |target, is_ready| is_ready && is_fit(target) && admits(target))
-            .or_else(|| self.select(balancer, |target, _| is_fit(target)))
-            .or_else(|| self.select(balancer, |target, _| !is_avoided(target)))
-            .or_else(|| self.select(balancer, |_, _| true))
+        let (unhealthy, lacking, avoided) = (Cell::new(None), Cell::new(None), Cell::new(None));
+        let accepts = |backend: &Backend, is_ready| {
+            let Some(target) = self.of(backend) else { return false };
+            let second_best = if wanted.avoided.iter().any(|avoided| avoided.name == target.name) {
+                &avoided
+            } else if target.health.lacks(wanted.model, wanted.now) {
+                &lacking
+            } else if is_ready && target.health.breaker.admits(wanted.now) {
+                return true;
+            } else {
+                &unhealthy
+            };
+            second_best.set(second_best.get().or(Some(target)));
+            false
+        };
+        match balancer.select_with(b"", TURNS, accepts) {
+            Some(backend) => self.of(&backend),
+            None => unhealthy.get().or(lacking.get()).or(avoided.get()),
+        }
     }
 
     /// Another one than those that failed this request.
     pub fn has_other(&self, avoided: &[Arc<Target>]) -> bool {
         self.list.iter().any(|target| avoided.iter().all(|avoided| avoided.name != target.name))
-    }
-
-    fn select(
-        &self,
-        balancer: &LoadBalancer<RoundRobin>,
-        accepts: impl Fn(&Arc<Target>, bool) -> bool,
-    ) -> Option<&Arc<Target>> {
-        let accepts = |backend: &Backend, is_ready| self.of(backend).is_some_and(|target| accepts(target, is_ready));
-        self.of(&balancer.select_with(b"", TURNS, accepts)?)
     }
 
     fn of(&self, backend: &Backend) -> Option<&Arc<Target>> {

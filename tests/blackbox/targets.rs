@@ -73,7 +73,7 @@ fn serve(keyweir: &Keyweir, times: usize) {
 fn two_of_three_targets_die_in_turn_with_a_bad_key_on_each_and_no_client_notices() {
     let sites = [Site::start("sk-a", |_| true), Site::start("sk-b", |_| true), Site::start("sk-c", |_| true)];
     let keyweir =
-        in_front_of(&sites.each_ref(), &["sk-a", "sk-b", "sk-c", "sk-1", "sk-2", "sk-3", "sk-4", "sk-5"]).start();
+        in_front_of(&sites.each_ref(), &["sk-a", "sk-1", "sk-2", "sk-b", "sk-3", "sk-4", "sk-c", "sk-5"]).start();
     serve(&keyweir, 30);
     for ill in [0, 1] {
         sites[ill].is_ill.store(true, SeqCst);
