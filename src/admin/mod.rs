@@ -22,6 +22,7 @@ mod routes;
 mod service;
 mod session;
 mod settings;
+mod throttle;
 mod tokens;
 mod verdict;
 
@@ -31,3 +32,4 @@ pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};
 pub use session::Sessions;
+pub use throttle::Throttle;

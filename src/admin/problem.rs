@@ -17,11 +17,13 @@ pub(super) struct Problem {
     pub(super) detail: String,
     /// Every single mistake, where there may be several.
     pub(super) errors: Vec<String>,
+    /// Seconds after which it is worth another try.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -79,6 +81,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyweir\""));
         }

@@ -13,6 +13,7 @@ use super::identity::{self, User};
 use super::problem::Problem;
 use super::routes::{Need, Route, get};
 use super::session::Sessions;
+use super::throttle::Throttle;
 use super::{api, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
 use crate::health::Checker;
@@ -57,6 +58,8 @@ pub struct AdminState {
     pub manager: Arc<Manager>,
     /// Who came in by the console.
     pub sessions: Sessions,
+    /// Who tried in vain.
+    pub throttle: Throttle,
 }
 
 impl AdminState {

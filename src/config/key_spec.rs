@@ -43,6 +43,7 @@ pub fn key_spec(pool: &str, text: &Secret, details: &Map<String, Json>) -> Resul
         weight: 1,
         priority: 0,
         egress: None,
+        models: Vec::new(),
         headers: Vec::new(),
         disabled: false,
         is_stored: true,
@@ -72,6 +73,7 @@ fn detailed(plain: KeySpec, details: &Map<String, Json>, report: &Report) -> Opt
     let headers = validate::headers::headers(&raw.headers, &at.field("headers"), &context);
     let egress = raw.egress.as_ref();
     let egress = egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), &context));
+    validate::models::globs(&raw.models, &at.field("models"));
     let name = raw.name.unwrap_or(plain.name);
     if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
         at.field("name").error("a name has 1 to 64 characters and no control characters");
@@ -84,6 +86,7 @@ fn detailed(plain: KeySpec, details: &Map<String, Json>, report: &Report) -> Opt
         weight: raw.weight,
         priority: raw.priority,
         egress,
+        models: raw.models,
         headers,
         disabled: raw.disabled,
         ..plain

@@ -283,6 +283,7 @@ fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context
                     let egress = key.egress.as_ref();
                     let egress =
                         egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context));
+                    validate::models::globs(&key.models, &at.field("models"));
                     if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
                         lot.add(text, Some(Details { key, headers, egress }), &at, &key_at);
                     }
@@ -334,6 +335,7 @@ impl Lot {
             weight: entry.weight,
             priority: entry.priority,
             egress: None,
+            models: Vec::new(),
             headers: Vec::new(),
             disabled,
             is_stored: false,
@@ -413,6 +415,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>)
             weight: raw.weight,
             priority: raw.priority,
             egress,
+            models: raw.models,
             headers,
             disabled: raw.disabled,
             is_stored: false,
@@ -425,6 +428,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>)
             weight: 1,
             priority: 0,
             egress: None,
+            models: Vec::new(),
             headers: Vec::new(),
             disabled: false,
             is_stored: false,

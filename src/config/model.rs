@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 
 use super::egress::Egress;
 use super::keys::KeyId;
+use super::models::Models;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
@@ -135,6 +136,8 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Non-loopback without TLS is accepted.
     pub plaintext: bool,
+    /// Connections to link-local addresses are accepted.
+    pub allow_link_local: bool,
 }
 
 /// `server.admin.users[]`
@@ -339,6 +342,8 @@ pub struct Pool {
     pub egress: Vec<Egress>,
     /// How proxies are checked.
     pub egress_check: EgressCheck,
+    /// Models by name.
+    pub models: Models,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
@@ -496,6 +501,8 @@ pub struct KeySpec {
     pub priority: u32,
     /// A proxy of its own.
     pub egress: Option<Egress>,
+    /// Globs of the models it may be used for; none = all.
+    pub models: Vec<String>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

@@ -36,10 +36,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.select.strategy", &["round_robin"], Refuse),
     ("pools.*.wait.max", &["0s"], Refuse),
     ("pools.*.wait.queue", &["1000"], Warn),
-    ("pools.*.models.deny", &[], Refuse),
-    ("pools.*.models.alias", &[], Refuse),
-    ("pools.*.models.test", &[], Refuse),
-    ("pools.*.models.list_key", &[], Refuse),
     ("pools.*.probe.every", &["30m"], Warn),
     ("pools.*.probe.concurrency", &["4"], Warn),
     ("pools.*.reactivate", &["off"], Warn),
@@ -49,7 +45,7 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("models", &[], Refuse)];
+const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {

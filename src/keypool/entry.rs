@@ -38,6 +38,7 @@ pub struct Entry {
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
+    list_key: Option<u32>,
     places: OnceLock<HashMap<KeyId, u32>>,
 }
 
@@ -54,6 +55,12 @@ impl Entry {
         };
         let egresses = Egresses::new(&config, &specs, before.map(|before| &before.egresses));
         let seeds = specs.iter().enumerate().map(|(index, spec)| seed(spec, egresses.home(index))).collect();
+        let list_key =
+            config.models.list_key.as_ref().and_then(|name| specs.iter().position(|spec| spec.name == *name));
+        if let (Some(name), None) = (&config.models.list_key, list_key) {
+            let pool = config.name.as_str();
+            log::warn!(pool; "models.list_key: the pool has no key called {name}; any key lists models.");
+        }
         let blacklist = &config.blacklist;
         let rules = Rules {
             threshold: blacklist.threshold,
@@ -63,8 +70,9 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
+        let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
-        Self { config, pool, metrics, egresses, credentials, specs, per_key, places }
+        Self { config, pool, metrics, egresses, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -118,6 +126,10 @@ impl Entry {
                 log::debug!(pool, key, reason = reason.as_str(), seconds = rest.as_secs_f64(); "A key rests.");
             }
             Event::Disabled(reason) => log::warn!(pool, key, reason = reason.as_str(); "A key is disabled."),
+            Event::EgressLimited(rest) => log::warn!(
+                pool, key, seconds = rest.as_secs_f64();
+                "One account after the other is limited behind this key's egress, and none is served: the egress rests."
+            ),
             Event::MassRefusal { keys } => log::error!(
                 pool, keys;
                 "The provider refuses most keys of the pool at once. They rest and are not disabled: \
@@ -129,6 +141,11 @@ impl Entry {
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
+    }
+
+    /// The key that lists models, if not any may.
+    pub fn list_key(&self) -> Option<u32> {
+        self.list_key
     }
 
     /// What the keys are, in their order.
@@ -179,6 +196,7 @@ impl Entry {
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
         };
+        let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
         let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
         self.pool.keys().iter().zip(explained).map(chance).collect()
@@ -211,6 +229,7 @@ fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
         priority: spec.priority,
         account: spec.account.as_deref().map(Arc::from),
         egress: egress.map(|egress| egress.name().clone()),
+        models: spec.models.clone(),
         is_off: spec.disabled,
     }
 }

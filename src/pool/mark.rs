@@ -70,6 +70,8 @@ pub enum Mark {
         first: Duration,
         /// The longest.
         most: Duration,
+        /// The so-many-th in a row, with no success in between, disables instead.
+        disable_on: Option<u32>,
     },
     /// Switched off until someone or something brings it back.
     Disable(Reason),
@@ -117,6 +119,8 @@ pub enum Event {
     Rested(Reason, Duration),
     /// The key was in use and is disabled now.
     Disabled(Reason),
+    /// So many accounts behind the key's egress were limited, and none served, that the egress rests.
+    EgressLimited(Duration),
     /// So many keys were refused within a minute that the target is to blame: they rest instead of being disabled.
     MassRefusal {
         /// Keys refused so far.

@@ -220,7 +220,7 @@ fn confirm(context: &mut Context, served: u32) {
     let suspects = std::mem::take(&mut context.attempts.suspects);
     let lacking = std::mem::take(&mut context.attempts.lacking);
     let Some((entry, place)) = scene(context) else { return };
-    entry.pool.served(&place);
+    entry.pool.served(served, &place);
     suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, place.model, suspect));
     if let Some(pool) = context.pool() {
         lacking.iter().for_each(|target| pool.targets.lacks(target, place.model, keypool::now()));

@@ -144,6 +144,7 @@ fn proxy_service(
         shared.live.edge.clone(),
         shared.admission.clone(),
         shared.readiness.clone(),
+        connector.clone(),
         shared.live.access_log.clone(),
     );
     let mut options = HttpServerOptions::default();
@@ -202,6 +203,7 @@ fn add_operator_services(
         access: access.clone(),
         manager,
         sessions: admin::Sessions::default(),
+        throttle: admin::Throttle::default(),
     };
     let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));

@@ -7,6 +7,7 @@
 mod ask;
 pub mod attempt;
 mod breaker;
+mod call;
 pub mod connector;
 pub mod dial;
 pub mod dns;
@@ -26,6 +27,7 @@ pub mod target;
 pub mod targets;
 
 pub use attempt::{Attempt, Evidence};
+pub use call::Call;
 pub use connector::Connector;
 pub use payload::Payload;
 pub use target::Target;

@@ -115,6 +115,11 @@ impl Targets {
         self.list.is_empty()
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.list.iter()
+    }
+
     /// The next target in turn: rather one that is healthy, that did not fail this request, and that has what is wanted.
     pub fn next(&self, wanted: &Wanted<'_>) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };

@@ -108,7 +108,7 @@ fn mark(verdict: &Verdict, habits: Habits) -> Option<Mark> {
         (Action::Keep, _) | (_, None) => None,
         (_, Some(rest)) => Some(match rest.doubles_to {
             Some(_) if habits.has_own_cooldown && is_limit(reason) => Mark::Cool { reason, stated: None },
-            Some(most) => Mark::Escalate { reason, first: rest.time, most },
+            Some(most) => Mark::Escalate { reason, first: rest.time, most, disable_on: verdict.disable_on },
             None => {
                 let spread = Duration::try_from_secs_f64(rest.spread.as_secs_f64() * habits.jitter.clamp(0.0, 1.0));
                 Mark::Cool { reason, stated: Some(rest.time + spread.unwrap_or_default()) }

@@ -101,6 +101,7 @@ fn state() -> AdminState {
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
         sessions: Sessions::default(),
+        throttle: Throttle::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
         manager: Folder::new().manager(),

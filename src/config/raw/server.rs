@@ -117,6 +117,8 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Accept an address other than loopback without TLS.
     pub plaintext: bool,
+    /// Let targets, egress proxies and webhooks be link-local addresses or clouds' metadata services.
+    pub allow_link_local: bool,
 }
 
 impl Default for Admin {
@@ -127,6 +129,7 @@ impl Default for Admin {
             users: Vec::new(),
             hosts: Vec::new(),
             plaintext: false,
+            allow_link_local: false,
         }
     }
 }

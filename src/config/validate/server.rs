@@ -82,7 +82,7 @@ fn admin(raw: &raw::Admin, listen: Listen, at: &At<'_>, operators: Operators) ->
         }
     }
     let hosts = raw.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    Admin { listen, token, users, hosts, plaintext: raw.plaintext }
+    Admin { listen, token, users, hosts, plaintext: raw.plaintext, allow_link_local: raw.allow_link_local }
 }
 
 fn listen(raw: &raw::Listen, at: &At<'_>, context: &Context<'_>) -> Option<Listen> {

@@ -22,6 +22,7 @@ fn specs(count: usize, own: Option<&str>) -> Vec<Arc<KeySpec>> {
             weight: 1,
             priority: 0,
             egress: own.map(|url| config::Egress::parse(url).unwrap()),
+            models: Vec::new(),
             headers: Vec::new(),
             disabled: false,
             is_stored: false,

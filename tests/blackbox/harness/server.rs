@@ -487,7 +487,7 @@ impl Keyweir {
 
     /// Ends the process and starts it again on the same files.
     pub(crate) fn restart(&mut self) {
-        self.signal("TERM");
+        self.signal_if_running("TERM");
         self.wait();
         self.child = spawn(&self.dir, &["run", "-c", "keyweir.yaml"], &[]);
         eventually("the restart", || {
