@@ -182,6 +182,8 @@ impl Entry {
             keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
             transitions,
             egress: self.egresses.snapshot(),
+            // Whoever asks targets knows of them.
+            targets: Vec::new(),
         }
     }
 

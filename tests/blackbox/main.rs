@@ -42,6 +42,7 @@ mod resources;
 mod routing;
 mod streams;
 mod strictness;
+mod targets;
 mod timeouts;
 mod tls;
 mod verdicts;
