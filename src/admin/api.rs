@@ -53,6 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
         delete("/keys/{key}", Role::Admin, keys::remove),
         post("/keys/{key}/restore", Role::Admin, keys::restore),
         post("/keys/{key}/{action}", Role::Operator, keys::act),
+        post("/master-key/rotate", Role::Admin, keys::rotate_master),
         get("/reload", Role::Viewer, reload::last),
         post("/reload", Role::Operator, reload::reload),
         get("/egress", Role::Viewer, egress::list),
