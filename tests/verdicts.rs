@@ -75,7 +75,7 @@ fn a_prompt_in_an_error_touches_no_key() {
             serde_json::json!({"detail": [{"loc": ["body"], "msg": "value error", "input": prompt}]}),
         ] {
             for status in [400, 422] {
-                let (rule, key, retry) = verdict(pack.name, status, &body.to_string());
+                let (rule, key, retry) = verdict(&pack.name, status, &body.to_string());
                 assert_eq!((key, retry), (Action::Keep, Retry::None), "{}: {rule} for {body}", pack.name);
             }
         }
@@ -258,7 +258,7 @@ fn absurd_times_are_kept_within_bounds() {
 #[test]
 fn every_pack_compiles() {
     for pack in pack::PACKS.iter() {
-        assert_eq!(Engine::of_pack(pack).provider(), pack.name);
+        assert_eq!(Engine::of_pack(pack).provider(), pack.name.as_str());
         assert!(pack.base_urls.iter().all(|url| url.starts_with("https://")), "{}", pack.name);
     }
 }
@@ -291,7 +291,7 @@ proptest! {
             headers.insert(name, reset.parse().unwrap());
         }
         let pack = &pack::PACKS[place];
-        let verdict = judge(pack.name, status, &headers, &body).verdict;
+        let verdict = judge(&pack.name, status, &headers, &body).verdict;
         let rests = matches!(verdict.key, Action::Cooldown | Action::CooldownModel);
         prop_assert_eq!(rests, verdict.until.is_some());
         prop_assert!(verdict.until.is_none_or(|rest| rest.time.as_secs() <= 31 * 86_400));

@@ -75,7 +75,7 @@ pub(super) async fn verdict(
 fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {
     if let Some(name) = &trial.provider {
         let pack = pack::find(name).ok_or_else(|| Problem::not_found(format!("there is no provider {name:?}")))?;
-        return Ok(Engine::of_pack(pack));
+        return Ok(Arc::new(Engine::of_pack(pack)));
     }
     let pool = match &trial.pool {
         Some(name) => name.clone(),

@@ -9,6 +9,7 @@ use super::clock::wall_time;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
+use crate::verdict::Memory;
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
 
 /// Above this many keys, per-key metrics are off unless asked for.
@@ -30,6 +31,8 @@ pub struct Entry {
     pub pool: Arc<Pool>,
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
+    /// Its last failures.
+    pub failures: Arc<Memory>,
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
@@ -57,7 +60,8 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
-        Self { config, pool: Arc::new(pool), metrics, credentials, specs, per_key, places: OnceLock::new() }
+        let failures = before.map(|before| before.failures.clone()).unwrap_or_default();
+        Self { config, pool: Arc::new(pool), metrics, failures, credentials, specs, per_key, places: OnceLock::new() }
     }
 
     /// Lets it take the place of `before`.
@@ -84,6 +88,11 @@ impl Entry {
                  check the provider and the pool's target."
             ),
         }
+    }
+
+    /// The text of that key.
+    pub fn secret(&self, index: u32) -> Option<&str> {
+        self.specs.get(index as usize).map(|spec| spec.key.expose())
     }
 
     /// What a request with that key carries.
@@ -135,6 +144,7 @@ impl Entry {
             blocked_by: explanation.blocked.map(|(blocker, _)| blocker.as_str()),
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
+            deferred: explanation.deferred,
         };
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
         let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
@@ -157,6 +167,7 @@ impl Entry {
             last_used: key.state.last_used().map(wall_time),
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
+            recheck_at: self.pool.recheck_at(index).map(wall_time),
         }
     }
 }

@@ -39,7 +39,7 @@ enum Call {
 impl Call {
     /// What proves something at this provider: some list their models to anyone.
     fn of(pack: &Pack) -> Self {
-        match pack.name {
+        match pack.name.as_str() {
             "modelscope" => Self::EmptyChat,
             "openrouter" => Self::Key,
             "nvidia" | "huggingface" => Self::Chat,
@@ -53,7 +53,7 @@ pub(super) struct Provider {
     agent: Agent,
     base: String,
     auth: Auth,
-    rules: Arc<Engine>,
+    rules: Engine,
     headers: Vec<(String, String)>,
     call: Call,
     model: String,
@@ -65,7 +65,7 @@ impl Provider {
     /// # Errors
     /// A chat is the only proof, and no model is known to chat with.
     pub(super) fn prepare(
-        pack: &'static Pack,
+        pack: &Arc<Pack>,
         base: &str,
         headers: &[(String, String)],
         model: Option<&str>,

@@ -6,6 +6,7 @@
 mod clients;
 pub(crate) mod headers;
 mod pool;
+mod provider;
 pub(crate) mod secret;
 mod server;
 mod store;
