@@ -39,6 +39,7 @@ fn pool(keys: usize) -> Arc<Pool> {
         priority: 0,
         account: None,
         egress: None,
+        models: Vec::new(),
         is_off: false,
     };
     let pool = Arc::new(Pool::new((0..keys).map(seed).collect(), RULES, 0, None));

@@ -1,37 +1,69 @@
-//! `/api/v1`: what is at which path, and pools and keys to read.
+//! `/api/v1`: what is at which path, and what its handlers share.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Query};
+use axum::handler::Handler;
+use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
-use super::{explain, keys, reload, tokens, verdict};
-use crate::telemetry::{AttemptResult, KeySnapshot, PoolSnapshot, State as KeyState};
+use super::routes::{Need, Route, delete, get, patch, post, put};
+use super::{explain, failures, import, keys, pools, reload, session, settings, tokens, verdict};
+use crate::config::Role;
+use crate::manage::{Actor, ManageError, Manager};
 
 /// Items per page unless asked otherwise, and at most.
-const LIMIT: usize = 100;
-const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT: usize = 100;
+pub(super) const LIMIT_MAX: usize = 1000;
+/// Largest body of a login (bytes): whoever sends it has shown nothing yet.
+const LOGIN_MAX: usize = 4096;
+/// Largest import (bytes): a million keys.
+const IMPORT_MAX: usize = 128 * 1024 * 1024;
 
-pub(super) fn router() -> Router<Arc<AdminState>> {
-    Router::new()
-        .route("/pools", get(pools))
-        .route("/pools/{pool}/keys", get(list_keys))
-        .route("/pools/{pool}/keys/bulk", post(keys::bulk))
-        .route("/keys/{key}", get(keys::one))
-        .route("/keys/{key}/{action}", post(keys::act))
-        .route("/reload", get(reload::last).post(reload::reload))
-        .route("/explain", get(explain::explain))
-        .route("/verdict", post(verdict::verdict))
-        .route("/tokens", get(tokens::tokens))
-        .fallback(async || Problem::not_found("this version's API has nothing at this path"))
+/// The routes, without `/api/v1`.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/session", Role::Viewer, session::show_own),
+        post("/session", Need::Nothing, session::login.layer(DefaultBodyLimit::max(LOGIN_MAX))),
+        delete("/session", Role::Viewer, session::logout),
+        get("/pools", Role::Viewer, pools::list),
+        post("/pools", Role::Admin, pools::add),
+        get("/pools/{pool}", Role::Viewer, pools::one),
+        patch("/pools/{pool}", Role::Admin, pools::set),
+        delete("/pools/{pool}", Role::Admin, pools::remove),
+        get("/pools/{pool}/settings", Role::Viewer, settings::of_pool),
+        put("/pools/{pool}/settings", Role::Admin, settings::set_of_pool),
+        get("/settings", Role::Viewer, settings::of_server),
+        put("/settings", Role::Admin, settings::set_of_server),
+        get("/pools/{pool}/keys", Role::Viewer, keys::list),
+        post("/pools/{pool}/keys", Role::Admin, keys::add),
+        post("/pools/{pool}/keys/bulk", Role::Operator, keys::bulk),
+        post("/pools/{pool}/keys/import", Role::Admin, import::import.layer(DefaultBodyLimit::max(IMPORT_MAX))),
+        get("/pools/{pool}/keys/export", Need::Token(Role::Admin), import::export),
+        // Errors may quote what somebody wrote.
+        get("/pools/{pool}/failures", Role::Operator, failures::list),
+        get("/keys/{key}", Role::Viewer, keys::one),
+        patch("/keys/{key}", Role::Admin, keys::update),
+        delete("/keys/{key}", Role::Admin, keys::remove),
+        post("/keys/{key}/restore", Role::Admin, keys::restore),
+        post("/keys/{key}/{action}", Role::Operator, keys::act),
+        get("/reload", Role::Viewer, reload::last),
+        post("/reload", Role::Operator, reload::reload),
+        get("/explain", Role::Viewer, explain::explain),
+        post("/verdict", Role::Operator, verdict::verdict),
+        get("/tokens", Role::Viewer, tokens::list),
+        post("/tokens", Role::Admin, tokens::add),
+        patch("/tokens/{token}", Role::Admin, tokens::update),
+        delete("/tokens/{token}", Role::Admin, tokens::revoke),
+    ]
 }
 
 #[derive(Deserialize)]
@@ -39,8 +71,8 @@ pub(super) struct PageQuery {
     pub(super) limit: Option<usize>,
     /// Position of the first item.
     pub(super) cursor: Option<usize>,
-    state: Option<String>,
-    reason: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) reason: Option<String>,
     pub(super) q: Option<String>,
 }
 
@@ -64,62 +96,30 @@ pub(super) fn page<T>(
     Json(json!({"items": shown, "total": items.len(), "next_cursor": next}))
 }
 
-async fn pools(State(state): State<Arc<AdminState>>, query: PageQueryResult) -> Result<Json<Value>, Problem> {
-    let query = parsed(query)?;
-    Ok(page(query.limit, query.cursor, &(state.snapshots)(), show_pool))
+/// An operator's change, in a thread that may wait for the store.
+pub(super) async fn change<T: Send + 'static>(
+    state: Arc<AdminState>,
+    identity: Identity,
+    act: impl FnOnce(&Manager, &Actor) -> Result<T, ManageError> + Send + 'static,
+) -> Result<T, Problem> {
+    let (manager, actor) = (state.manager.clone(), identity.actor());
+    let done = tokio::task::spawn_blocking(move || act(&manager, &actor)).await;
+    let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it broke off; the log says where");
+    Ok(done.map_err(broken)??)
 }
 
-fn show_pool(pool: &PoolSnapshot) -> Value {
-    let states: Map<_, _> =
-        KeyState::ALL.into_iter().map(|state| (state.as_str().into(), pool.count(state).into())).collect();
-    json!({"name": pool.pool, "default": pool.is_default, "keys": states})
+/// A JSON object as the body.
+pub(super) fn object(body: Result<Json<Map<String, Value>>, JsonRejection>) -> Result<Map<String, Value>, Problem> {
+    body.map(|Json(object)| object).map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))
 }
 
-async fn list_keys(
-    State(state): State<Arc<AdminState>>,
-    Path(pool): Path<String>,
-    query: PageQueryResult,
-) -> Result<Json<Value>, Problem> {
-    let query = parsed(query)?;
-    check_state(query.state.as_deref())?;
-    let mut pool = state.pool(Some(&pool))?;
-    pool.keys.retain(|key| fits(key, query.state.as_deref(), query.reason.as_deref(), query.q.as_deref()));
-    Ok(page(query.limit, query.cursor, &pool.keys, show_key))
-}
-
-/// Whether there is a state of that name.
-pub(super) fn check_state(wanted: Option<&str>) -> Result<(), Problem> {
-    match wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
-        Some(word) => Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"))),
-        None => Ok(()),
-    }
-}
-
-/// Whether a key has this state, this reason, and this text in its name.
-pub(super) fn fits(key: &KeySnapshot, state: Option<&str>, reason: Option<&str>, text: Option<&str>) -> bool {
-    state.is_none_or(|word| key.state.as_str() == word)
-        && reason.is_none_or(|word| key.reason == Some(word))
-        && text.is_none_or(|text| key.name.contains(text))
-}
-
-pub(super) fn show_key(key: &KeySnapshot) -> Value {
-    let attempts: Map<_, _> = AttemptResult::ALL
-        .into_iter()
-        .map(|result| (result.as_str().into(), key.attempts[result.index()].into()))
-        .collect();
-    json!({
-        "id": key.id.to_string(),
-        "name": key.name,
-        "state": key.state,
-        "reason": key.reason,
-        "back_in": key.back_in.map(|left| left.as_secs_f64()),
-        "requests": key.requests,
-        "in_flight": key.in_flight,
-        "last_used": key.last_used.map(rfc3339),
-        "attempts": attempts,
-    })
-}
+pub(super) type ObjectResult = Result<Json<Map<String, Value>>, JsonRejection>;
 
 pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
+}
+
+/// Unix milliseconds as text.
+pub(super) fn from_ms(at: i64) -> String {
+    Timestamp::from_millisecond(at).map(|at| format!("{at:.3}")).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! What every admin request must pass: a `Host` this server goes by, and where asked, the admin token.
+//! What every admin request must pass: a `Host` this server goes by, and what its route needs.
 //!
 //! The `Host` rule stops DNS rebinding: a page on the web can make a browser resolve its own name to 127.0.0.1, but it
-//! cannot make the browser send `Host: localhost`. Tokens are compared by digest, in constant time.
+//! cannot make the browser send `Host: localhost`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,28 +12,39 @@ use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::identity;
 use super::problem::Problem;
 use super::router::AdminState;
+use super::routes::Need;
 use crate::config::TokenDigest;
 
-/// Nothing here is meant to be framed, sniffed, cached or to load anything.
-const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+/// Nothing here is meant to be framed, sniffed, cached or embedded by other pages.
+const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CACHE_CONTROL, "no-store"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+    (header::CONTENT_SECURITY_POLICY, NOTHING),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
+/// What an answer that is no page may load.
+const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What the console's pages may load: what comes from here, in files of its own.
+const OWN_FILES: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+                         connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+                         frame-ancestors 'none'";
 
-/// Middleware: security headers on every answer.
+/// Middleware: security headers on every answer. Only a file that says so itself is cached.
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN_FILES));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -46,20 +57,24 @@ pub(super) async fn check_host(State(state): State<Arc<AdminState>>, request: Re
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail).into_response()
 }
 
-/// Middleware: 401 without the admin token.
-pub(super) async fn check_token(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    if carries(request.headers(), &state.access.load().token) {
-        return next.run(request).await;
+/// Middleware: refuses callers who don't have what the route needs, and tells the handler who the others are.
+pub(super) async fn authorize(
+    State((state, need)): State<(Arc<AdminState>, Need)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match identity::admit(&state, need, &request) {
+        Ok(identity) => {
+            identity.and_then(|identity| request.extensions_mut().insert(identity));
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
     }
-    Problem::unauthorized("send the admin token: Authorization: Bearer <token>").into_response()
 }
 
 /// Whether `headers` bear the token with this digest.
 pub(super) fn carries(headers: &HeaderMap, expected: &TokenDigest) -> bool {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let Some((scheme, token)) = value.as_bytes().split_at_checked("Bearer ".len()) else { return false };
-    scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty() && TokenDigest::of(token) == *expected
+    identity::bearer(headers).is_some_and(|token| TokenDigest::of(token) == *expected)
 }
 
 fn names_us(request: &Request, hosts: &[String]) -> bool {

@@ -1,19 +1,23 @@
-//! `/api/v1/keys/…` and `…/keys/bulk`: what operators do to keys while the server runs.
+//! `/api/v1/…/keys`: keys listed, added, changed and removed; enabled, disabled and reset.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::api::{check_state, fits, show_key};
+use super::api::{ObjectResult, PageQueryResult, change, from_ms, object, page, parsed, rfc3339};
+use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::config::keys::KeyId;
+use crate::config::{KeyId, Secret};
 use crate::keypool::{Action, ControlError};
+use crate::manage::{Candidate, KeyDetail};
+use crate::telemetry::{AttemptResult, KeySnapshot, State as KeyState};
 
 /// What one request does to keys.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -47,24 +51,200 @@ fn id(text: &str) -> Result<KeyId, Problem> {
     text.parse().map_err(|error: crate::config::keys::BadKeyId| Problem::not_found(error.to_string()))
 }
 
+// === reading ===
+
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+    Path(pool): Path<String>,
+    query: PageQueryResult,
+) -> Result<Json<Value>, Problem> {
+    let query = parsed(query)?;
+    check_state(query.state.as_deref())?;
+    let mut pool = state.pool(Some(&pool))?;
+    pool.keys.retain(|key| fits(key, query.state.as_deref(), query.reason.as_deref(), query.q.as_deref()));
+    Ok(page(query.limit, query.cursor, &pool.keys, |key| show_whole(&state, key)))
+}
+
 pub(super) async fn one(State(state): State<Arc<AdminState>>, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
-    let (entry, key) = state.keypool.key(id(&key)?).ok_or(ControlError::Unknown)?;
-    let mut shown = show_key(&key);
+    Ok(Json(show_by_id(&state, id(&key)?)?))
+}
+
+fn show_by_id(state: &AdminState, id: KeyId) -> Result<Value, Problem> {
+    let (entry, key) = state.keypool.key(id).ok_or(ControlError::Unknown)?;
+    let mut shown = show_whole(state, &key);
     shown["pool"] = entry.config.name.as_str().into();
-    Ok(Json(shown))
+    Ok(shown)
+}
+
+fn show_whole(state: &AdminState, key: &KeySnapshot) -> Value {
+    let mut shown = show_key(key);
+    if let Some(detail) = state.manager.key_detail(key.id) {
+        add_detail(&mut shown, &detail);
+    }
+    shown
+}
+
+fn add_detail(shown: &mut Value, detail: &KeyDetail) {
+    let spec = &detail.spec;
+    shown["hint"] = hint(&spec.key).into();
+    shown["account"] = spec.account.clone().into();
+    shown["weight"] = spec.weight.into();
+    shown["priority"] = spec.priority.into();
+    shown["provisioned"] = (!spec.is_stored).into();
+    shown["note"] = detail.note.clone().into();
+    shown["created_at"] = detail.created_at.map(from_ms).into();
+}
+
+/// The last four characters, of a text long enough for that to tell nothing.
+fn hint(key: &Secret) -> String {
+    let text = key.expose();
+    let shown = if text.len() >= 16 { text.get(text.len() - 4..).unwrap_or_default() } else { "" };
+    format!("…{shown}")
+}
+
+/// Whether there is a state of that name.
+pub(super) fn check_state(wanted: Option<&str>) -> Result<(), Problem> {
+    match wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
+        Some(word) => Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a key has this state, this reason, and this text in its name.
+pub(super) fn fits(key: &KeySnapshot, state: Option<&str>, reason: Option<&str>, text: Option<&str>) -> bool {
+    state.is_none_or(|word| key.state.as_str() == word)
+        && reason.is_none_or(|word| key.reason == Some(word))
+        && text.is_none_or(|text| key.name.contains(text))
+}
+
+pub(super) fn show_key(key: &KeySnapshot) -> Value {
+    let attempts: Map<_, _> = AttemptResult::ALL
+        .into_iter()
+        .map(|result| (result.as_str().into(), key.attempts[result.index()].into()))
+        .collect();
+    json!({
+        "id": key.id.to_string(),
+        "name": key.name,
+        "state": key.state,
+        "reason": key.reason,
+        "back_in": key.back_in.map(|left| left.as_secs_f64()),
+        "requests": key.requests,
+        "in_flight": key.in_flight,
+        "last_used": key.last_used.map(rfc3339),
+        "recheck_at": key.recheck_at.map(rfc3339),
+        "attempts": attempts,
+    })
+}
+
+// === changing ===
+
+/// One key (`{"key": …, "name": …}`) or several (`{"keys": ["…", {"key": …}]}`).
+pub(super) async fn add(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+    Path(pool): Path<String>,
+    body: ObjectResult,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let candidates = candidates(object(body)?)?;
+    let added =
+        change(state.clone(), identity, move |manager, actor| manager.add_keys(&pool, candidates, actor)).await?;
+    let errors: Vec<String> = added.bad.iter().map(|(line, error)| format!("keys[{}]: {error}", line - 1)).collect();
+    if added.added.is_empty() && !errors.is_empty() {
+        return Err(Problem { errors: errors.clone(), ..Problem::unprocessable(errors.join("\n")) });
+    }
+    let ids = |ids: &[KeyId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let status = if added.added.is_empty() { StatusCode::OK } else { StatusCode::CREATED };
+    let bad: Vec<Value> = added.bad.iter().map(|(line, error)| json!({"line": line, "error": error})).collect();
+    Ok((
+        status,
+        Json(json!({
+            "added": added.added.len(), "duplicates": added.duplicates.len(), "failed": bad.len(),
+            "ids": ids(&added.added), "known_ids": ids(&added.duplicates), "bad": bad,
+        })),
+    ))
+}
+
+fn candidates(mut body: Map<String, Value>) -> Result<Vec<Candidate>, Problem> {
+    let wrong = || Problem::unprocessable("send {\"key\": …} or {\"keys\": [\"…\", {\"key\": …}]}");
+    let entries = match body.remove("keys") {
+        Some(Value::Array(entries)) if body.is_empty() => entries,
+        Some(_) => return Err(wrong()),
+        None => vec![Value::Object(body)],
+    };
+    let candidate = |(line, entry)| {
+        let (key, details) = match entry {
+            Value::String(key) => (key, Map::new()),
+            Value::Object(mut details) => match details.remove("key") {
+                Some(Value::String(key)) => (key, details),
+                _ => return Err(wrong()),
+            },
+            _ => return Err(wrong()),
+        };
+        Ok(Candidate { line, key: Secret::new(key), details })
+    };
+    (1..).zip(entries).map(candidate).collect()
+}
+
+pub(super) async fn update(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+    Path(key): Path<String>,
+    body: ObjectResult,
+) -> Result<Json<Value>, Problem> {
+    let (id, patch) = (id(&key)?, object(body)?);
+    change(state.clone(), identity, move |manager, actor| manager.update_key(id, patch, actor)).await?;
+    Ok(Json(show_by_id(&state, id)?))
+}
+
+pub(super) async fn remove(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+    Path(key): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id = id(&key)?;
+    change(state.clone(), identity, move |manager, actor| manager.remove_keys(&[id], actor)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn restore(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+    Path(key): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let id = id(&key)?;
+    change(state.clone(), identity, move |manager, actor| manager.restore_key(id, actor)).await?;
+    Ok(Json(show_by_id(&state, id)?))
 }
 
 pub(super) async fn act(
     State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
     Path((key, verb)): Path<(String, Verb)>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(show_key(&state.keypool.act(id(&key)?, verb.into())?)))
+    let id = id(&key)?;
+    let failed = change(state.clone(), identity, move |manager, actor| manager.act(&[id], verb.into(), actor)).await?;
+    match failed.into_iter().next() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(Json(show_by_id(&state, id)?)),
+    }
+}
+
+// === many at once ===
+
+/// What a request does to many keys.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BulkVerb {
+    Enable,
+    Disable,
+    Reset,
+    Remove,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bulk {
-    action: Verb,
+    action: BulkVerb,
     ids: Option<Vec<String>>,
     filter: Option<Filter>,
 }
@@ -80,6 +260,7 @@ struct Filter {
 /// Does something to many keys of a pool: those listed, those that fit a filter, or with an empty filter all.
 pub(super) async fn bulk(
     State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
     bulk: Result<Json<Bulk>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
@@ -88,7 +269,7 @@ pub(super) async fn bulk(
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
-            let known: std::collections::HashSet<_> = pool.keys.iter().map(|key| key.id).collect();
+            let known: HashSet<_> = pool.keys.iter().map(|key| key.id).collect();
             ids.into_iter().filter(|id| known.contains(id)).collect()
         }
         (None, Some(filter)) => {
@@ -98,15 +279,36 @@ pub(super) async fn bulk(
         }
         _ => return Err(Problem::bad_request("name the keys with either ids or filter; an empty filter means all")),
     };
-    Ok(Json(act_on_all(&state, &ids, bulk.action.into())))
+    let action = match bulk.action {
+        BulkVerb::Enable => Action::Enable,
+        BulkVerb::Disable => Action::Disable,
+        BulkVerb::Reset => Action::Reset,
+        BulkVerb::Remove => return remove_all(&state, identity, ids).await,
+    };
+    Ok(Json(act_on_all(&state, identity, ids, action).await?))
+}
+
+async fn remove_all(state: &Arc<AdminState>, identity: Identity, ids: Vec<KeyId>) -> Result<Json<Value>, Problem> {
+    identity.require(crate::config::Role::Admin)?;
+    let matched = ids.len();
+    let removed = change(state.clone(), identity, move |manager, actor| {
+        let own: Vec<KeyId> = ids.into_iter().filter(|id| !manager.is_provisioned_key(*id)).collect();
+        manager.remove_keys(&own, actor)
+    });
+    let removed = removed.await?;
+    Ok(Json(json!({"matched": matched, "changed": removed, "provisioned": matched - removed})))
 }
 
 /// Does something to keys; those that can't be changed are told and don't stop the rest.
-pub(super) fn act_on_all(state: &AdminState, ids: &[KeyId], action: Action) -> Value {
-    let failed: Vec<_> = ids
-        .iter()
-        .filter_map(|id| Some((id, state.keypool.act(*id, action).err()?)))
-        .map(|(id, error)| json!({"id": id.to_string(), "error": error.to_string()}))
-        .collect();
-    json!({"matched": ids.len(), "changed": ids.len() - failed.len(), "failed": failed})
+pub(super) async fn act_on_all(
+    state: &Arc<AdminState>,
+    identity: Identity,
+    ids: Vec<KeyId>,
+    action: Action,
+) -> Result<Value, Problem> {
+    let matched = ids.len();
+    let failed = change(state.clone(), identity, move |manager, actor| manager.act(&ids, action, actor)).await?;
+    let told: Vec<Value> =
+        failed.iter().map(|(id, error)| json!({"id": id.to_string(), "error": error.to_string()})).collect();
+    Ok(json!({"matched": matched, "changed": matched - told.len(), "failed": told}))
 }

@@ -7,18 +7,21 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::identity::Identity;
 use super::keys;
 use super::problem::Problem;
 use super::reload;
 use super::router::AdminState;
+use super::routes::{Need, Route, get, post};
+use crate::config::Role;
 use crate::keypool::Action;
 use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
 
@@ -100,6 +103,20 @@ fn now() -> String {
     milliseconds(SystemTime::now())
 }
 
+/// The routes. What changes something takes a token: one of them does so with GET.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/health", Need::Nothing, health),
+        get("/info", Need::Nothing, info),
+        get("/stats", Role::Viewer, stats),
+        get("/balance", Role::Viewer, balance),
+        get("/blacklist", Role::Viewer, blacklist),
+        post("/reload-keys", Need::Token(Role::Operator), reload_keys),
+        get("/reset-keys", Need::Token(Role::Operator), reset_keys),
+        post("/reset-keys", Need::Token(Role::Operator), reset_keys),
+    ]
+}
+
 // === handlers ===
 
 #[derive(Deserialize)]
@@ -146,11 +163,12 @@ pub(super) async fn blacklist(
 /// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.
 pub(super) async fn reset_keys(
     State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
     query: PoolQueryResult,
 ) -> Result<Json<Value>, Problem> {
     let (pool, _) = chosen(&state, query)?;
     let ids: Vec<_> = pool.keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
-    let mut answer = keys::act_on_all(&state, &ids, Action::Reset);
+    let mut answer = keys::act_on_all(&state, identity, ids, Action::Reset).await?;
     answer["success"] = true.into();
     answer["timestamp"] = now().into();
     answer["message"] = format!("Reset {} keys of pool {}.", answer["changed"], pool.pool).into();

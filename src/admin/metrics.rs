@@ -47,7 +47,7 @@ mod tests {
     use crate::config::TokenDigest;
 
     fn router(metrics_token: Option<TokenDigest>) -> Router {
-        let access = Access { token: TokenDigest::of(b"admin"), hosts: Vec::new(), metrics_token };
+        let access = Access { users: Vec::new(), hosts: Vec::new(), metrics_token };
         metrics_router(Arc::new(ArcSwap::from_pointee(access)))
     }
 

@@ -1,22 +1,35 @@
 //! The admin and metrics listeners: axum routers, each served by a Pingora service of its own.
 //!
-//! Nothing here sees a key. Everything shown comes from [`crate::telemetry::snapshot`]s, everything done goes through
-//! the functions in [`AdminState`], so this room knows neither pools nor the proxy.
+//! Everything shown comes from [`crate::telemetry::snapshot`]s and the [`Manager`](crate::manage::Manager), through which
+//! everything is done. Secrets come in and never leave, but by the export.
 
 mod api;
 mod explain;
+mod failures;
 mod guard;
 mod health;
+mod identity;
+mod import;
 mod keys;
 pub mod legacy;
 mod metrics;
+mod origin;
+mod pools;
 mod problem;
 pub mod reload;
 mod router;
+mod routes;
 mod service;
+mod session;
+mod settings;
+mod throttle;
 mod tokens;
 mod verdict;
 
+pub use identity::{Identity, User};
 pub use metrics::metrics_router;
-pub use router::{Access, AdminState, Explain, router};
+pub use router::{Access, AdminState, Explain, router, routes};
+pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};
+pub use session::Sessions;
+pub use throttle::Throttle;

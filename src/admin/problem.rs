@@ -5,6 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::manage::ManageError;
+use crate::store::StoreError;
+
 /// An error answer; `detail` says what to do about it.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -14,11 +17,13 @@ pub(super) struct Problem {
     pub(super) detail: String,
     /// Every single mistake, where there may be several.
     pub(super) errors: Vec<String>,
+    /// Seconds after which it is worth another try.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -29,8 +34,35 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let (status, code) = match &error {
+            ManageError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            ManageError::Provisioned(_) => (StatusCode::CONFLICT, "provisioned"),
+            ManageError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            ManageError::Stale(_) => (StatusCode::PRECONDITION_FAILED, "stale"),
+            ManageError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            ManageError::Store(StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
+            ManageError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+        };
+        let problem = Self::new(status, code, error.to_string());
+        match error {
+            ManageError::Invalid(errors) => Self { errors, ..problem },
+            _ => problem,
+        }
     }
 }
 
@@ -49,6 +81,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyweir\""));
         }

@@ -1,26 +1,33 @@
-//! The admin router: which path is answered by whom, and what it must pass first.
+//! The admin router: what it is made of and what every request passes first.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Html;
-use axum::routing::{get, post};
 use http::StatusCode;
 
+use super::identity::{self, User};
 use super::problem::Problem;
+use super::routes::{Need, Route, get};
+use super::session::Sessions;
+use super::throttle::Throttle;
 use super::{api, guard, health, legacy};
-use crate::config::TokenDigest;
+use crate::config::{Role, TokenDigest};
 use crate::keypool::KeyPool;
 use crate::manage::Manager;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
+/// Where the API begins.
+const API: &str = "/api/v1";
+
 /// By what requests to the operators' listeners are judged; swapped by a reload.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Digest of the admin token.
-    pub token: TokenDigest,
+    /// Who may come in, the holder of the admin token among them.
+    pub users: Vec<User>,
     /// Names besides `localhost` and IP literals that `Host` may carry.
     pub hosts: Vec<String>,
     /// Digest of the token a scraper must send; `None` = open.
@@ -46,6 +53,10 @@ pub struct AdminState {
     pub access: Arc<ArcSwap<Access>>,
     /// What operators change.
     pub manager: Arc<Manager>,
+    /// Who came in by the console.
+    pub sessions: Sessions,
+    /// Who tried in vain.
+    pub throttle: Throttle,
 }
 
 impl AdminState {
@@ -64,26 +75,28 @@ impl AdminState {
     }
 }
 
-/// The admin listener's routes.
+/// The admin listener's route table.
+pub fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        get("/", Need::Nothing, front_page),
+        get("/livez", Need::Nothing, health::live),
+        get("/healthz", Need::Nothing, health::live),
+        get("/readyz", Need::Nothing, health::ready),
+    ];
+    routes.extend(legacy::routes());
+    routes.extend(api::routes().into_iter().map(|route| route.under(API)));
+    routes
+}
+
+/// Serves the admin listener's routes.
 pub fn router(state: AdminState) -> Router {
     let state = Arc::new(state);
-    let open = Router::new()
-        .route("/", get(front_page))
-        .route("/livez", get(health::live))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/health", get(legacy::health))
-        .route("/info", get(legacy::info));
-    let protected = Router::new()
-        .route("/stats", get(legacy::stats))
-        .route("/balance", get(legacy::balance))
-        .route("/blacklist", get(legacy::blacklist))
-        .route("/reload-keys", post(legacy::reload_keys))
-        .route("/reset-keys", get(legacy::reset_keys).post(legacy::reset_keys))
-        .nest("/api/v1", api::router())
-        .layer(from_fn_with_state(Arc::clone(&state), guard::check_token));
-    open.merge(protected)
-        .fallback(async || Problem::not_found("there is nothing at this path"))
+    let gate = |need| from_fn_with_state((Arc::clone(&state), need), guard::authorize);
+    let add = |router: Router<_>, route: Route| router.route(&route.path, route.handler.route_layer(gate(route.need)));
+    routes()
+        .into_iter()
+        .fold(Router::new(), add)
+        .fallback(missing)
         .method_not_allowed_fallback(async || {
             let detail = "this path takes another method, see Allow";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
@@ -91,6 +104,16 @@ pub fn router(state: AdminState) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state), guard::check_host))
         .layer(from_fn(guard::harden))
         .with_state(state)
+}
+
+/// Nothing is here; which paths of the API exist is told only to those who may use it.
+async fn missing(State(state): State<Arc<AdminState>>, request: Request) -> Problem {
+    let is_api = request.uri().path().starts_with(API);
+    let need = if is_api { Need::Role(Role::Viewer) } else { Need::Nothing };
+    match identity::admit(&state, need, &request) {
+        Ok(_) => Problem::not_found("this version has nothing at this path"),
+        Err(problem) => problem,
+    }
 }
 
 async fn front_page() -> Html<&'static str> {

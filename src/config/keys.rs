@@ -279,6 +279,7 @@ fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context
                 Entry::Long(key) => {
                     let key_at = at.field("key");
                     let headers = validate::headers::headers(&key.headers, &at.field("headers"), context);
+                    validate::models::globs(&key.models, &at.field("models"));
                     if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
                         lot.add(text, Some((key, headers)), &at, &key_at);
                     }
@@ -329,6 +330,7 @@ impl Lot {
             account: entry.account,
             weight: entry.weight,
             priority: entry.priority,
+            models: Vec::new(),
             headers: Vec::new(),
             disabled,
             is_stored: false,
@@ -402,6 +404,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>
             account: raw.account,
             weight: raw.weight,
             priority: raw.priority,
+            models: raw.models,
             headers,
             disabled: raw.disabled,
             is_stored: false,
@@ -413,6 +416,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>
             account: None,
             weight: 1,
             priority: 0,
+            models: Vec::new(),
             headers: Vec::new(),
             disabled: false,
             is_stored: false,

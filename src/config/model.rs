@@ -14,8 +14,9 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
 use super::keys::KeyId;
+use super::models::Models;
 use super::raw::keys::FileFormat;
-pub use super::raw::server::RequestLog;
+pub use super::raw::server::{RequestLog, Role};
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
@@ -125,10 +126,25 @@ pub struct Admin {
     pub listen: Listen,
     /// The admin bearer token; `None` = one is made at the first run.
     pub token: Option<Secret>,
+    /// Who else may come in, each with a name and a token of its own.
+    pub users: Vec<AdminUser>,
     /// Extra `Host` values accepted.
     pub hosts: Vec<String>,
     /// Non-loopback without TLS is accepted.
     pub plaintext: bool,
+    /// Connections to link-local addresses are accepted.
+    pub allow_link_local: bool,
+}
+
+/// `server.admin.users[]`
+#[derive(Debug, Clone)]
+pub struct AdminUser {
+    /// Shown in logs; never `admin`, which is the holder of the admin token.
+    pub name: String,
+    /// What the user shows.
+    pub token: Secret,
+    /// What the user may do.
+    pub role: Role,
 }
 
 /// `server.metrics:`
@@ -318,6 +334,8 @@ pub struct Pool {
     pub blacklist: Blacklist,
     /// Per-attempt and per-request deadlines.
     pub timeouts: Timeouts,
+    /// Models by name.
+    pub models: Models,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
@@ -441,6 +459,8 @@ pub struct KeySpec {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: u32,
+    /// Globs of the models it may be used for; none = all.
+    pub models: Vec<String>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

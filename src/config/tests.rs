@@ -193,6 +193,10 @@ const TABLE: &[(&str, &str)] = &[
         "f.yaml:1:57: clients.tokens[0].pools[0]: no such pool; did you mean a?\nf.yaml:1:70: clients.tokens[0].models[0]: not a glob; write a model's name, or e.g. qwen*\nf.yaml:1:76: clients.tokens[0].models[1]: not a glob; write a model's name, or e.g. qwen*\nf.yaml:1:86: clients.tokens[0].rpm: must be a whole number, at least 1\nf.yaml:1:98: clients.tokens[0].expires: not a date; write e.g. 2027-01-01 or 2027-01-01T12:00:00+08:00",
     ),
     (
+        "pools: {a: {provider: openai, models: {deny: [\"q[\", \"\"], alias: {a: a, b: \"\"}, test: \" \"}}}\n",
+        "f.yaml:1:47: pools.a.models.deny[0]: not a glob; write a model's name, or e.g. qwen*\nf.yaml:1:53: pools.a.models.deny[1]: not a glob; write a model's name, or e.g. qwen*\nf.yaml:1:69: pools.a.models.alias.a: stands for itself; write the provider's model it stands for\nf.yaml:1:75: pools.a.models.alias.b: is empty; write a name and the provider's model it stands for, e.g. fast: Qwen/Qwen3-8B\nf.yaml:1:86: pools.a.models.test: is empty; write a name, or remove it",
+    ),
+    (
         "server: {admin: {token: \"${TOKEN}\"}}\nclients: {tokens: [{name: a, token: \"${TOKEN}\"}]}\n",
         "f.yaml:2:37: clients.tokens[0].token: the same as the admin token; a client must not be an administrator",
     ),
@@ -314,6 +318,45 @@ pools:
 }
 
 #[test]
+fn operators_have_names_and_tokens_of_their_own() {
+    let users = "server: {admin: {token: an-admin-token-of-24, users: [{name: vera, token: a-token-of-vera-s}, \
+                 {name: otto, token: a-token-of-otto-s, role: operator}]}}\n";
+    let admin = read(users).unwrap().config.server.admin;
+    let shown: Vec<_> = admin.users.iter().map(|user| (user.name.as_str(), user.role.as_str())).collect();
+    assert_eq!(shown, [("vera", "viewer"), ("otto", "operator")]);
+    for (from, to, mistake) in [
+        ("otto, token", "vera, token", "server.admin.users[1].name: another user has this name; names are unique"),
+        (
+            "otto, token",
+            "admin, token",
+            "server.admin.users[1].name: admin is whoever has the admin token; write another name",
+        ),
+        (
+            "token-of-otto",
+            "token-of-vera",
+            "server.admin.users[1].token: the same token as vera's; each user needs its own",
+        ),
+        (
+            "a-token-of-otto-s",
+            "an-admin-token-of-24",
+            "server.admin.users[1].token: the same token as admin's; each user needs its own",
+        ),
+        ("name: otto", "name: \"\"", "server.admin.users[1].name: must not be empty or contain control characters"),
+        (
+            "a-token-of-otto-s",
+            "\"\"",
+            "server.admin.users[1].token: is empty; write the token, ${VARIABLE} or {file: PATH}",
+        ),
+    ] {
+        let said = mistakes(&users.replace(from, to));
+        assert_eq!(said.split_once(": ").map(|(_, said)| said), Some(mistake), "{said}");
+    }
+    let said = mistakes(&format!("{users}clients: {{tokens: [{{name: c, token: a-token-of-vera-s}}]}}\n"));
+    assert!(said.contains("clients.tokens[0].token: the same as the token of server.admin.users' vera"), "{said}");
+    assert!(mistakes(&users.replace("operator", "root")).contains("server.admin.users[1].role"));
+}
+
+#[test]
 fn restrictions_that_are_not_kept_are_refused() {
     let refused = |text: &str| {
         let said = mistakes(text);
@@ -322,16 +365,10 @@ fn restrictions_that_are_not_kept_are_refused() {
     };
     let token = "clients: {tokens: [{name: ci, token: \"${TOKEN}\", budget: 5}]}\n";
     assert_eq!(refused(token), "clients.tokens[0].budget");
-    let server =
-        "server: {proxy: {status_endpoints: true}, admin: {users: [{name: a}]}, limits: {connections_per_ip: 9}}\n";
-    assert_eq!(refused(server), "server.proxy.status_endpoints server.admin.users server.limits.connections_per_ip");
-    let pool = "pools: {a: {provider: openai, egress: [\"http://h:1\"], fallback: [b], models: {deny: [x], alias: {x: y}, \
-                test: x, list_key: k}, budget: 1}}\n";
-    assert_eq!(
-        refused(pool),
-        "pools.a.egress pools.a.fallback pools.a.models.deny pools.a.models.alias pools.a.models.test \
-         pools.a.models.list_key pools.a.budget"
-    );
+    let server = "server: {proxy: {status_endpoints: true}, limits: {connections_per_ip: 9}}\n";
+    assert_eq!(refused(server), "server.proxy.status_endpoints server.limits.connections_per_ip");
+    let pool = "pools: {a: {provider: openai, egress: [\"http://h:1\"], fallback: [b], budget: 1}}\n";
+    assert_eq!(refused(pool), "pools.a.egress pools.a.fallback pools.a.budget");
 }
 
 /// Every field with its default.

@@ -21,7 +21,6 @@ type Row = (&'static str, &'static [&'static str], Effect);
 
 const CONFIG: &[Row] = &[
     ("server.proxy.status_endpoints", &["false"], Refuse),
-    ("server.admin.users", &[], Refuse),
     ("server.limits.connections_per_ip", &["0"], Refuse),
     ("server.limits.min_send_rate", &["0"], Warn),
     ("store.request_log", &["errors"], Warn),
@@ -45,10 +44,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.egress_check.timeout", &["10s"], Warn),
     ("pools.*.egress_check.max_failures", &["3"], Warn),
     ("pools.*.egress_check.on_failure", &["rebind"], Warn),
-    ("pools.*.models.deny", &[], Refuse),
-    ("pools.*.models.alias", &[], Refuse),
-    ("pools.*.models.test", &[], Refuse),
-    ("pools.*.models.list_key", &[], Refuse),
     ("pools.*.probe.every", &["30m"], Warn),
     ("pools.*.probe.concurrency", &["4"], Warn),
     ("pools.*.reactivate", &["off"], Warn),
@@ -58,8 +53,7 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEY: &[Row] =
-    &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("models", &[], Refuse), ("egress", &[], Refuse)];
+const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("egress", &[], Refuse)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {

@@ -11,8 +11,8 @@ use super::error::StartError;
 use super::first_run::Tokens;
 use super::reload::Report;
 use super::{Live, Manager};
-use crate::admin::Access;
-use crate::config::{Config, Loaded, Secret};
+use crate::admin::{Access, User};
+use crate::config::{Config, Loaded, Role, Secret};
 use crate::keypool::{Entry, KeyPool};
 use crate::proxy::Edge;
 use crate::telemetry::access_log::Destination;
@@ -101,8 +101,10 @@ impl Prepared {
 
 /// Who may use the operators' listeners.
 fn access(config: &Config, tokens: &Tokens) -> Access {
+    let user = |name: &str, role, token| User { name: name.into(), role, token };
+    let users = config.server.admin.users.iter().map(|known| user(&known.name, known.role, known.token.digest()));
     Access {
-        token: tokens.admin,
+        users: std::iter::once(user("admin", Role::Admin, tokens.admin)).chain(users).collect(),
         hosts: config.server.admin.hosts.clone(),
         metrics_token: config.server.metrics.token.as_ref().map(Secret::digest),
     }

@@ -57,8 +57,7 @@ pub(super) fn tokens(config: &Config, stored: &mut Stored, store: &Store) -> Res
     };
     let is_kept = made.keep(store, stored).inspect_err(|error| log::warn!("Generated tokens: {error}")).is_ok();
     made.tell(&path, is_kept).map_err(fail)?;
-    let is_stored = |digest: &TokenDigest| stored.tokens.iter().any(|token| token.digest == *digest);
-    let clients = client.filter(|digest| !is_stored(digest)).map(|digest| ClientToken::unlimited(NAME, digest));
+    let clients = client.map(|digest| ClientToken::unlimited(NAME, digest));
     Ok(Tokens { admin, clients: clients.into_iter().collect() })
 }
 

@@ -9,7 +9,7 @@ use super::error::{ManageError, told};
 use super::marks;
 use super::operate::Actor;
 use super::stored::{Kept, Stored};
-use super::{Manager, State};
+use super::{Manager, Picture};
 use crate::config::formats::{self, Entry};
 use crate::config::{KeyId, KeySpec, Secret, key_spec};
 use crate::keypool::{Action, ControlError};
@@ -84,10 +84,10 @@ impl Manager {
     /// If there is no such pool, or the store does not take them.
     pub fn add_keys(&self, pool: &str, candidates: Vec<Candidate>, actor: &Actor) -> Result<Added, ManageError> {
         let mut outcome = Added::default();
-        let mut state = self.state.lock();
-        let mut stored = Stored::clone(&state.stored);
+        let turn = self.turn();
+        let mut stored = Stored::clone(&turn.picture.stored);
         let name = self.pool_name(pool)?;
-        let kept = judge(&state, &stored, &name, candidates, &mut outcome);
+        let kept = judge(&turn.picture, &stored, &name, candidates, &mut outcome);
         outcome.added = kept.iter().map(|key| key.spec.id).collect();
         if outcome.added.is_empty() {
             return Ok(outcome);
@@ -97,7 +97,7 @@ impl Manager {
         stored.keys.extend(kept.iter().cloned());
         let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
         let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
+        self.change_to(&turn, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
         Ok(outcome)
     }
 
@@ -106,10 +106,10 @@ impl Manager {
     /// # Errors
     /// If the key is in a file or unknown, something is wrong, or the store does not take it.
     pub fn update_key(&self, id: KeyId, patch: Map<String, Json>, actor: &Actor) -> Result<(), ManageError> {
-        let mut state = self.state.lock();
-        let mut stored = Stored::clone(&state.stored);
+        let turn = self.turn();
+        let mut stored = Stored::clone(&turn.picture.stored);
         let taken = self.names_beside(id);
-        let key = own(&state, &mut stored, id)?;
+        let key = own(&turn.picture, &mut stored, id)?;
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details = key.details_and_name();
         for (name, value) in patch {
@@ -125,7 +125,7 @@ impl Manager {
         (key.spec, key.details) = (Arc::new(spec), details.into());
         let change = KeyChange { id, name: key.name(), details: key.details.to_string() };
         let audit = actor.does("key.update", id.to_string(), json!({"fields": fields}));
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.update_keys(vec![change], audit)))
+        self.change_to(&turn, stored, |store, _| Self::wait(store.update_keys(vec![change], audit)))
     }
 
     /// Removes keys that were added at run time; tells which. Blocks.
@@ -133,8 +133,8 @@ impl Manager {
     /// # Errors
     /// If one is in a file or unknown, or the store does not take it: none is removed then.
     pub fn remove_keys(&self, ids: &[KeyId], actor: &Actor) -> Result<usize, ManageError> {
-        let mut state = self.state.lock();
-        let mut stored = Stored::clone(&state.stored);
+        let turn = self.turn();
+        let mut stored = Stored::clone(&turn.picture.stored);
         let wanted: HashSet<KeyId> = ids.iter().copied().collect();
         let now = now_ms();
         let mut removed = Vec::new();
@@ -144,16 +144,16 @@ impl Manager {
         }
         if removed.len() < wanted.len() {
             for id in wanted.iter().filter(|id| !removed.contains(id)) {
-                own(&state, &mut stored, *id)?;
+                own(&turn.picture, &mut stored, *id)?;
             }
         }
-        let provisioned = removed.iter().find(|id| state.files.has_key(**id));
+        let provisioned = removed.iter().find(|id| turn.picture.files.has_key(**id));
         if let Some(id) = provisioned {
             return Err(ManageError::Provisioned(format!("key {id} is in a keys file; remove it there")));
         }
         let count = removed.len();
         let audit = actor.does("keys.remove", subject(&removed), json!({"keys": count}));
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.remove_keys(removed, audit)))?;
+        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_keys(removed, audit)))?;
         Ok(count)
     }
 
@@ -162,8 +162,8 @@ impl Manager {
     /// # Errors
     /// If it was not removed within the last 7 days, or the store does not take it.
     pub fn restore_key(&self, id: KeyId, actor: &Actor) -> Result<(), ManageError> {
-        let mut state = self.state.lock();
-        let mut stored = Stored::clone(&state.stored);
+        let turn = self.turn();
+        let mut stored = Stored::clone(&turn.picture.stored);
         let since = now_ms() - RESTORABLE;
         let removed =
             stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_some_and(|at| at >= since));
@@ -173,35 +173,40 @@ impl Manager {
         self.pool_name(&key.pool)?;
         key.removed_at = None;
         let audit = actor.does("key.restore", id.to_string(), json!({}));
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.restore_keys(vec![id], audit)))?;
+        self.change_to(&turn, stored, |store, _| Self::wait(store.restore_keys(vec![id], audit)))?;
         Ok(())
     }
 
-    /// Enables, disables or resets keys; tells how many. Blocks.
+    /// Enables, disables or resets keys; tells for which it can't be done. Blocks.
     ///
     /// # Errors
-    /// If one is unknown or its file says otherwise, or the store does not take it: nothing is done then.
-    pub fn act(&self, ids: &[KeyId], action: Action, actor: &Actor) -> Result<usize, ManageError> {
-        let _turn = self.state.lock();
+    /// If the store does not take it: nothing is done then.
+    pub fn act(&self, ids: &[KeyId], action: Action, actor: &Actor) -> Result<Vec<(KeyId, ControlError)>, ManageError> {
+        let _turn = self.turn();
         let keypool = &self.live.keypool;
-        let mut changes = Vec::with_capacity(ids.len());
+        let (mut changes, mut done, mut failed) = (Vec::with_capacity(ids.len()), Vec::new(), Vec::new());
         for id in ids {
             match keypool.check(*id, action) {
-                Ok(is_off) => changes.extend(marks::after(*id, action, is_off)),
-                Err(ControlError::Unknown) => return Err(ManageError::NotFound("there is no key with this id".into())),
-                Err(error @ ControlError::OffInFile) => return Err(ManageError::Provisioned(error.to_string())),
+                Ok(is_off) => {
+                    done.push(*id);
+                    changes.extend(marks::after(*id, action, is_off));
+                }
+                Err(error) => failed.push((*id, error)),
             }
         }
-        let verb = action.as_str();
-        let audit = actor.does(&format!("keys.{verb}"), subject(ids), json!({"keys": ids.len()}));
+        if done.is_empty() {
+            return Ok(failed);
+        }
+        let audit = actor.does(&format!("keys.{}", action.as_str()), subject(&done), json!({"keys": done.len()}));
         Self::wait(self.store.set_marks(changes, audit))?;
-        Ok(ids.iter().filter(|id| keypool.act(**id, action).is_ok()).count())
+        failed.extend(done.into_iter().filter_map(|id| Some((id, keypool.act(id, action).err()?))));
+        Ok(failed)
     }
 
     /// What is known of a key beside its state, also of a removed one.
     pub fn key_detail(&self, id: KeyId) -> Option<KeyDetail> {
-        let state = self.state.lock();
-        let kept = state.stored.key(id);
+        let picture = self.picture.load();
+        let kept = picture.stored.key(id);
         let spec = kept.map(|key| key.spec.clone()).or_else(|| self.live.keypool.spec(id))?;
         Some(KeyDetail {
             spec,
@@ -209,6 +214,11 @@ impl Manager {
             created_at: kept.map(|key| key.created_at),
             removed_at: kept.and_then(|key| key.removed_at),
         })
+    }
+
+    /// Whether a file has the key.
+    pub fn is_provisioned_key(&self, id: KeyId) -> bool {
+        self.picture.load().files.has_key(id)
     }
 
     /// Every key of a pool with its text, and a line in the audit. Blocks.
@@ -239,7 +249,7 @@ pub(super) fn no_pool(pool: &str) -> ManageError {
 
 /// Those of the candidates that are new and right.
 fn judge(
-    state: &State,
+    picture: &Picture,
     stored: &Stored,
     pool: &Arc<str>,
     candidates: Vec<Candidate>,
@@ -248,7 +258,7 @@ fn judge(
     let present = stored.keys.iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
     let mut ids: HashSet<KeyId> = present.clone().map(|key| key.spec.id).collect();
     let mut names: HashSet<String> = present.map(|key| key.spec.name.clone()).collect();
-    for spec in state.files.keys(pool) {
+    for spec in picture.files.keys(pool) {
         ids.insert(spec.id);
         names.insert(spec.name.clone());
     }
@@ -294,8 +304,8 @@ fn spec_of(pool: &str, key: &Secret, mut details: Map<String, Json>) -> Result<(
 }
 
 /// The key with that id that may be edited.
-fn own<'s>(state: &State, stored: &'s mut Stored, id: KeyId) -> Result<&'s mut Kept, ManageError> {
-    if state.files.has_key(id) {
+fn own<'s>(picture: &Picture, stored: &'s mut Stored, id: KeyId) -> Result<&'s mut Kept, ManageError> {
+    if picture.files.has_key(id) {
         return Err(ManageError::Provisioned(format!("key {id} is in a keys file; change it there")));
     }
     let key = stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());

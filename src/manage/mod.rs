@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 pub use certificates::Certificates;
@@ -73,8 +73,9 @@ pub struct Manager {
     started: Config,
     store: Store,
     live: Live,
-    /// Held during a change.
-    state: Mutex<State>,
+    picture: ArcSwap<Picture>,
+    /// Held during a change. Whoever only looks must not wait for it: a change waits for the store.
+    turn: Mutex<Known>,
     last: ArcSwap<Last>,
     /// Told after each reload: other files may count now.
     reloaded: Notify,
@@ -82,8 +83,8 @@ pub struct Manager {
     keys_changed: AtomicBool,
 }
 
-/// What the present picture is made of.
-struct State {
+/// What holds now.
+struct Picture {
     files: Files,
     stored: Stored,
     /// The tokens that were made because there were none.
@@ -92,10 +93,20 @@ struct State {
     shown: Shown,
     /// Differs after every change.
     version: u64,
-    /// The files' contents as they were read last, whether or not they were accepted.
+}
+
+/// What is known of the files.
+struct Known {
+    /// Their contents as they were read last, whether or not they were accepted.
     contents: Contents,
     /// The missing file that was complained about.
     missing: Option<PathBuf>,
+}
+
+/// The right to change something, and what held when it was given.
+struct Turn<'m> {
+    known: MutexGuard<'m, Known>,
+    picture: Arc<Picture>,
 }
 
 impl Manager {
@@ -114,21 +125,15 @@ impl Manager {
         let pools = KeyIds::of(&live.keypool.entries()).changes(&KeyIds::default());
         let outcome = Ok(Report { pools, ..Report::default() });
         metrics::config_reloaded(true);
-        let state = State {
-            contents: files::read(files::of(&path, &loaded.config)),
-            missing: None,
-            version: 0,
-            shown: loaded.shown,
-            files: loaded.files,
-            tokens,
-            stored,
-        };
+        let known = Known { contents: files::read(files::of(&path, &loaded.config)), missing: None };
+        let picture = Picture { version: 0, shown: loaded.shown, files: loaded.files, tokens, stored };
         let manager = Self {
             path,
             started: loaded.config,
             store,
             live,
-            state: Mutex::new(state),
+            picture: ArcSwap::from_pointee(picture),
+            turn: Mutex::new(known),
             last: ArcSwap::from_pointee(Last { time: SystemTime::now(), trigger: Trigger::Start, outcome }),
             reloaded: Notify::new(),
             keys_changed: AtomicBool::new(true),
@@ -163,10 +168,15 @@ impl Manager {
         config.pools.get(config.default_pool?).map(|pool| pool.name.clone())
     }
 
+    fn turn(&self) -> Turn<'_> {
+        let known = self.turn.lock();
+        Turn { known, picture: self.picture.load_full() }
+    }
+
     /// `keyweir token reset-admin` may have set another while the server runs.
-    fn look_up_admin_token(&self, state: &mut State) {
+    fn look_up_admin_token(&self, stored: &mut Stored) {
         if let Ok(token) = Self::wait(self.store.admin_token()) {
-            state.stored.admin_token = token;
+            stored.admin_token = token;
         }
     }
 }

@@ -7,7 +7,8 @@ use futures::executor::block_on;
 
 use super::error::ManageError;
 use super::stored::Stored;
-use super::{Manager, State};
+use super::{Manager, Picture, Turn};
+use crate::config::Additions;
 use crate::store::{Audit, Store, StoreError};
 
 /// Who changes something.
@@ -36,38 +37,34 @@ impl Manager {
     /// The end of every change: `stored` is judged with the files, `commit` writes it, then it holds. Blocks.
     pub(super) fn change_to<T>(
         &self,
-        state: &mut State,
+        turn: &Turn<'_>,
         mut stored: Stored,
         commit: impl FnOnce(&Store, &mut Stored) -> Result<T, StoreError>,
     ) -> Result<T, ManageError> {
-        let loaded = state.files.with(&stored.additions())?;
+        let before = &turn.picture;
+        let loaded = before.files.with(&stored.additions())?;
         let shown = loaded.shown.clone();
-        let prepared = self.prepare(loaded, &state.tokens).map_err(|why| ManageError::Invalid(vec![why]))?;
+        let prepared = self.prepare(loaded, &before.tokens).map_err(|why| ManageError::Invalid(vec![why]))?;
         let value = commit(&self.store, &mut stored)?;
         self.put_in_effect(prepared);
-        state.version += 1;
-        (state.stored, state.shown) = (stored, shown);
+        let (files, tokens) = (before.files.clone(), before.tokens.clone());
+        self.picture.store(Arc::new(Picture { files, stored, tokens, shown, version: before.version + 1 }));
         Ok(value)
     }
 
     /// Takes up what the store holds, once it could be opened after a start without it. Blocks.
-    pub fn take_up(self: &Arc<Self>) {
+    pub(super) fn take_up(&self) {
         let Ok(snapshot) = self.store.load_blocking() else { return };
-        let mut state = self.state.lock();
+        let turn = self.turn();
+        let Ok(files) = turn.picture.files.with(&Additions::default()) else { return };
         let mut stored = Stored::of(snapshot);
-        let Ok(files) = state.files.with(&crate::config::Additions::default()) else { return };
-        let loaded = stored.over(files);
-        let shown = loaded.shown.clone();
-        match self.prepare(loaded, &state.tokens) {
-            Ok(prepared) => {
-                self.put_in_effect(prepared);
-                state.version += 1;
-                (state.stored, state.shown) = (stored, shown);
-                log::info!("What was added at run time is taken up from the store.");
-            }
-            Err(error) => log::error!(error; "What was added at run time does not fit."),
+        // What does not fit is left out, and said.
+        drop(stored.over(files));
+        match self.change_to(&turn, stored, |_, _| Ok(())) {
+            Ok(()) => log::info!("What was added at run time is taken up from the store."),
+            Err(error) => log::error!(error:%; "What was added at run time can't be taken up."),
         }
-        drop(state);
+        drop(turn);
         self.restore_marks();
     }
 

@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::MutexGuard;
 use serde::Serialize;
 
 use super::files::{self, Contents};
-use super::{Manager, State, first_run};
+use super::{Manager, Picture, Turn, first_run};
 use crate::config::{self, Problems};
 use crate::telemetry::metrics;
 
@@ -90,7 +89,7 @@ pub struct Last {
 impl Manager {
     /// The files whose change is a reason to reload.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.state.lock().contents.keys().cloned().collect()
+        self.turn().known.contents.keys().cloned().collect()
     }
 
     /// Reloads configuration and keys; `force` also where that takes a pool's last key.
@@ -98,52 +97,52 @@ impl Manager {
     /// # Errors
     /// What is wrong with the files. Nothing was changed then.
     pub fn reload(&self, trigger: Trigger, force: bool) -> Result<Report, Refusal> {
-        let mut state = self.state.lock();
-        let contents = files::read(state.contents.keys().cloned());
-        self.reload_as(&mut state, contents, trigger, force)
+        let mut turn = self.turn();
+        let contents = files::read(turn.known.contents.keys().cloned());
+        self.reload_as(&mut turn, contents, trigger, force)
     }
 
     /// Whether a file holds something else than when it was read last, and nobody said so yet.
     pub fn is_outdated(&self) -> bool {
-        let state = self.state.lock();
-        state.missing.is_none() && files::read(state.contents.keys().cloned()) != state.contents
+        let turn = self.turn();
+        turn.known.missing.is_none() && files::read(turn.known.contents.keys().cloned()) != turn.known.contents
     }
 
     /// Reloads if a file holds something else than when it was read last.
     pub fn reload_if_changed(&self) {
-        let mut state = self.state.lock();
-        let contents = files::read(state.contents.keys().cloned());
-        if contents == state.contents {
-            state.missing = None;
+        let mut turn = self.turn();
+        let contents = files::read(turn.known.contents.keys().cloned());
+        if contents == turn.known.contents {
+            turn.known.missing = None;
             return;
         }
         // A file that is being replaced is gone for a moment: its keys stay until it is back or somebody asks.
-        let gone = contents.iter().find(|(path, now)| now.is_none() && state.contents[*path].is_some());
+        let gone = contents.iter().find(|(path, now)| now.is_none() && turn.known.contents[*path].is_some());
         if let Some((path, _)) = gone {
-            if state.missing.as_ref() != Some(path) {
+            if turn.known.missing.as_ref() != Some(path) {
                 let path = path.display();
                 log::warn!("{path} is gone or can't be read; what it said holds until it is back or SIGHUP comes.");
             }
-            state.missing = Some(path.clone());
+            turn.known.missing = Some(path.clone());
             return;
         }
         // The outcome is logged, and kept in `last`.
-        let _told = self.reload_as(&mut state, contents, Trigger::File, false);
+        let _told = self.reload_as(&mut turn, contents, Trigger::File, false);
     }
 
     fn reload_as(
         &self,
-        state: &mut MutexGuard<'_, State>,
+        turn: &mut Turn<'_>,
         contents: Contents,
         trigger: Trigger,
         force: bool,
     ) -> Result<Report, Refusal> {
         // Without systemd there is nobody to tell.
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
-        let (outcome, files) = self.read_and_apply(state, force);
+        let (outcome, files) = self.read_and_apply(turn, force);
         let _untold = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        state.contents = files::extend(&contents, files);
-        state.missing = None;
+        turn.known.contents = files::extend(&contents, files);
+        turn.known.missing = None;
         metrics::config_reloaded(outcome.is_ok());
         match &outcome {
             Ok(report) => {
@@ -158,12 +157,12 @@ impl Manager {
     }
 
     /// The outcome, and the files that count from now on: also those whose mistakes are to be mended.
-    fn read_and_apply(&self, state: &mut State, force: bool) -> (Result<Report, Refusal>, Vec<PathBuf>) {
+    fn read_and_apply(&self, turn: &Turn<'_>, force: bool) -> (Result<Report, Refusal>, Vec<PathBuf>) {
         let in_effect = || files::of(&self.path, &self.live.config.load());
-        match config::load_and(&self.path, &state.stored.additions()) {
+        match config::load_and(&self.path, &turn.picture.stored.additions()) {
             Ok(loaded) => {
                 let wanted = files::of(&self.path, &loaded.config);
-                let outcome = self.reload_from(state, loaded, force);
+                let outcome = self.reload_from(turn, loaded, force);
                 (outcome, [wanted, in_effect()].concat())
             }
             Err(Problems(problems)) => {
@@ -174,9 +173,10 @@ impl Manager {
         }
     }
 
-    fn reload_from(&self, state: &mut State, loaded: config::Loaded, force: bool) -> Result<Report, Refusal> {
-        self.look_up_admin_token(state);
-        let tokens = first_run::tokens(&loaded.config, &mut state.stored, &self.store).map_err(refusal)?;
+    fn reload_from(&self, turn: &Turn<'_>, loaded: config::Loaded, force: bool) -> Result<Report, Refusal> {
+        let mut stored = turn.picture.stored.clone();
+        self.look_up_admin_token(&mut stored);
+        let tokens = first_run::tokens(&loaded.config, &mut stored, &self.store).map_err(refusal)?;
         let (files, shown) = (loaded.files.clone(), loaded.shown.clone());
         let prepared = self.prepare(loaded, &tokens).map_err(refusal)?;
         if let Some(pool) = prepared.emptied_pool().filter(|_| !force) {
@@ -185,7 +185,8 @@ impl Manager {
             )));
         }
         let report = self.put_in_effect(prepared);
-        (state.files, state.shown, state.tokens) = (files, shown, tokens);
+        let version = turn.picture.version + 1;
+        self.picture.store(Arc::new(Picture { files, stored, tokens, shown, version }));
         Ok(report)
     }
 }

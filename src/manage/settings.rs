@@ -9,7 +9,7 @@ use super::error::ManageError;
 use super::keys::no_pool;
 use super::operate::Actor;
 use super::stored::Stored;
-use super::{Manager, State};
+use super::{Manager, Picture};
 use crate::config::{Field, flatten, is_file_only};
 
 /// The settings of the server or of a pool.
@@ -24,12 +24,12 @@ pub struct Settings {
 impl Manager {
     /// The server's settings, or a pool's; `None` if there is no such pool.
     pub fn settings(&self, pool: Option<&str>) -> Option<Settings> {
-        let state = self.state.lock();
+        let picture = self.picture.load();
         let fields = match pool {
-            None => state.shown.server(),
-            Some(name) => state.shown.pool(name)?,
+            None => picture.shown.server(),
+            Some(name) => picture.shown.pool(name)?,
         };
-        Some(Settings { fields, version: state.version })
+        Some(Settings { fields, version: picture.version })
     }
 
     /// Changes settings of the server or of a pool; `expected` is the version they were read at. Blocks.
@@ -43,10 +43,10 @@ impl Manager {
         expected: Option<u64>,
         actor: &Actor,
     ) -> Result<(), ManageError> {
-        let mut state = self.state.lock();
-        check_version(&state, expected)?;
+        let turn = self.turn();
+        check_version(&turn.picture, expected)?;
         if let Some(name) = pool {
-            state.shown.pool(name).ok_or_else(|| no_pool(name))?;
+            turn.picture.shown.pool(name).ok_or_else(|| no_pool(name))?;
         }
         let scope = pool.unwrap_or_default();
         let pairs = flatten(written, pool.is_some());
@@ -58,7 +58,7 @@ impl Manager {
                 return Err(ManageError::Invalid(refused));
             }
         }
-        let mut stored = Stored::clone(&state.stored);
+        let mut stored = Stored::clone(&turn.picture.stored);
         for (path, value) in &pairs {
             let at = (scope.to_owned(), path.clone());
             match value {
@@ -71,7 +71,12 @@ impl Manager {
         let written = |value: Json| (!value.is_null()).then(|| value.to_string());
         let rows = pairs.iter().map(|(path, value)| (path.clone(), written(value.clone()))).collect();
         let scope = scope.to_owned();
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.set_settings(scope, rows, audit)))
+        self.change_to(&turn, stored, |store, _| Self::wait(store.set_settings(scope, rows, audit)))
+    }
+
+    /// Whether the pool is in the file.
+    pub fn is_provisioned_pool(&self, name: &str) -> bool {
+        self.picture.load().files.has_pool(name)
     }
 
     /// Adds a pool. Blocks.
@@ -79,16 +84,16 @@ impl Manager {
     /// # Errors
     /// If there is one of that name, something is wrong, or the store does not take it.
     pub fn add_pool(&self, name: &str, settings: Map<String, Json>, actor: &Actor) -> Result<(), ManageError> {
-        let mut state = self.state.lock();
-        if state.shown.pool(name).is_some() {
+        let turn = self.turn();
+        if turn.picture.shown.pool(name).is_some() {
             return Err(ManageError::Conflict(format!("there is a pool {name:?} already")));
         }
         let settings = nested(settings);
-        let mut stored = Stored::clone(&state.stored);
+        let mut stored = Stored::clone(&turn.picture.stored);
         stored.pools.insert(name.to_owned(), settings.clone());
         let audit = actor.does("pool.add", name, json!({}));
         let (name, text) = (name.to_owned(), settings.to_string());
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.add_pool(name, text, audit)))
+        self.change_to(&turn, stored, |store, _| Self::wait(store.add_pool(name, text, audit)))
     }
 
     /// Removes a pool that was added at run time, with its keys; those can be restored with a pool of that name. Blocks.
@@ -96,17 +101,17 @@ impl Manager {
     /// # Errors
     /// If it is in a file or unknown, a keys file has keys for it, or the store does not take it.
     pub fn remove_pool(&self, name: &str, actor: &Actor) -> Result<(), ManageError> {
-        let mut state = self.state.lock();
-        state.shown.pool(name).ok_or_else(|| no_pool(name))?;
-        if !state.stored.pools.contains_key(name) || state.files.has_pool(name) {
+        let turn = self.turn();
+        turn.picture.shown.pool(name).ok_or_else(|| no_pool(name))?;
+        if !turn.picture.stored.pools.contains_key(name) || turn.picture.files.has_pool(name) {
             return Err(ManageError::Provisioned(format!("pool {name} is in keyweir.yaml; remove it there")));
         }
-        if state.files.keys(name).next().is_some() {
+        if turn.picture.files.keys(name).next().is_some() {
             return Err(ManageError::Conflict(format!(
                 "a keys file has keys for pool {name}; remove them there first"
             )));
         }
-        let mut stored = Stored::clone(&state.stored);
+        let mut stored = Stored::clone(&turn.picture.stored);
         stored.pools.remove(name);
         stored.settings.retain(|(scope, _), _| scope != name);
         let now = super::keys::now_ms();
@@ -115,13 +120,13 @@ impl Manager {
         }
         let audit = actor.does("pool.remove", name, json!({}));
         let name = name.to_owned();
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.remove_pool(name, audit)))
+        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_pool(name, audit)))
     }
 }
 
-fn check_version(state: &State, expected: Option<u64>) -> Result<(), ManageError> {
+fn check_version(picture: &Picture, expected: Option<u64>) -> Result<(), ManageError> {
     match expected {
-        Some(version) if version != state.version => {
+        Some(version) if version != picture.version => {
             Err(ManageError::Stale("somebody changed the settings meanwhile; read them again".into()))
         }
         _ => Ok(()),

@@ -25,8 +25,8 @@ pub struct TokenView {
 impl Manager {
     /// The id and origin of a token by its name.
     pub fn token_view(&self, name: &str) -> TokenView {
-        let state = self.state.lock();
-        let stored = state.stored.tokens.iter().find(|token| token.name == name);
+        let picture = self.picture.load();
+        let stored = picture.stored.tokens.iter().find(|token| token.name == name);
         TokenView {
             id: stored.map_or(name, |token| &token.id).to_owned(),
             name: name.to_owned(),
@@ -48,14 +48,14 @@ impl Manager {
         };
         check_text(&text)?;
         let (name, details) = judged(details)?;
-        let mut state = self.state.lock();
+        let turn = self.turn();
         self.check_pools(&details)?;
         let config = self.live.config.load();
         let is_taken = |known: &crate::config::ClientToken| known.name == name || known.digest == text.digest();
         if config.clients.tokens.iter().any(is_taken) {
             return Err(ManageError::Conflict(format!("there is a token named {name}, or with the same text")));
         }
-        let mut stored = Stored::clone(&state.stored);
+        let mut stored = Stored::clone(&turn.picture.stored);
         let draft = StoredToken {
             id: String::new(),
             name: name.clone(),
@@ -67,7 +67,7 @@ impl Manager {
         let new = NewToken { name: name.clone(), digest: draft.digest, details: draft.details.clone() };
         stored.tokens.push(draft);
         let audit = actor.does("token.create", &name, json!({}));
-        let id = self.change_to(&mut state, stored, |store, stored| {
+        let id = self.change_to(&turn, stored, |store, stored| {
             let kept = Self::wait(store.add_token(new, audit))?;
             let id = kept.id.clone();
             stored.tokens.pop();
@@ -87,8 +87,8 @@ impl Manager {
                 "token: can't be changed; create another and revoke this one".into(),
             ]));
         }
-        let mut state = self.state.lock();
-        let mut stored = Stored::clone(&state.stored);
+        let turn = self.turn();
+        let mut stored = Stored::clone(&turn.picture.stored);
         let token = self.own_token(&mut stored, id)?;
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details: Map<String, Json> = serde_json::from_str(&token.details).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Manager {
         (token.name, token.details) = (name.clone(), Json::Object(details).to_string());
         let change = TokenChange { id: token.id.clone(), name: name.clone(), details: token.details.clone() };
         let audit = actor.does("token.update", name, json!({"fields": fields}));
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.update_token(change, audit)))
+        self.change_to(&turn, stored, |store, _| Self::wait(store.update_token(change, audit)))
     }
 
     /// Revokes a token. Blocks.
@@ -112,13 +112,13 @@ impl Manager {
     /// # Errors
     /// If it is in the file or unknown, or the store does not take it.
     pub fn remove_token(&self, id: &str, actor: &Actor) -> Result<(), ManageError> {
-        let mut state = self.state.lock();
-        let mut stored = Stored::clone(&state.stored);
+        let turn = self.turn();
+        let mut stored = Stored::clone(&turn.picture.stored);
         let name = self.own_token(&mut stored, id)?.name.clone();
         stored.tokens.retain(|token| token.id != id);
         let audit = actor.does("token.revoke", name, json!({}));
         let id = id.to_owned();
-        self.change_to(&mut state, stored, |store, _| Self::wait(store.remove_token(id, audit)))
+        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_token(id, audit)))
     }
 
     fn own_token<'s>(&self, stored: &'s mut Stored, id: &str) -> Result<&'s mut StoredToken, ManageError> {

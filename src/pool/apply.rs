@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::model::{self, ModelBoard};
+use super::model::{self, ModelBoard, Owner};
 use super::refusal::Meaning;
 use super::saved::Changed;
 use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Rules, Scope};
@@ -239,15 +239,15 @@ impl Pool {
         let is_of_model = matches!(scope, Scope::Model | Scope::AccountModel) && !place.model.is_empty();
         let (changed, begun) = if is_of_model {
             let members = group.map_or(std::slice::from_ref(&index), |(_, group)| &group.members);
-            let model = self.model_board(place.model, now);
+            let (name, model) = (Arc::<str>::from(place.model), self.model_board(place.model, now));
             let mut begun = None;
             for &member in members {
                 let was_ready = model.rest(member, cause.reason, cause.stated, &cause.rules, now);
                 model.board.enter(member, self.deadlines(member, Some(&model)), now);
-                ledger.changed.insert(Changed::Model(member, model.model.clone()));
+                ledger.changed.insert(Changed::Model(member, name.clone()));
                 begun = begun.or_else(|| (was_ready && member == index).then(|| model.until(member)));
             }
-            (Changed::Model(index, model.model.clone()), begun)
+            (Changed::Model(index, name), begun)
         } else if let Some((place, group)) = group {
             let begun = group.rest.begin(cause.reason, cause.stated, &cause.rules, now);
             group.members.iter().for_each(|&member| self.enter(member, now));
@@ -268,16 +268,27 @@ impl Pool {
         Some(Event::Rested(cause.reason, now.until(Millis(until))))
     }
 
-    /// The board of a model, made if it has none.
-    pub(super) fn model_board(&self, name: &str, now: Millis) -> Arc<ModelBoard> {
+    /// The board of a model or a class, made if it has none. Callers hold the ledger.
+    pub(super) fn board_of(&self, owner: Owner, now: Millis) -> Arc<ModelBoard> {
         let models = self.models.load();
-        if let Some(known) = model::find(&models, name) {
+        if let Some(known) = models.iter().find(|board| board.owner == owner) {
             return known.clone();
         }
-        let made = Arc::new(ModelBoard::new(name, self.keys.len()));
-        (0..).zip(&self.keys).for_each(|(index, _)| made.board.enter(index, self.deadlines(index, None), now));
+        let closed = match &owner {
+            Owner::Model(model) => self.restrictions.closed_to(model),
+            Owner::Class(class) => self.restrictions.closed(class),
+        };
+        let made = Arc::new(ModelBoard::new(owner, self.keys.len(), closed));
+        for (index, _) in (0..).zip(&self.keys) {
+            made.board.enter(index, self.deadlines(index, Some(&made)), now);
+        }
         self.models.store(Arc::new(model::with(&models, made.clone())));
         made
+    }
+
+    /// The board of a model of which a key rests.
+    pub(super) fn model_board(&self, model: &str, now: Millis) -> Arc<ModelBoard> {
+        self.board_of(Owner::Model(model.into()), now)
     }
 }
 

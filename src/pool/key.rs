@@ -119,6 +119,8 @@ pub struct Seed {
     pub account: Option<Arc<str>>,
     /// Keys of one egress rest together.
     pub egress: Option<Arc<str>>,
+    /// Globs of the models it is for; none = all.
+    pub models: Vec<String>,
     /// Switched off by the operator.
     pub is_off: bool,
 }

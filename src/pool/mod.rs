@@ -27,6 +27,7 @@ mod ready;
 mod recheck;
 mod refusal;
 mod rest;
+mod restriction;
 mod saved;
 mod schedule;
 mod selection;
@@ -54,11 +55,12 @@ use budget::Budget;
 use circuit::Circuits;
 use crowd::Crowds;
 use group::{Bond, Group};
-use model::{ModelBoard, Models};
+use model::{ModelBoard, Models, Owner, View};
 use ready::ReadySet;
 use recheck::Rechecks;
 use refusal::Refusals;
 use rest::{NEVER, Rest};
+use restriction::Restrictions;
 use saved::Changed;
 use selection::{Candidates, Strategy};
 
@@ -138,6 +140,7 @@ pub struct Pool {
     rules: Rules,
     board: Board,
     models: ArcSwap<Models>,
+    restrictions: Restrictions,
     circuits: Circuits,
     budget: Arc<Budget>,
     transitions: Arc<Transitions>,
@@ -201,6 +204,27 @@ impl Pool {
         self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
     }
 
+    /// One certain key, for a request that no other one can serve.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if it can't be used now.
+    pub fn checkout_key(&self, index: u32, now: Millis) -> Result<Lease, Exhausted> {
+        let until = self.blocked_until(index, None);
+        let lease = if until <= now.0 { self.lease(index, now) } else { None };
+        let back = if until == NEVER { Exhausted::NoneUsable } else { Exhausted::Cooling(now.until(Millis(until))) };
+        lease.ok_or(back)
+    }
+
+    /// Some keys are for some models only.
+    pub fn has_reserved_keys(&self) -> bool {
+        !self.restrictions.is_empty()
+    }
+
+    /// Some key is for this model, whether or not it can be used at present.
+    pub fn serves(&self, model: &str) -> bool {
+        self.restrictions.serve(model)
+    }
+
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
     pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
         self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
@@ -232,8 +256,8 @@ impl Pool {
 
     /// The next key that is ready for the model. `refusals` are those of this request so far.
     fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let index = loop {
             if let Some(index) = self.pick(&board.preferred, model, refusals, now, &admits) {
@@ -244,8 +268,33 @@ impl Pool {
                 break self.pick(&board.ready, model, refusals, now, &admits)?;
             }
         };
-        let key = self.keys.get(index)?;
-        Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
+        self.lease(u32::try_from(index).unwrap_or(u32::MAX), now)
+    }
+
+    fn lease(&self, index: u32, now: Millis) -> Option<Lease> {
+        Some(Lease::new(self.key(index)?.state.clone(), index, now))
+    }
+
+    /// The board that a request for this model is served by.
+    fn view(&self, model: &str, now: Millis) -> View {
+        let models = self.models.load();
+        // Neither is what nearly every request finds.
+        if models.is_empty() && self.restrictions.is_empty() {
+            return View::Pool;
+        }
+        let own = models.iter().position(|board| board.model().is_some_and(|name| &**name == model));
+        if let Some(place) = own {
+            return View::Known(models, place);
+        }
+        let Some(class) = self.restrictions.class(model) else { return View::Pool };
+        let owner = Owner::Class(class);
+        match models.iter().position(|board| board.owner == owner) {
+            Some(place) => View::Known(models, place),
+            None => {
+                let _writer = self.ledger.lock();
+                View::Made(self.board_of(owner, now))
+            }
+        }
     }
 
     fn pick(
@@ -279,7 +328,7 @@ impl Pool {
         let Some(key) = self.key(index).filter(|key| !key.is_switched_off()) else { return NEVER };
         let of_group = |place| self.group(place).map_or(0, |group| group.rest.until());
         let own = key.state.until().max(of_group(key.account)).max(of_group(key.egress));
-        own.max(model.map_or(0, |model| model.until(index)))
+        own.max(model.map_or(0, |model| model.blocked_until(index)))
     }
 
     /// Until when a key may not be used, and until when others are asked first: for this model, or at all.
@@ -298,8 +347,8 @@ impl Pool {
 
     /// A key is ready now.
     pub fn has_ready(&self, model: &str, now: Millis) -> bool {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let mut from = 0;
         while let Some(index) = board.ready.next(from, self.keys.len()) {
@@ -313,8 +362,8 @@ impl Pool {
 
     /// Why nothing can be handed out.
     pub fn exhausted(&self, model: &str, now: Millis) -> Exhausted {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let _writer = self.ledger.lock();
         let back = board.first_return(|index| self.blocked_until(index, model));

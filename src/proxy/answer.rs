@@ -35,6 +35,8 @@ pub enum Answer {
     PoolDenied,
     /// The client token is not for this model.
     ModelDenied,
+    /// The pool's `models.deny` has this model.
+    ModelClosed,
     /// The body is encoded, so that its model can't be read.
     EncodedBody,
     /// A limit of the client token is reached.
@@ -83,7 +85,7 @@ impl Answer {
             Self::BadRequest(_) => 400,
             Self::MethodNotAllowed => 405,
             Self::Unauthorized | Self::TokenExpired => 401,
-            Self::PoolDenied | Self::ModelDenied | Self::RouteDenied => 403,
+            Self::PoolDenied | Self::ModelDenied | Self::ModelClosed | Self::RouteDenied => 403,
             Self::UnknownPath => 404,
             Self::RequestTimeout => 408,
             Self::RequestTooLarge(_) => 413,
@@ -103,7 +105,7 @@ impl Answer {
             Self::BadRequest(_) | Self::MethodNotAllowed | Self::EncodedBody => "bad_request",
             Self::Unauthorized | Self::TokenExpired => "unauthorized",
             Self::PoolDenied => "pool_denied",
-            Self::ModelDenied => "model_denied",
+            Self::ModelDenied | Self::ModelClosed => "model_denied",
             Self::ClientLimit(_) => "client_limit",
             Self::RouteDenied => "route_denied",
             Self::UnknownPath => "unknown_path",
@@ -138,9 +140,8 @@ impl Answer {
             Self::TokenExpired => "The client token has expired.",
             Self::PoolDenied => "The client token is not for this pool.",
             Self::ModelDenied => "The client token is not for this model.",
-            Self::EncodedBody => {
-                "This client token may use some models only, and an encoded body hides which it asks for."
-            }
+            Self::ModelClosed => "The pool does not serve this model; its `models.deny` setting lists what it refuses.",
+            Self::EncodedBody => "Not all models are treated alike here, and an encoded body hides which it asks for.",
             Self::ClientLimit(refusal) => return limit_message(*refusal).into(),
             Self::RouteDenied => "The pool does not serve this route; its `routes` setting lists what it serves.",
             Self::UnknownPath => "No pool has this path.",
@@ -332,7 +333,8 @@ mod tests {
             Answer::Unauthorized => Answer::TokenExpired,
             Answer::TokenExpired => Answer::PoolDenied,
             Answer::PoolDenied => Answer::ModelDenied,
-            Answer::ModelDenied => Answer::RouteDenied,
+            Answer::ModelDenied => Answer::ModelClosed,
+            Answer::ModelClosed => Answer::RouteDenied,
             Answer::RouteDenied => Answer::UnknownPath,
             Answer::UnknownPath => Answer::RequestTimeout,
             Answer::RequestTimeout => Answer::RequestTooLarge(1),

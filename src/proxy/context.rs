@@ -11,6 +11,7 @@ use once_cell::sync::Lazy;
 use super::admit::{BodyBudget, Slot};
 use super::answer::{Answer, Provider};
 use super::edge::{Edge, EdgePool};
+use super::model::Asked;
 use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
@@ -31,8 +32,10 @@ pub struct Context {
     pub(super) edge: Option<Arc<Edge>>,
     pub(super) client: Option<Arc<Client>>,
     pub(super) route: Option<Route>,
-    pub(super) model: Option<String>,
+    /// The models it names.
+    pub(super) asked: Asked,
     pub(super) body: Body,
+    pub(super) bound: Bound,
     pub(super) guards: Guards,
     pub(super) attempts: Attempts,
     pub(super) answer: Option<Answer>,
@@ -65,6 +68,14 @@ pub(super) struct Guards {
     pub(super) in_flight: Option<InFlight>,
     /// The client's own limits.
     pub(super) admitted: Option<Admitted>,
+}
+
+/// What a request must be served by, if not by any key of the pool.
+#[derive(Default)]
+pub(super) struct Bound {
+    /// The key's place in the pool.
+    pub(super) key: Option<u32>,
+    pub(super) target: Option<Arc<Target>>,
 }
 
 /// What was tried so far.
@@ -127,8 +138,9 @@ impl Context {
             edge: None,
             client: None,
             route: None,
-            model: None,
+            asked: Asked::default(),
             body: Body::default(),
+            bound: Bound::default(),
             guards: Guards::default(),
             attempts: Attempts::default(),
             answer: None,
@@ -145,9 +157,10 @@ impl Context {
         self.edge.as_ref()?.pools.get(self.route.as_ref()?.pool)
     }
 
-    /// The model asked for; empty if none was.
+    /// The provider's model that the request is for; empty if it names none.
     pub(super) fn model(&self) -> &str {
-        self.model.as_deref().unwrap_or_default()
+        let name = self.asked.name().unwrap_or_default();
+        self.pool().map_or(name, |pool| pool.entry.config.models.resolve(name))
     }
 
     /// The key in use.

@@ -12,6 +12,7 @@ use crate::telemetry::TokenSnapshot;
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
+use super::catalog::Catalog;
 use super::route::{PathTable, RouteFilter};
 
 /// A snapshot of everything a request is judged by.
@@ -32,6 +33,7 @@ pub(super) struct EdgePool {
     pub(super) name: HeaderValue,
     pub(super) targets: Targets,
     pub(super) routes: RouteFilter,
+    pub(super) catalog: Arc<Catalog>,
 }
 
 impl Edge {
@@ -52,7 +54,9 @@ impl Edge {
                 let targets = Targets::new(&entry.config)?;
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
-                Ok(EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) })
+                let routes = RouteFilter::new(&entry.config.routes);
+                let catalog = before.and_then(|before| before.catalog_of(entry)).unwrap_or_default();
+                Ok(EdgePool { entry: entry.clone(), name, targets, routes, catalog })
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
         let tokens = config.clients.tokens.iter().chain(extra);
@@ -66,6 +70,18 @@ impl Edge {
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
         })
     }
+
+    /// What a pool listed, as long as the same would be asked again.
+    fn catalog_of(&self, entry: &Entry) -> Option<Arc<Catalog>> {
+        let pool = self.pools.iter().find(|pool| pool.entry.config.name == entry.config.name)?;
+        let (before, now) = (&pool.entry.config, &entry.config);
+        let is_same = Arc::ptr_eq(&before.provider, &now.provider)
+            && before.targets == now.targets
+            && before.headers == now.headers
+            && before.models.list_key == now.models.list_key;
+        is_same.then(|| pool.catalog.clone())
+    }
+
     /// What operators may see of every client token.
     pub fn tokens(&self) -> Vec<TokenSnapshot> {
         self.clients.snapshots(SystemTime::now())

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
@@ -16,16 +17,19 @@ use tokio::time::sleep;
 use super::admit::Admission;
 use super::answer::{self, Answer};
 use super::authenticate::authenticate;
+use super::catalog::Wanted;
 use super::client_ip::client_ip;
 use super::context::{Body, Context};
 use super::edge::Edge;
 use super::judge::{self, Next};
+use super::model::{self, Care};
 use super::read_body::{Failure, read_body};
-use super::{cors, local, model, names, pick, relay, scope, send};
+use super::{catalog, cors, local, names, pick, relay, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
 use crate::keypool;
 use crate::telemetry::{AccessLog, AttemptResult, Outcome, Phase, PoolMetrics, Readiness};
+use crate::upstream::Connector;
 
 /// Bytes of a request that are about one token, for a first guess.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -42,6 +46,7 @@ pub struct Gateway {
     edge: Arc<ArcSwap<Edge>>,
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
+    connector: Connector,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) unrouted: Arc<PoolMetrics>,
 }
@@ -52,9 +57,10 @@ impl Gateway {
         edge: Arc<ArcSwap<Edge>>,
         admission: Arc<Admission>,
         readiness: Arc<Readiness>,
+        connector: Connector,
         access_log: Arc<AccessLog>,
     ) -> Self {
-        Self { edge, admission, readiness, access_log, unrouted: PoolMetrics::for_pool("") }
+        Self { edge, admission, readiness, connector, access_log, unrouted: PoolMetrics::for_pool("") }
     }
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.
@@ -102,21 +108,41 @@ impl Gateway {
         }
         context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
         if is_websocket(request) {
-            session.set_read_timeout(Some(limits.body_timeout));
             context.body = Body::Tunnel;
-            admit_client(session.req_header(), context, limits).await?;
-            return Ok(false);
+        } else {
+            let mut budget = self.admission.budget();
+            context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
+            context.guards.budget = Some(budget);
         }
-        let mut budget = self.admission.budget();
-        context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
-        context.guards.budget = Some(budget);
-        match &context.body {
-            Body::Buffered(body) => context.model = model::of_payload(body),
-            Body::Streamed { .. } => session.set_read_timeout(Some(limits.body_timeout)),
-            Body::Empty | Body::Tunnel => {}
+        if matches!(context.body, Body::Streamed { .. } | Body::Tunnel) {
+            session.set_read_timeout(Some(limits.body_timeout));
         }
-        admit_client(session.req_header(), context, limits).await?;
-        Ok(false)
+        let wanted = judge_models(session.req_header(), context, limits)?;
+        admit_client(context).await?;
+        let Some(wanted) = wanted else { return Ok(false) };
+        let (head, body) = Box::pin(self.list_models(session.req_header(), context, wanted)).await?;
+        respond(session, head, body).await
+    }
+
+    /// Answers from the list of models.
+    async fn list_models(
+        &self,
+        request: &RequestHeader,
+        context: &mut Context,
+        wanted: Wanted,
+    ) -> Result<(ResponseHeader, Bytes), Failure> {
+        let page = catalog::page(&self.connector, context, request, wanted).await?;
+        let describe = || -> Result<ResponseHeader> {
+            let mut head = ResponseHeader::build(page.status, Some(8))?;
+            head.insert_header(CONTENT_TYPE, page.kind)?;
+            head.insert_header(CONTENT_LENGTH, page.body.len())?;
+            relay::head(&mut head, request, context)?;
+            Ok(head)
+        };
+        let head = describe().map_err(Failure::Gone)?;
+        context.bytes_out = page.body.len() as u64;
+        context.settle();
+        Ok((head, page.body))
     }
 
     /// Answers in our own words.
@@ -145,10 +171,25 @@ impl Gateway {
     }
 }
 
-/// What the client may ask for, and whether it may now.
-async fn admit_client(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<(), Answer> {
-    let (Some(client), Some(route)) = (&context.client, &context.route) else { return Ok(()) };
-    scope::check(client, request, route.rest(request.uri.path()), &context.body, limits.buffer)?;
+/// Finds out which models are asked for, and whether they may be; what of the list of models is wanted, if anything.
+fn judge_models(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<Option<Wanted>, Answer> {
+    let (Some(pool), Some(route)) = (context.pool(), &context.route) else { return Ok(None) };
+    let (client, models) = (context.client.as_deref(), &pool.entry.config.models);
+    let care = scope::care(client, models, pool.entry.pool.has_reserved_keys());
+    let path = route.rest(request.uri.path());
+    let asked = model::read(request, path, &context.body, care, limits.buffer)?;
+    if care == Care::Filter {
+        scope::check(client, models, &asked)?;
+    }
+    let is_list = !matches!(context.body, Body::Tunnel | Body::Streamed { .. });
+    let wanted = if is_list { catalog::wanted(request, path, pool, client)? } else { None };
+    context.asked = asked;
+    Ok(wanted)
+}
+
+/// Whether the client may ask now.
+async fn admit_client(context: &mut Context) -> Result<(), Answer> {
+    let Some(client) = &context.client else { return Ok(()) };
     let estimate = match &context.body {
         Body::Buffered(body) => body.len() as u64 / BYTES_PER_TOKEN,
         Body::Empty | Body::Streamed { .. } | Body::Tunnel => 0,

@@ -7,6 +7,7 @@
 pub mod admit;
 pub mod answer;
 mod authenticate;
+mod catalog;
 mod client_ip;
 mod context;
 mod cors;
@@ -15,6 +16,7 @@ pub mod front;
 pub mod gateway;
 mod head;
 mod judge;
+mod lexer;
 mod local;
 mod model;
 mod names;

@@ -7,6 +7,7 @@ use pingora::prelude::*;
 
 use super::answer::Answer;
 use super::context::{Body, Context};
+use super::model;
 use crate::keypool;
 use crate::pool::{Exhausted, Lease, Millis, Pool};
 use crate::upstream::{Attempt, Payload};
@@ -24,7 +25,10 @@ impl From<Exhausted> for Answer {
 pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
     let now = Instant::now();
-    let lease = pool.entry.pool.checkout(context.model(), keypool::at(now))?;
+    let lease = match context.bound.key {
+        None => pool.entry.pool.checkout(context.model(), keypool::at(now))?,
+        Some(key) => pool.entry.pool.checkout_key(key, keypool::at(now))?,
+    };
     context.attempts.next = Some(lease);
     context.times.picked = Some(now);
     Ok(())
@@ -32,12 +36,15 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
-    reserve_with(context, Pool::checkout_again)
+    let Some(key) = context.bound.key else { return reserve_with(context, Pool::checkout_again) };
+    let next = context.pool().and_then(|pool| pool.entry.pool.checkout_key(key, keypool::now()).ok());
+    context.attempts.next = next;
+    context.attempts.next.is_some()
 }
 
 /// Reserves a key that was not tried yet; false if there is none.
 pub(super) fn reserve_other(context: &mut Context) -> bool {
-    reserve_with(context, Pool::checkout_other)
+    context.bound.key.is_none() && reserve_with(context, Pool::checkout_other)
 }
 
 fn reserve_with(context: &mut Context, checkout: fn(&Pool, &str, &[u32], Millis) -> Option<Lease>) -> bool {
@@ -66,11 +73,12 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let timeouts = &pool.entry.config.timeouts;
     let target = match &context.attempts.target {
         Some(target) if is_again => target.clone(),
+        _ if context.bound.target.is_some() => context.bound.target.clone().or_err(InternalError, "no target")?,
         _ => pool.targets.next().or_err(InternalError, "the pool has no target")?.clone(),
     };
     let attempt = Attempt {
         body: match &context.body {
-            Body::Buffered(body) => body.clone(),
+            Body::Buffered(body) => model::spliced_body(body, &context.asked, &pool.entry.config.models),
             _ => Payload::default(),
         },
         first_byte: timeouts.first_byte,

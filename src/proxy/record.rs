@@ -32,7 +32,8 @@ impl Gateway {
         let pool = context.pool();
         if let (Some(used), Some(pool)) = (used, pool) {
             let is_served = outcome == Outcome::Ok;
-            pool.entry.metrics.tokens_used(context.model(), used.prompt, used.completion, is_served);
+            let model = context.asked.name().unwrap_or_default();
+            pool.entry.metrics.tokens_used(model, used.prompt, used.completion, is_served);
         }
 
         let request = session.req_header();
@@ -46,7 +47,7 @@ impl Gateway {
             path: request.uri.path().as_bytes(),
             pool: pool.map(|pool| pool.entry.config.name.as_str()),
             key: context.key().map(|key| &*key.name),
-            model: context.model.as_deref(),
+            model: context.asked.name(),
             status,
             outcome,
             attempts: context.attempts.count,

@@ -138,6 +138,7 @@ fn proxy_service(
         shared.live.edge.clone(),
         shared.admission.clone(),
         shared.readiness.clone(),
+        connector.clone(),
         shared.live.access_log.clone(),
     );
     let mut options = HttpServerOptions::default();
@@ -189,6 +190,8 @@ fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) 
         readiness: shared.readiness.clone(),
         access: access.clone(),
         manager,
+        sessions: admin::Sessions::default(),
+        throttle: admin::Throttle::default(),
     };
     let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));

@@ -17,7 +17,7 @@ pub mod snapshot;
 pub use access_log::{AccessLog, Entry};
 pub use metrics::{Outcome, PoolMetrics};
 pub use readiness::{Phase, Readiness};
-pub use refusals::{AuthFailure, client_refused};
+pub use refusals::{AdminAuthFailure, AuthFailure, client_refused, operator_refused};
 pub use snapshot::{
     AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot, TokenSnapshots,
 };

@@ -5,6 +5,7 @@
 //! a connection outlive a 429, and a stream be held until its first event.
 
 pub mod attempt;
+mod call;
 pub mod connector;
 mod dial;
 mod evidence;
@@ -20,6 +21,7 @@ mod tail;
 pub mod target;
 
 pub use attempt::{Attempt, Evidence};
+pub use call::Call;
 pub use connector::Connector;
 pub use payload::Payload;
 pub use target::{Target, Targets};

@@ -119,6 +119,11 @@ impl Targets {
         self.list.is_empty()
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.list.iter()
+    }
+
     /// The next target in turn.
     pub fn next(&self) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };

@@ -133,12 +133,8 @@ impl Ring {
 impl Failure {
     /// What these rules make of it.
     pub fn replay(&self, engine: &Engine) -> Verdict {
-        let answer = Answer {
-            status: self.status,
-            headers: &self.headers,
-            body: self.body.as_bytes(),
-            model: &self.model,
-        };
+        let answer =
+            Answer { status: self.status, headers: &self.headers, body: self.body.as_bytes(), model: &self.model };
         engine.judge(&answer, self.time).verdict
     }
 

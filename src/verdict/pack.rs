@@ -71,13 +71,70 @@ impl Default for AuthText {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// `GET` unless it has a body, then `POST`.
+    /// Default: `GET`, or `POST` if it has a body.
     #[serde(default)]
-    pub body: Option<String>,
+    pub method: Option<Method>,
     /// A path below the base URL, or a URL of its own.
     pub url: String,
+    /// JSON; `{model}` stands for the model to test with.
+    #[serde(default)]
+    pub body: Option<String>,
     /// Statuses that show a dead key; a 400 and 403 are read by the rules first.
     pub dead: Vec<u16>,
+    /// Statuses besides 2xx that show one that works, of a request that is meant to be refused for something else.
+    #[serde(default)]
+    pub alive: Vec<u16>,
+    /// Where in a 2xx a `true` shows a dead key (JSON pointers, RFC 6901).
+    #[serde(default)]
+    pub dead_if: Vec<String>,
+}
+
+/// How a probe is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]
+pub enum Method {
+    Get,
+    Post,
+}
+
+impl Probe {
+    /// How it is sent.
+    pub fn method(&self) -> Method {
+        self.method.unwrap_or(if self.body.is_some() { Method::Post } else { Method::Get })
+    }
+
+    /// It lists models, as some providers do for anyone.
+    pub fn is_of_models(&self) -> bool {
+        self.url == "/models"
+    }
+
+    /// It can only be sent with a model.
+    pub fn needs_model(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.contains("{model}"))
+    }
+
+    /// A chat of one token, which every provider has.
+    pub fn chat() -> Self {
+        let body = r#"{"model": "{model}", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}"#;
+        Self {
+            method: None,
+            url: "/chat/completions".into(),
+            body: Some(body.into()),
+            dead: vec![401],
+            alive: Vec::new(),
+            dead_if: Vec::new(),
+        }
+    }
+
+    /// Where it goes, for a provider at that base URL. A URL of its own is the provider's own address: nobody else's key
+    /// is sent there.
+    pub fn address(&self, base: &str, pack: &Pack) -> Option<String> {
+        if self.url.starts_with('/') {
+            return Some(format!("{base}{}", self.url));
+        }
+        pack.base_urls.iter().any(|own| own.trim_end_matches('/') == base).then(|| self.url.clone())
+    }
 }
 
 /// A request for a key's balance.
@@ -212,6 +269,16 @@ impl Pack {
         });
         if HeaderValue::from_str(&auth.prefix).is_err() {
             flaws.push(flaw(&["auth", "prefix"], "must be plain visible text, e.g. \"Bearer \""));
+        }
+        let urls = [
+            ("probe", text.probe.as_ref().map(|probe| &probe.url)),
+            ("balance", text.balance.as_ref().map(|b| &b.url)),
+        ];
+        for (field, url) in urls {
+            let is_url = |url: &String| ["/", "https://", "http://"].iter().any(|start| url.starts_with(start));
+            if url.is_some_and(|url| !is_url(url)) {
+                flaws.push(flaw(&[field, "url"], "write a path that begins with /, or a URL"));
+            }
         }
         let limits = text.limit_headers.iter().enumerate();
         let limits = limits.filter_map(|(place, limit)| ready_limit(place, limit, flaws)).collect();

@@ -5,7 +5,8 @@
 
 use http::HeaderName;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, PROXY_AUTHENTICATE, SET_COOKIE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, PROXY_AUTHENTICATE, SET_COOKIE, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
 };
 use once_cell::sync::Lazy;
 use regex::Regex;
@@ -15,23 +16,33 @@ use crate::telemetry::redact::scrub;
 const BLANK: &str = "[redacted]";
 
 static SHAPES: Lazy<Vec<(Regex, String)>> = Lazy::new(|| {
-    const OWNER: &str = "organi[sz]ation|org|project|proj|account|acct|user|uid|customer|consumer|team|tenant|workspace|owner|email";
+    const OWNER: &str =
+        "organi[sz]ation|org|project|proj|account|acct|user|uid|customer|consumer|team|tenant|workspace|owner|email";
     let shapes = [
         // "organization": "…", "user_id": "…"
-        (format!(r#"(?i)("[a-z_]*(?:{OWNER})[a-z_]*"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|\d+)"#), format!("${{1}}\"{BLANK}\"")),
+        (
+            format!(r#"(?i)("[a-z_]*(?:{OWNER})[a-z_]*"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|\d+)"#),
+            format!("${{1}}\"{BLANK}\""),
+        ),
         // org-abc, proj_abc, user_2x, projects/123
         (
-            r"\b(?:org|proj|project|user|acct|account|team|tenant|ws)[-_][A-Za-z0-9-_]{3,}|\bprojects?/[\w-]+".to_owned(),
+            r"\b(?:org|proj|project|user|acct|account|team|tenant|ws)[-_][A-Za-z0-9-_]{3,}|\bprojects?/[\w-]+"
+                .to_owned(),
             BLANK.to_owned(),
         ),
         // project 123, account number: a1, organization `acme`
         (
-            format!(r#"(?i)\b((?:{OWNER})s?(?:[ _-]?(?:id|number|name|code))?["']?\s*[:=#]?\s*)(?:`[^`]*`|<[^>]*>|["']?[a-z_-]*\d[\w.-]*)"#),
+            format!(
+                r#"(?i)\b((?:{OWNER})s?(?:[ _-]?(?:id|number|name|code))?["']?\s*[:=#]?\s*)(?:`[^`]*`|<[^>]*>|["']?[a-z_-]*\d[\w.-]*)"#
+            ),
             format!("${{1}}{BLANK}"),
         ),
         (r"[\w.+-]+@[\w-]+\.[\w.-]+".to_owned(), BLANK.to_owned()),
         // A key of which the middle is hidden.
-        (r"[A-Za-z0-9_-]*(?:\*{2,}|•{2,})[A-Za-z0-9_-]*|\b[A-Za-z0-9_-]{2,}(?:\.{3}|…)[A-Za-z0-9_-]{2,}".to_owned(), BLANK.to_owned()),
+        (
+            r"[A-Za-z0-9_-]*(?:\*{2,}|•{2,})[A-Za-z0-9_-]*|\b[A-Za-z0-9_-]{2,}(?:\.{3}|…)[A-Za-z0-9_-]{2,}".to_owned(),
+            BLANK.to_owned(),
+        ),
     ];
     shapes.into_iter().filter_map(|(shape, blank)| Some((Regex::new(&shape).ok()?, blank))).collect()
 });

@@ -129,7 +129,7 @@ fn logs() {
     keyweir.rewrite("log: {level: info, access: stdout}", "log: {level: info, format: text, access: access.log}");
     keyweir.reload();
     eventually("text for people", || {
-        keyweir.log().lines().last().is_some_and(|line| line.contains(" INFO  keyweir::server"))
+        keyweir.log().lines().last().is_some_and(|line| line.contains(" INFO  keyweir::manage"))
     });
     let before = keyweir.access_log();
     let second = keyweir.chat(&json!({}));

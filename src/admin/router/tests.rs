@@ -26,6 +26,7 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
         last_used: (requests > 0).then_some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_751_711_400_007)),
         attempts: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         in_flight: 0,
+        recheck_at: None,
     }
 }
 
@@ -60,8 +61,10 @@ fn tokens() -> Vec<TokenSnapshot> {
 }
 
 fn access() -> Access {
-    let token = TokenDigest::of(TOKEN.as_bytes());
-    Access { token, hosts: vec!["keys.example.org".into()], metrics_token: None }
+    let user =
+        |name: &str, role, token: &str| User { name: name.into(), role, token: TokenDigest::of(token.as_bytes()) };
+    let users = vec![user("admin", Role::Admin, TOKEN)];
+    Access { users, hosts: vec!["keys.example.org".into()], metrics_token: None }
 }
 
 fn chances(model: &str) -> Vec<KeyChance> {
@@ -71,6 +74,7 @@ fn chances(model: &str) -> Vec<KeyChance> {
         blocked_by,
         reason: blocked_by.map(|_| "rate_limited"),
         ready_in,
+        deferred: Duration::ZERO,
     };
     let blocked_by = Some(if model.is_empty() { "key" } else { "model" });
     vec![
@@ -88,6 +92,8 @@ fn state() -> AdminState {
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
+        sessions: Sessions::default(),
+        throttle: Throttle::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
         manager: Folder::new().manager(),
@@ -229,7 +235,7 @@ async fn explain_names_each_keys_first_blocker_and_when_it_is_back() {
 #[tokio::test]
 async fn a_new_token_takes_effect_at_once() {
     let state = state();
-    state.access.store(Arc::new(Access { token: TokenDigest::of(b"another"), ..access() }));
+    state.access.store(Arc::new(Access { users: Vec::new(), ..access() }));
     assert_eq!(send_to(state, authorized(Method::GET, "/stats")).await.status, 401);
 }
 

@@ -1,3 +1,4 @@
+use axum::Extension;
 use axum::routing::get;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +14,7 @@ const HANG: Duration = Duration::from_secs(20);
 const REQUEST: &[u8] = b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn routes() -> Router {
-    Router::new().route("/peer", get(async |Extension(Peer(peer)): Extension<Peer>| format!("<{peer:?}>")))
+    Router::new().route("/peer", get(async |Extension(peer): Extension<Peer>| format!("<{:?}>", peer.address)))
 }
 
 /// Reads up to the end of the answer's body, which the handler above marks.
@@ -41,7 +42,7 @@ async fn a_connection_is_kept_until_shutdown_and_knows_its_peer() {
     let local = client.local_addr().unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     let (stop, shutdown) = watch::channel(false);
-    let app = Arc::new(AdminApp { router: routes() });
+    let app = Arc::new(AdminApp { router: routes(), connections: Semaphore::new(1) });
     let serving = tokio::spawn(async move {
         let mut stream: L4Stream = accepted.into();
         let digest = pingora::protocols::SocketDigest::from_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&stream));

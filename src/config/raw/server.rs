@@ -108,12 +108,14 @@ pub struct Admin {
     pub listen: Listen,
     /// The admin token. Without one, the first run makes one.
     pub token: Option<Secret>,
-    /// Further users of the console.
-    pub users: Vec<serde_json::Value>,
+    /// Further people and programs, each with a token and a role.
+    pub users: Vec<User>,
     /// `Host` values accepted besides localhost and IP addresses.
     pub hosts: Vec<String>,
     /// Accept an address other than loopback without TLS.
     pub plaintext: bool,
+    /// Let targets, egress proxies and webhooks be link-local addresses or clouds' metadata services.
+    pub allow_link_local: bool,
 }
 
 impl Default for Admin {
@@ -124,6 +126,47 @@ impl Default for Admin {
             users: Vec::new(),
             hosts: Vec::new(),
             plaintext: false,
+            allow_link_local: false,
+        }
+    }
+}
+
+/// Somebody beside the holder of the admin token.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Shown in logs and in the audit log; unique, and not `admin`.
+    pub name: String,
+    /// The user's token, for the console's login and as bearer.
+    pub token: Secret,
+    /// What the user may do.
+    #[serde(default)]
+    pub role: Role,
+}
+
+/// What an operator may do; each role includes those before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// See everything but secrets.
+    #[default]
+    Viewer,
+    /// Also enable, disable, reset and test keys, and reload the files.
+    Operator,
+    /// Also change settings, pools, keys, tokens and the log level, and export keys.
+    Admin,
+}
+
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
         }
     }
 }

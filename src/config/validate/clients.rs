@@ -4,25 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::time::SystemTime;
 
-use globset::Glob;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use super::{Context, known_pool, secret};
+use super::operators::Operators;
+use super::{Context, known_pool, models, secret};
 use crate::config::additions::AddedToken;
 use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
 use crate::config::raw::{self as file, clients as raw};
-use crate::config::secret::{Secret, TokenDigest};
+use crate::config::secret::TokenDigest;
 use crate::config::tree::Position;
 
-/// Tokens with distinct names and texts, none of them the admin token.
+/// Tokens with distinct names and texts, none of them an operator's.
 pub(crate) fn clients(
     file: &file::Config,
     at: &At<'_>,
     context: &Context<'_>,
-    admin: Option<&Secret>,
+    operators: &Operators,
     added: &[AddedToken],
 ) -> Clients {
     let at = at.field("tokens");
@@ -42,8 +42,10 @@ pub(crate) fn clients(
         if let Some(first) = digests.insert(text.digest(), index) {
             here.error(format!("the same token as clients.tokens[{first}]; each client needs its own"));
         }
-        if admin.is_some_and(|admin| admin.digest() == text.digest()) {
-            here.error("the same as the admin token; a client must not be an administrator");
+        match operators.owner(&text) {
+            Some("admin") => here.error("the same as the admin token; a client must not be an administrator"),
+            Some(user) => here.error(format!("the same as the token of server.admin.users' {user}; make another")),
+            None => {}
         }
         tokens.push(ClientToken { digest: text.digest(), ..settings });
     }
@@ -87,11 +89,7 @@ fn scope(token: &raw::Token, at: &At<'_>, file: &file::Config) -> (Vec<String>, 
             known_pool(pool, file, &at);
         }
     }
-    for (index, glob) in token.models.iter().enumerate() {
-        if glob.is_empty() || Glob::new(glob).is_err() {
-            at.field("models").index(index).error("not a glob; write a model's name, or e.g. qwen*");
-        }
-    }
+    models::globs(&token.models, &at.field("models"));
     (token.pools.clone(), token.models.clone())
 }
 

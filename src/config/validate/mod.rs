@@ -4,7 +4,10 @@
 //! mistake; what it returns counts only if nobody complained.
 
 mod clients;
+pub mod destination;
 pub(crate) mod headers;
+pub(crate) mod models;
+mod operators;
 mod pool;
 mod provider;
 pub(crate) mod secret;
@@ -39,12 +42,13 @@ impl Context<'_> {
 
 /// The effective configuration; `None` = somebody complained.
 pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, added: &[AddedToken]) -> Option<Config> {
-    let admin_token = server::admin_token(&raw.server.admin, &at.field("server").field("admin"), context);
-    let clients = clients::clients(raw, &at.field("clients"), context, admin_token.as_ref(), added);
-    let server = server::server(&raw.server, &at.field("server"), context, admin_token);
+    let operators = operators::operators(&raw.server.admin, &at.field("server").field("admin"), context);
+    let clients = clients::clients(raw, &at.field("clients"), context, &operators, added);
+    let server = server::server(&raw.server, &at.field("server"), context, operators);
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);
     let store = store::store(&raw.store, &at.field("store"), context);
+    destination::check(raw, at);
     let pools = pool::pools(&raw.pools, &at.field("pools"), context);
     let default_pool = default_pool(raw, at);
     keys_owners(raw, &at.field("keys_file"));

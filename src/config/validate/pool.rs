@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::server::positive;
-use super::{Context, headers, provider, target};
+use super::{Context, headers, models, provider, target};
 use crate::config::model::{Blacklist, On5xx, PerKeyMetrics, Pool, Retry, Routes, Target, Timeouts};
 use crate::config::problem::{At, is_plain_word};
 use crate::config::raw::pool as raw;
@@ -85,6 +85,7 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
         retry,
         blacklist,
         timeouts,
+        models: models::models(&raw.models, &at.field("models")),
         headers: headers::headers(&raw.headers, &at.field("headers"), context),
         per_key_metrics: match raw.metrics.per_key {
             raw::PerKey::Auto => PerKeyMetrics::Auto,

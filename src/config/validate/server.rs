@@ -7,21 +7,16 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::clients::is_local;
+use super::operators::Operators;
 use super::{Context, secret, tls};
 use crate::config::model::{
     AccessLog, Address, Admin, Cors, Limits, Listen, Log, LogFormat, Metrics, Proxy, Server, Shutdown,
 };
 use crate::config::problem::At;
 use crate::config::raw::server as raw;
-use crate::config::secret::Secret;
 use crate::config::units::{Size, Time};
 
-pub(crate) fn server(
-    raw: &raw::Server,
-    at: &At<'_>,
-    context: &Context<'_>,
-    admin_token: Option<Secret>,
-) -> Option<Server> {
+pub(crate) fn server(raw: &raw::Server, at: &At<'_>, context: &Context<'_>, operators: Operators) -> Option<Server> {
     let proxy_at = at.field("proxy");
     let listen_at = proxy_at.field("listen");
     let (admin_at, metrics_at) = (at.field("admin"), at.field("metrics"));
@@ -41,7 +36,7 @@ pub(crate) fn server(
     }
     let admin = bind("server.admin", &raw.admin.listen, &admin_at.field("listen"));
     let metrics = bind("server.metrics", &raw.metrics.listen, &metrics_at.field("listen"));
-    let admin = admin.map(|listen| self::admin(&raw.admin, listen, &admin_at, admin_token));
+    let admin = admin.map(|listen| self::admin(&raw.admin, listen, &admin_at, operators));
     let metrics_token =
         raw.metrics.token.as_ref().and_then(|t| secret::optional_token(t, &metrics_at.field("token"), context));
     let proxy = Proxy {
@@ -60,11 +55,8 @@ pub(crate) fn server(
     })
 }
 
-pub(crate) fn admin_token(raw: &raw::Admin, at: &At<'_>, context: &Context<'_>) -> Option<Secret> {
-    secret::optional_token(raw.token.as_ref()?, &at.field("token"), context)
-}
-
-fn admin(raw: &raw::Admin, listen: Listen, at: &At<'_>, token: Option<Secret>) -> Admin {
+fn admin(raw: &raw::Admin, listen: Listen, at: &At<'_>, operators: Operators) -> Admin {
+    let Operators { token, users } = operators;
     if !is_local(&listen.address) {
         if token.is_none() {
             at.error("an admin listener that others reach needs a configured token; set token, or listen on 127.0.0.1");
@@ -79,7 +71,7 @@ fn admin(raw: &raw::Admin, listen: Listen, at: &At<'_>, token: Option<Secret>) -
         }
     }
     let hosts = raw.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    Admin { listen, token, hosts, plaintext: raw.plaintext }
+    Admin { listen, token, users, hosts, plaintext: raw.plaintext, allow_link_local: raw.allow_link_local }
 }
 
 fn listen(raw: &raw::Listen, at: &At<'_>, context: &Context<'_>) -> Option<Listen> {

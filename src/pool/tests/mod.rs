@@ -8,6 +8,7 @@ mod preferences;
 mod properties;
 mod rechecks;
 mod reloads;
+mod restrictions;
 mod saved;
 mod simulation;
 mod threads;
@@ -28,6 +29,7 @@ fn seed(number: usize) -> Seed {
         priority: 0,
         account: None,
         egress: None,
+        models: Vec::new(),
         is_off: false,
     }
 }

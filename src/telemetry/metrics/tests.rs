@@ -31,6 +31,7 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
         last_used: None,
         attempts,
         in_flight: 0,
+        recheck_at: None,
     }
 }
 
@@ -157,6 +158,7 @@ const ALL: &[&Metric] = &[
     &KEY_TRANSITIONS,
     &TOKENS,
     &AUTH_FAILURES,
+    &ADMIN_AUTH_FAILURES,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIME,
     &LOG_DROPPED,
@@ -233,6 +235,7 @@ fn the_values_of_every_label_are_documented() {
         ("`reason` of transitions", &reasons),
         ("`type`", &["prompt", "completion"]),
         ("`reason` of failed authentications", &AuthFailure::ALL.map(AuthFailure::as_str)),
+        ("`reason` at the admin listener", &AdminAuthFailure::ALL.map(AdminAuthFailure::as_str)),
     ] {
         let (_, text) = rows.iter().find(|(label, _)| *label == labels).unwrap_or_else(|| panic!("no row {labels}"));
         assert_eq!(words(text), values, "{labels}");

@@ -25,6 +25,8 @@ pub(crate) struct Config {
     proxy_tls: Option<(PathBuf, PathBuf)>,
     metrics_tls: Option<(PathBuf, PathBuf)>,
     also_listen: String,
+    admin: String,
+    admin_tls: Option<(PathBuf, PathBuf)>,
     metrics: String,
     limits: String,
     grace: String,
@@ -45,6 +47,8 @@ impl Default for Config {
             proxy_tls: None,
             metrics_tls: None,
             also_listen: String::new(),
+            admin: String::new(),
+            admin_tls: None,
             metrics: String::new(),
             limits: String::new(),
             grace: "10s".into(),
@@ -127,6 +131,17 @@ impl Config {
         self
     }
 
+    /// What stands in `admin:` beside address and token.
+    pub(crate) fn admin(mut self, settings: &str) -> Self {
+        self.admin = format!(", {settings}");
+        self
+    }
+
+    pub(crate) fn admin_tls(mut self, cert: PathBuf, key: PathBuf) -> Self {
+        self.admin_tls = Some((cert, key));
+        self
+    }
+
     pub(crate) fn metrics_token(mut self, token: &str) -> Self {
         self.metrics = format!(", token: {token}");
         self
@@ -186,9 +201,22 @@ impl Config {
             }
         };
         let (proxy, metrics) = (listen(proxy, &self.proxy_tls), listen(metrics, &self.metrics_tls));
-        let Self { also_listen, metrics: metrics_token, limits, grace, tokens, level, log, top, pools, .. } = self;
+        let admin = listen(admin, &self.admin_tls);
+        let Self {
+            also_listen,
+            admin: admin_settings,
+            metrics: metrics_token,
+            limits,
+            grace,
+            tokens,
+            level,
+            log,
+            top,
+            pools,
+            ..
+        } = self;
         format!(
-            "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: \"{admin}\", token: {ADMIN_TOKEN}}}\n  \
+            "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: {admin}, token: {ADMIN_TOKEN}{admin_settings}}}\n  \
              metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
              log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
@@ -320,6 +348,17 @@ impl Keyweir {
         connection.response()
     }
 
+    /// An admin request with a JSON body.
+    pub(crate) fn admin_post(&self, path: &str, body: &Value) -> Response {
+        let (mut connection, body) = (Connection::open(self.admin), body.to_string());
+        let length = body.len();
+        connection.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        connection.response()
+    }
+
     /// A key of pool `p`, as the admin API shows it.
     pub(crate) fn key(&self, name: &str) -> Value {
         let keys = self.admin("GET", "/api/v1/pools/p/keys?limit=1000").json();
@@ -438,7 +477,7 @@ impl Keyweir {
 
     /// Ends the process and starts it again on the same files.
     pub(crate) fn restart(&mut self) {
-        self.signal("TERM");
+        self.signal_if_running("TERM");
         self.wait();
         self.child = spawn(&self.dir, &["run", "-c", "keyweir.yaml"], &[]);
         eventually("the restart", || {

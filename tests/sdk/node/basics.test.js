@@ -58,6 +58,8 @@ test("content arrives while the provider still sends", async () => {
   for (let i = 0; i < 5; i++) await iterator.next();
   assert.equal((await server.stats()).streams_open, 1);
   stream.controller.abort();
+  // Or it would be counted in the next test.
+  await waitUntil(async () => (await server.stats()).streams_open === 0, "the provider's stream is cancelled");
 });
 
 test("aborting a stream cancels it at the provider", async () => {

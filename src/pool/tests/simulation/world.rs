@@ -137,6 +137,7 @@ impl World {
                 priority: subject.priority,
                 account: subject.account.map(|name| format!("account {name}").into()),
                 egress: subject.egress.map(|name| format!("egress {name}").into()),
+                models: Vec::new(),
                 is_off: subject.is_off,
             }
         };
@@ -250,7 +251,7 @@ impl World {
             assert_eq!(key.state.in_flight(), in_flight.get(incarnation).copied().unwrap_or(0));
             assert_eq!(key.state.uses(), self.uses.get(incarnation).copied().unwrap_or(0));
             self.check_board(&pool.board, "", index, number);
-            models.iter().for_each(|model| self.check_board(&model.board, &model.model, index, number));
+            models.iter().for_each(|model| self.check_board(&model.board, model.model().unwrap(), index, number));
         }
         for (reason, rests, disablements) in pool.transitions().by_reason() {
             assert_eq!(rests, self.reference.rests.get(reason.as_str()).copied().unwrap_or(0));
