@@ -50,7 +50,7 @@ pub(super) async fn verdict(
     State(state): State<Arc<AdminState>>,
     trial: Result<Json<Trial>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(trial) = trial.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Json(trial) = trial?;
     let mut engine = engine(&state, &trial)?;
     let more: Vec<_> = trial.rule.iter().chain(&trial.rules).cloned().collect();
     if !more.is_empty() {

@@ -279,9 +279,7 @@ impl Pool {
             Owner::Class(class) => self.restrictions.closed(class),
         };
         let made = Arc::new(ModelBoard::new(owner, self.keys.len(), closed));
-        for (index, _) in (0..).zip(&self.keys) {
-            made.board.enter(index, self.deadlines(index, Some(&made)), now);
-        }
+        (0..).zip(&self.keys).for_each(|(index, _)| made.board.enter(index, self.deadlines(index, Some(&made)), now));
         self.models.store(Arc::new(model::with(&models, made.clone())));
         made
     }

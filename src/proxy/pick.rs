@@ -21,13 +21,24 @@ impl From<Exhausted> for Answer {
     }
 }
 
+/// Why there is no key for a request.
+pub(super) fn lacking(context: &Context, why: Exhausted) -> Answer {
+    match why {
+        Exhausted::Cooling(rest) if context.bound.is_by_resource => Answer::MakerResting(rest),
+        Exhausted::NoneUsable if context.bound.is_by_resource => Answer::MakerGone,
+        why => why.into(),
+    }
+}
+
 /// Reserves the first key, here rather than at the first attempt: an answer given now keeps the client's connection.
 pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
     let now = Instant::now();
     let lease = match context.bound.key {
         None => pool.entry.pool.checkout(context.model(), keypool::at(now))?,
-        Some(key) => pool.entry.pool.checkout_key(key, keypool::at(now))?,
+        Some(key) => {
+            pool.entry.pool.checkout_key(key, context.model(), keypool::at(now)).map_err(|why| lacking(context, why))?
+        }
     };
     context.attempts.next = Some(lease);
     context.times.picked = Some(now);
@@ -37,7 +48,8 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
     let Some(key) = context.bound.key else { return reserve_with(context, Pool::checkout_again) };
-    let next = context.pool().and_then(|pool| pool.entry.pool.checkout_key(key, keypool::now()).ok());
+    let pool = context.pool();
+    let next = pool.and_then(|pool| pool.entry.pool.checkout_key(key, context.model(), keypool::now()).ok());
     context.attempts.next = next;
     context.attempts.next.is_some()
 }
@@ -76,6 +88,11 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         _ if context.bound.target.is_some() => context.bound.target.clone().or_err(InternalError, "no target")?,
         _ => pool.targets.next().or_err(InternalError, "the pool has no target")?.clone(),
     };
+    let egress = match &context.attempts.lease {
+        Some(_) if is_again => context.attempts.egress.clone(),
+        Some(lease) => pool.entry.egresses().of(lease.index(), keypool::at(now)).cloned(),
+        None => None,
+    };
     let attempt = Attempt {
         body: match &context.body {
             Body::Buffered(body) => model::spliced_body(body, &context.asked, &pool.entry.config.models),
@@ -90,8 +107,13 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         request_id,
         evidence: Default::default(),
     };
-    let peer = if context.is_replayable() { target.peer(is_again) } else { target.native_peer(timeouts) };
+    let peer = if context.is_replayable() {
+        target.peer(egress.as_ref(), is_again)
+    } else {
+        target.native_peer(egress.as_ref(), timeouts)
+    };
     context.attempts.target = Some(target);
+    context.attempts.egress = egress;
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
     context.times.sent = Some(now);

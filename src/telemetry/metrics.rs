@@ -90,6 +90,11 @@ const KEY_TRANSITIONS: Metric = Metric {
     labels: &["pool", "to", "reason"],
     help: "Times keys entered a state, by why they did.",
 };
+const EGRESS_UP: Metric = Metric {
+    name: "keyweir_egress_up",
+    labels: &["egress"],
+    help: "1 while a proxy is used, 0 while it is out of use in some pool.",
+};
 const TOKENS: Metric = Metric {
     name: "keyweir_tokens_total",
     labels: &["pool", "model", "type"],

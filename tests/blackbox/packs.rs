@@ -45,9 +45,9 @@ fn a_pack_of_ones_own_says_how_to_ask_and_what_answers_mean() {
     assert_eq!(keyweir.chat(&json!({})).code(), "all_keys_cooling");
     assert_eq!(keyweir.state("ok-1"), ("cooling".into(), "rate_limited".into()));
     let inherited = json!({"pool": "p", "status": 401, "body": {"error": {"code": "invalid_api_key"}}});
-    assert_eq!(keyweir.admin_post("/api/v1/verdict", &inherited).json()["rule"], "openai-dead");
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &inherited).json()["rule"], "openai-dead");
     let common = json!({"pool": "p", "status": 451});
-    assert_eq!(keyweir.admin_post("/api/v1/verdict", &common).json()["rule"], "generic-caller");
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &common).json()["rule"], "generic-caller");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_changed_pack_is_read_again_and_a_broken_one_changes_nothing() {
     let keyweir = Config::pool(&mock, &["sk-ok-1"]).provider(&path.display().to_string()).start();
     let rule = || {
         let answer = json!({"pool": "p", "status": 418, "body": "out of tea"});
-        keyweir.admin_post("/api/v1/verdict", &answer).json()["rule"].as_str().unwrap().to_owned()
+        keyweir.admin_json("POST", "/api/v1/verdict", &answer).json()["rule"].as_str().unwrap().to_owned()
     };
     assert_eq!(rule(), "generic-4xx");
     fs::write(&path, PACK).unwrap();

@@ -65,17 +65,18 @@ fn a_rule_is_tried_on_what_came() {
     keyweir.chat(&said(400, "out of coffee"));
     let rule = json!({"id": "tea", "status": [400], "when": [{"message": "^out of tea"}], "key": "cooldown",
                       "rest": "2h", "retry": "other_key"});
-    let answer = keyweir.admin_post("/api/v1/verdict", &json!({"pool": "p", "replay": true, "rule": rule})).json();
+    let answer =
+        keyweir.admin_json("POST", "/api/v1/verdict", &json!({"pool": "p", "replay": true, "rule": rule})).json();
     assert_eq!((&answer["replayed"], &answer["changed"]), (&json!(2), &json!(1)), "{answer}");
     let tea = &answer["items"][1];
     assert_eq!((&tea["was"]["rule"], &tea["was"]["key"]), (&json!("generic-caller"), &json!("keep")));
     assert_eq!((&tea["becomes"]["rule"], &tea["becomes"]["until"]), (&json!("tea"), &json!(7200)));
     assert_eq!((&answer["items"][0]["changed"], &tea["changed"]), (&json!(false), &json!(true)));
 
-    let unchanged = keyweir.admin_post("/api/v1/verdict", &json!({"replay": true, "rules": []})).json();
+    let unchanged = keyweir.admin_json("POST", "/api/v1/verdict", &json!({"replay": true, "rules": []})).json();
     assert_eq!((&unchanged["replayed"], &unchanged["changed"]), (&json!(2), &json!(0)));
     let given = json!({"status": 400, "body": "out of tea", "rules": [rule]});
-    assert_eq!(keyweir.admin_post("/api/v1/verdict", &given).json()["rule"], "tea", "also on an answer given");
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &given).json()["rule"], "tea", "also on an answer given");
     assert_eq!(keyweir.marked(), [""; 0], "nothing was touched");
 }
 
@@ -84,13 +85,13 @@ fn a_broken_rule_is_refused_with_its_place() {
     let mock = MockProvider::start();
     let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
     let broken = json!({"id": "b", "when": [{"message": "("}], "key": "keep", "retry": "none"});
-    let answer = keyweir.admin_post("/api/v1/verdict", &json!({"replay": true, "rules": [broken]}));
+    let answer = keyweir.admin_json("POST", "/api/v1/verdict", &json!({"replay": true, "rules": [broken]}));
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert_eq!(answer.status, 400);
     assert!(detail.starts_with("rules[0].when.0.message: not a regular expression"), "{detail}");
     let unknown = json!({"replay": true, "rule": {"id": "b", "key": "explode", "retry": "none"}});
-    assert_eq!(keyweir.admin_post("/api/v1/verdict", &unknown).status, 400);
-    assert_eq!(keyweir.admin_post("/api/v1/verdict", &json!({})).status, 400, "nothing to judge");
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &unknown).status, 400);
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &json!({})).status, 400, "nothing to judge");
 }
 
 #[test]

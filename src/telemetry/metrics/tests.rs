@@ -42,6 +42,7 @@ fn pool(name: &str, per_key: bool) -> PoolSnapshot {
         is_default: false,
         keys: vec![key("a", State::Ready, 5), key("b\"\n\\", State::Cooling, 2)],
         transitions: vec![(State::Cooling, "rate_limited", 3)],
+        egress: Vec::new(),
     }
 }
 
