@@ -21,14 +21,10 @@ static SHAPES: Lazy<Vec<(Regex, String)>> = Lazy::new(|| {
     let shapes = [
         // "organization": "…", "user_id": "…"
         (
-            format!(r#"(?i)("[a-z_]*(?:{OWNER})[a-z_]*"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|\d+)"#),
+            format!(
+                r#"(?i)("(?:[a-z]+_)*(?:{OWNER})(?:_?(?:id|name|number|code))?"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|\d+)"#
+            ),
             format!("${{1}}\"{BLANK}\""),
-        ),
-        // org-abc, proj_abc, user_2x, projects/123
-        (
-            r"\b(?:org|proj|project|user|acct|account|team|tenant|ws)[-_][A-Za-z0-9-_]{3,}|\bprojects?/[\w-]+"
-                .to_owned(),
-            BLANK.to_owned(),
         ),
         // project 123, account number: a1, organization `acme`
         (
@@ -36,6 +32,15 @@ static SHAPES: Lazy<Vec<(Regex, String)>> = Lazy::new(|| {
                 r#"(?i)\b((?:{OWNER})s?(?:[ _-]?(?:id|number|name|code))?["']?\s*[:=#]?\s*)(?:`[^`]*`|<[^>]*>|["']?[a-z_-]*\d[\w.-]*)"#
             ),
             format!("${{1}}{BLANK}"),
+        ),
+        // org-abc, proj_Abc, user_2x, projects/123; but not account_deactivated
+        (
+            concat!(
+                r"\borg-[\w-]{3,}|\bprojects?/[\w-]+",
+                r"|\b(?:org|proj|project|user|acct|account|team|tenant|ws)[-_][a-z_-]*[A-Z0-9][\w-]*"
+            )
+            .to_owned(),
+            BLANK.to_owned(),
         ),
         (r"[\w.+-]+@[\w-]+\.[\w.-]+".to_owned(), BLANK.to_owned()),
         // A key of which the middle is hidden.
@@ -105,6 +110,7 @@ mod tests {
         for said in [
             r#"{"error":{"message":"Rate limit reached for requests: limit 3, used 3. Please try again in 20s.","type":"requests","code":"rate_limit_exceeded"}}"#,
             "You have exceeded today's quota for model Qwen/Qwen3-32B. Please try again tomorrow...",
+            r#"{"error":{"code":"account_deactivated","type":"project_spend_limit_exceeded","guideline":"x"}}"#,
             "Your account is not active, please check your billing details",
             "该令牌额度已用尽",
         ] {
