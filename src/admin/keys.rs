@@ -131,6 +131,7 @@ pub(super) fn show_key(key: &KeySnapshot) -> Value {
         "requests": key.requests,
         "in_flight": key.in_flight,
         "last_used": key.last_used.map(rfc3339),
+        "recheck_at": key.recheck_at.map(rfc3339),
         "attempts": attempts,
     })
 }

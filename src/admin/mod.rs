@@ -6,6 +6,7 @@
 mod api;
 mod egress;
 mod explain;
+mod failures;
 mod guard;
 mod health;
 mod identity;

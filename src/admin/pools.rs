@@ -33,7 +33,7 @@ fn show(state: &AdminState, pool: &PoolSnapshot) -> Value {
     let config = state.manager.live().config.load();
     if let Some(known) = config.pools.iter().find(|known| known.name == pool.pool) {
         shown["enabled"] = known.enabled.into();
-        shown["provider"] = known.provider.name.into();
+        shown["provider"] = known.provider.name.as_str().into();
         shown["paths"] = json!(known.paths);
         shown["targets"] = pool.targets.iter().map(show_target).collect();
         shown["provisioned"] = state.manager.is_provisioned_pool(&pool.pool).into();

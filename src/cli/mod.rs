@@ -265,8 +265,8 @@ fn rate(text: &str) -> Result<f64, String> {
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
     /// Print that of providers' packs and of rules instead
-    #[arg(long)]
-    pub(crate) packs: bool,
+    #[arg(long, alias = "packs")]
+    pub(crate) pack: bool,
     /// Print the reference for docs/configuration.md instead
     #[arg(long, hide = true)]
     pub(crate) markdown: bool,

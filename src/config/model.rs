@@ -321,7 +321,7 @@ pub struct Pool {
     /// A disabled pool is routed to nobody.
     pub enabled: bool,
     /// The provider's pack.
-    pub provider: &'static Pack,
+    pub provider: Arc<Pack>,
     /// What its answers mean: the pool's own rules before the pack's.
     pub verdicts: Arc<Engine>,
     /// Upstream base URLs, at least one.

@@ -13,6 +13,7 @@ use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed, Standing};
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
+use crate::verdict::Memory;
 
 /// A proxy that is out of use is checked at least so often.
 pub const RECHECK: Duration = Duration::from_secs(30);
@@ -35,6 +36,8 @@ pub struct Entry {
     pub pool: Arc<Pool>,
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
+    /// Its last failures.
+    pub failures: Arc<Memory>,
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
@@ -73,10 +76,11 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
+        let failures = before.map(|before| before.failures.clone()).unwrap_or_default();
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        Self { config, pool, metrics, egresses, pins, credentials, specs, per_key, list_key, places }
+        Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -142,6 +146,11 @@ impl Entry {
         }
     }
 
+    /// The text of that key.
+    pub fn secret(&self, index: u32) -> Option<&str> {
+        self.specs.get(index as usize).map(|spec| spec.key.expose())
+    }
+
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
@@ -199,6 +208,7 @@ impl Entry {
             blocked_by: explanation.blocked.map(|(blocker, _)| blocker.as_str()),
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
+            deferred: explanation.deferred,
         };
         let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
@@ -222,6 +232,7 @@ impl Entry {
             last_used: key.state.last_used().map(wall_time),
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
+            recheck_at: self.pool.recheck_at(index).map(wall_time),
         }
     }
 }

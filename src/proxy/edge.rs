@@ -93,7 +93,7 @@ impl Edge {
     fn catalog_of(&self, entry: &Entry) -> Option<Arc<Catalog>> {
         let pool = self.pools.iter().find(|pool| pool.entry.config.name == entry.config.name)?;
         let (before, now) = (&pool.entry.config, &entry.config);
-        let is_same = std::ptr::eq(before.provider, now.provider)
+        let is_same = Arc::ptr_eq(&before.provider, &now.provider)
             && before.targets == now.targets
             && before.headers == now.headers
             && before.models.list_key == now.models.list_key;

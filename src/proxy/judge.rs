@@ -20,7 +20,7 @@ use crate::pool::{Millis, Place};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
 use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
-use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised};
+use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised, Scene};
 
 /// How long other proxies are preferred after an attempt through one of them brought no answer.
 const SUSPICION: Duration = Duration::from_secs(1);
@@ -44,12 +44,17 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     let (status, body) = match evidence {
         Some(Evidence::StreamError(data)) => (None, data.as_ref()),
         Some(Evidence::EmptyStream) => return settle(context, Blame::of_failure(AttemptResult::Broken)),
-        _ if status < 400 => return settle(context, Blame::success()),
+        _ if status < 400 => {
+            defer(context, head);
+            return settle(context, Blame::success());
+        }
         Some(Evidence::Status(data)) => (Some(status), data.as_ref()),
         None => (Some(status), b"".as_slice()),
     };
     let words = Words { status, headers: &head.headers, body, model: context.model() };
-    let Some(Judgement { verdict, answer, .. }) = judge(context, &words) else { return Next::PassOn };
+    let Some(judgement) = judge(context, &words) else { return Next::PassOn };
+    remember(context, head, &words, &judgement);
+    let Judgement { verdict, answer, .. } = judgement;
     let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
     let next = settle(context, blame);
     if next == Next::Explain {
@@ -57,6 +62,14 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
         context.answer = Some(own_answer(context));
     }
     next
+}
+
+/// Lets others come first where the answer says that nothing is left.
+fn defer(context: &Context, head: &ResponseHeader) {
+    let (Some((entry, place)), Some(lease)) = (scene(context), &context.attempts.lease) else { return };
+    for (scope, time) in entry.config.provider.used_up(&head.headers, Timestamp::now) {
+        entry.pool.defer(lease.index(), scope, time, &place, keypool::now());
+    }
 }
 
 /// What the pool's rules say, counted.
@@ -72,6 +85,19 @@ fn judge(context: &Context, words: &Words<'_>) -> Option<Judgement> {
         );
     }
     Some(judgement)
+}
+
+/// Keeps the answer for whoever changes a rule.
+fn remember(context: &Context, head: &ResponseHeader, words: &Words<'_>, judgement: &Judgement) {
+    let (Some((entry, place)), Some(lease)) = (scene(context), &context.attempts.lease) else { return };
+    let (Some(key), Some(secret)) = (entry.pool.key(lease.index()), entry.secret(lease.index())) else { return };
+    let scene = || Scene {
+        request_id: context.request_id.clone().unwrap_or_default(),
+        key: key.name.clone(),
+        target: place.target.into(),
+        status: head.status.as_u16(),
+    };
+    entry.failures.remember(scene, words, judgement, secret);
 }
 
 fn habits(context: &Context) -> Habits {

@@ -61,6 +61,8 @@ pub struct KeySnapshot {
     pub attempts: [u64; AttemptResult::COUNT],
     /// Attempts under way.
     pub in_flight: u32,
+    /// When a key that a rule disabled is asked again.
+    pub recheck_at: Option<SystemTime>,
 }
 
 /// One proxy of a pool, without its user and password.
@@ -142,6 +144,8 @@ pub struct KeyChance {
     pub reason: Option<&'static str>,
     /// Until nothing blocks it any more; `None` where time alone does not bring it back.
     pub ready_in: Option<Duration>,
+    /// For so long others are asked first, because nothing is left of a limit.
+    pub deferred: Duration,
 }
 
 /// What a key is doing.

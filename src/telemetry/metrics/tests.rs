@@ -31,6 +31,7 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
         last_used: None,
         attempts,
         in_flight: 0,
+        recheck_at: None,
     }
 }
 
