@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, HeaderValue};
+use serde_json::json;
 
 use super::clock::wall_time;
+use super::seen::Seen;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
-use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
+use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed};
+use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};
 
 /// Above this many keys, per-key metrics are off unless asked for.
 const PER_KEY_METRICS_UP_TO: usize = 1000;
@@ -74,11 +76,14 @@ impl Entry {
                 log::debug!(pool, key, reason = reason.as_str(), seconds = rest.as_secs_f64(); "A key rests.");
             }
             Event::Disabled(reason) => log::warn!(pool, key, reason = reason.as_str(); "A key is disabled."),
-            Event::MassRefusal { keys } => log::error!(
-                pool, keys;
-                "The provider refuses most keys of the pool at once. They rest and are not disabled: \
-                 check the provider and the pool's target."
-            ),
+            Event::MassRefusal { keys } => {
+                log::error!(
+                    pool, keys;
+                    "The provider refuses most keys of the pool at once. They rest and are not disabled: \
+                     check the provider and the pool's target."
+                );
+                events::publish("mass_refusal", || json!({"pool": pool, "keys": keys}));
+            }
         }
     }
 
@@ -90,6 +95,11 @@ impl Entry {
     /// What the keys are, in their order.
     pub fn specs(&self) -> &[Arc<KeySpec>] {
         &self.specs
+    }
+
+    /// Whether a key is here.
+    pub fn has(&self, id: KeyId) -> bool {
+        self.place(id).is_some()
     }
 
     /// Where a key is, if it is here.
@@ -138,16 +148,12 @@ impl Entry {
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
-        let (state, reason, back_in) = match self.pool.worst_standing(index, now) {
-            Standing::Ready => (State::Ready, None, None),
-            Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
-            Standing::Disabled(reason) => (State::Disabled, reason, None),
-        };
+        let Seen { state, reason, back_in } = self.pool.worst_standing(index, now).into();
         KeySnapshot {
             id: key.id,
             name: key.name.to_string(),
             state,
-            reason: reason.map(Reason::as_str),
+            reason,
             back_in,
             requests: key.state.uses(),
             last_used: key.state.last_used().map(wall_time),

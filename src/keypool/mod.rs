@@ -6,6 +6,7 @@
 mod clock;
 mod control;
 mod entry;
+mod seen;
 mod service;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 pub use clock::{at, now, wall_time};
 pub use control::{Action, ControlError};
 pub use entry::{Credential, Entry};
+pub use seen::Seen;
 
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};

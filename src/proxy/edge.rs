@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use crate::clients::Clients;
-use crate::config::{ClientToken, Config, Cors, Limits};
+use crate::config::{ClientToken, Config, Cors, KeyId, Limits, RequestLog};
 use crate::keypool::Entry;
 use crate::telemetry::TokenSnapshot;
 use crate::upstream::Targets;
@@ -23,6 +23,9 @@ pub struct Edge {
     pub(super) limits: Limits,
     pub(super) cors: Cors,
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
+    /// Which requests leave a row in the request log, and whether with their bodies.
+    pub(super) request_log: RequestLog,
+    pub(super) keeps_bodies: bool,
 }
 
 /// One pool, with what only the data path needs.
@@ -32,6 +35,8 @@ pub(super) struct EdgePool {
     pub(super) name: HeaderValue,
     pub(super) targets: Targets,
     pub(super) routes: RouteFilter,
+    /// Stands in for the key of requests that got none.
+    pub(super) no_key: KeyId,
 }
 
 impl Edge {
@@ -52,7 +57,13 @@ impl Edge {
                 let targets = Targets::new(&entry.config)?;
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
-                Ok(EdgePool { entry: entry.clone(), name, targets, routes: RouteFilter::new(&entry.config.routes) })
+                Ok(EdgePool {
+                    entry: entry.clone(),
+                    name,
+                    targets,
+                    routes: RouteFilter::new(&entry.config.routes),
+                    no_key: KeyId::of(&entry.config.name, ""),
+                })
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
         let tokens = config.clients.tokens.iter().chain(extra);
@@ -64,8 +75,16 @@ impl Edge {
             limits: config.server.limits.clone(),
             cors: config.server.proxy.cors.clone(),
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
+            request_log: config.store.request_log,
+            keeps_bodies: config.store.request_body,
         })
     }
+
+    /// Whether this is a client's token.
+    pub fn is_token(&self, word: &[u8]) -> bool {
+        self.clients.find(word).is_some()
+    }
+
     /// What operators may see of every client token.
     pub fn tokens(&self) -> Vec<TokenSnapshot> {
         self.clients.snapshots(SystemTime::now())

@@ -21,6 +21,7 @@ use super::context::{Body, Context};
 use super::edge::Edge;
 use super::judge::{self, Next};
 use super::read_body::{Failure, read_body};
+use super::records::Records;
 use super::{cors, local, model, names, pick, relay, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
@@ -43,6 +44,7 @@ pub struct Gateway {
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) records: Arc<Records>,
     pub(super) unrouted: Arc<PoolMetrics>,
 }
 
@@ -53,8 +55,9 @@ impl Gateway {
         admission: Arc<Admission>,
         readiness: Arc<Readiness>,
         access_log: Arc<AccessLog>,
+        records: Arc<Records>,
     ) -> Self {
-        Self { edge, admission, readiness, access_log, unrouted: PoolMetrics::for_pool("") }
+        Self { edge, admission, readiness, access_log, records, unrouted: PoolMetrics::for_pool("") }
     }
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.

@@ -9,7 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 
 use super::answer::{Answer, Provider};
-use super::context::{Context, Suspect};
+use super::context::{Context, Heard, Suspect};
 use super::pick;
 use crate::config::On5xx;
 use crate::keypool::{self, Entry};
@@ -36,7 +36,10 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     let status = head.status.as_u16();
     let (status, body) = match evidence {
         Some(Evidence::StreamError(data)) => (None, data.as_ref()),
-        Some(Evidence::EmptyStream) => return settle(context, Blame::of_failure(AttemptResult::Broken)),
+        Some(Evidence::EmptyStream) => {
+            context.attempts.heard.status = Some(status);
+            return settle(context, Blame::of_failure(AttemptResult::Broken));
+        }
         _ if status < 400 => return settle(context, Blame::success()),
         Some(Evidence::Status(data)) => (Some(status), data.as_ref()),
         None => (Some(status), b"".as_slice()),
@@ -44,6 +47,7 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     let words = Words { status, headers: &head.headers, body, model: context.model() };
     let Some(Judgement { verdict, answer, .. }) = judge(context, &words) else { return Next::PassOn };
     let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
+    context.attempts.heard = Heard { status: Some(head.status.as_u16()), rule: Some(verdict.rule) };
     let next = settle(context, blame);
     if next == Next::Explain {
         context.provider = Some(Provider { status: head.status.as_u16(), code: error_code(&answer) });

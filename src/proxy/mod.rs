@@ -21,6 +21,7 @@ mod names;
 mod pick;
 mod read_body;
 mod record;
+pub mod records;
 mod relay;
 mod route;
 mod scope;
@@ -30,3 +31,4 @@ mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;
+pub use records::Records;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use pingora::prelude::*;
 
 use super::answer::Answer;
-use super::context::{Body, Context};
+use super::context::{Body, Context, Heard};
 use crate::keypool;
 use crate::pool::{Exhausted, Lease, Millis, Pool};
 use crate::upstream::{Attempt, Payload};
@@ -86,6 +86,7 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     context.attempts.target = Some(target);
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
+    context.attempts.heard = Heard::default();
     context.times.sent = Some(now);
     Ok(peer)
 }
