@@ -114,7 +114,7 @@ $(SDK)/node_modules/.installed: $(SDK)/package-lock.json | deps-test
 	@touch $@
 
 bench: deps ## Run the benchmarks
-	cargo bench --locked $(CARGO_FLAGS) --bench pool
+	cargo bench --locked $(CARGO_FLAGS) --bench pool --bench verdict
 
 coverage: deps-test ## Write a coverage report to coverage/
 	@command -v cargo-llvm-cov >/dev/null || { echo 'Coverage needs cargo-llvm-cov:' \

@@ -39,6 +39,7 @@ fn pool(keys: usize) -> Arc<Pool> {
         priority: 0,
         account: None,
         egress: None,
+        models: Vec::new(),
         is_off: false,
     };
     let pool = Arc::new(Pool::new((0..keys).map(seed).collect(), RULES, 0, None));
@@ -49,7 +50,7 @@ fn pool(keys: usize) -> Arc<Pool> {
 /// What a request that is served asks of the pool.
 fn request(pool: &Pool, now: Millis) {
     if let Ok(lease) = pool.checkout(HERE.model, now) {
-        pool.served(&HERE);
+        pool.served(0, &HERE);
         pool.succeed(black_box(lease.index()), &HERE);
     }
 }

@@ -180,6 +180,46 @@ fn compressed_bodies_are_read() {
 }
 
 #[test]
+fn bodies_in_other_charsets_are_read() {
+    let text = r#"{"error":{"code":"x","message":"该令牌额度已用尽，账户余额不足"}}"#;
+    let (gbk, _, _) = encoding_rs::GBK.encode(text);
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let with_mark = [b"\xff\xfe", utf16.as_slice()].concat();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&gbk).unwrap();
+    let gzip = gzip.finish().unwrap();
+    for (charset, coding, body) in [
+        ("gbk", "", &*gbk),
+        ("GB2312", "", &gbk),
+        ("\"gb18030\"", "", &gbk),
+        ("gbk", "gzip", &gzip),
+        ("utf-8", "gzip", &gzip),
+        ("utf-16le", "", &utf16),
+        ("utf-8", "", &with_mark),
+        // Nothing said, something wrong said, something unknown said.
+        ("", "", &gbk),
+        ("utf-8", "", &gbk),
+        ("gbk", "", text.as_bytes()),
+        ("iso-8859-1", "", text.as_bytes()),
+        ("utf-16", "", text.as_bytes()),
+        ("klingon", "", text.as_bytes()),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, format!("application/json; charset={charset}").parse().unwrap());
+        headers.insert(CONTENT_ENCODING, coding.parse().unwrap());
+        let judgement = judge("generic", Some(403), &headers, body);
+        assert_eq!(&*judgement.verdict.rule, "generic-billing", "{charset} {coding}: {:?}", judgement.answer.fields);
+        if coding.is_empty() {
+            let cut = judge("generic", Some(403), &headers, &body[..body.len() - 5]);
+            assert_eq!(&*cut.verdict.rule, "generic-billing", "{charset}, cut off: {:?}", cut.answer.fields);
+        }
+    }
+    let latin = b"{\"message\":\"cl\xe9 expir\xe9e, r\xe9essayez dans 30 s\"}";
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=ISO-8859-1"))].into_iter().collect();
+    assert_eq!(judge("generic", Some(429), &headers, latin).answer.fields.message, "clé expirée, réessayez dans 30 s");
+}
+
+#[test]
 fn hostile_bodies_get_a_verdict() {
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     bomb.write_all(&vec![b'a'; 32 << 20]).unwrap();
@@ -232,7 +272,9 @@ proptest! {
         place in 0..22_usize,
         status in prop_oneof![Just(None), (100..1000_u16).prop_map(Some)],
         encoding in prop_oneof!["", "gzip", "deflate", "br", "identity", "nonsense"],
-        kind in prop_oneof!["application/json", "text/html; charset=gb2312", "text/event-stream"],
+        kind in prop_oneof![
+            "application/json", "text/html; charset=gb2312", "text/event-stream", "a/b; charset=(gbk|utf-16be|iso-2022-jp|big5)"
+        ],
         reset in "[ -~]{0,30}",
         body in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..2000),

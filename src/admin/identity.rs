@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::Request;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::origin;
 use super::problem::Problem;
@@ -15,8 +16,10 @@ use super::router::{Access, AdminState};
 use super::routes::Need;
 use super::service::Peer;
 use super::session::Cookie;
+use super::throttle::{Denied, Way};
 use crate::config::{Role, TokenDigest};
 use crate::manage::Actor;
+use crate::telemetry::{AdminAuthFailure, operator_refused};
 
 /// Somebody who may come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,28 +76,59 @@ pub(super) fn admit(state: &AdminState, need: Need, request: &Request) -> Result
         Need::Nothing => return Ok(None),
         Need::Role(role) | Need::Token(role) => role,
     };
-    let is_by_token = request.headers().contains_key(header::AUTHORIZATION);
-    let user = if is_by_token { by_token(state, request.headers()) } else { by_session(state, need, request) }?;
+    let user = if request.headers().contains_key(header::AUTHORIZATION) {
+        by_token(state, request)
+    } else {
+        by_session(state, need, request)
+    }?;
     let identity = Identity { name: user.name, role: user.role, peer: peer(request) };
     identity.require(role)?;
     Ok(Some(identity))
 }
 
-fn by_token(state: &AdminState, headers: &HeaderMap) -> Result<User, Problem> {
+fn by_token(state: &AdminState, request: &Request) -> Result<User, Problem> {
+    let token = bearer(request.headers()).unwrap_or_default();
+    judge(state, Way::Bearer, peer(request), &TokenDigest::of(token), None)
+}
+
+/// The user of a token, unless there were too many failures. `name` is what the user claims to be called.
+pub(super) fn judge(
+    state: &AdminState,
+    way: Way,
+    from: Option<IpAddr>,
+    token: &TokenDigest,
+    name: Option<&str>,
+) -> Result<User, Problem> {
     let access = state.access.load();
-    let user = bearer(headers).and_then(|token| access.user(&TokenDigest::of(token)));
-    user.cloned().ok_or_else(|| Problem::unauthorized("not an operator's token: Authorization: Bearer <token>"))
+    let judge = || access.user(token).filter(|user| name.is_none_or(|name| *name == *user.name));
+    match state.throttle.judge(from, way, Instant::now(), judge) {
+        Ok(user) => Ok(user.clone()),
+        Err(Denied::Wrong) => {
+            operator_refused(AdminAuthFailure::Unknown, from);
+            Err(Problem::unauthorized("no operator has this token; programs send Authorization: Bearer <token>"))
+        }
+        Err(Denied::Throttled(wait)) => {
+            operator_refused(AdminAuthFailure::Throttled, from);
+            let detail = "too many wrong tokens; wait, and mend what sends them";
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail);
+            Err(Problem { retry_after: Some(wait.as_secs() + 1), ..problem })
+        }
+    }
 }
 
 fn by_session(state: &AdminState, need: Need, request: &Request) -> Result<User, Problem> {
-    const HOW: &str = "send an operator's token: Authorization: Bearer <token>";
-    let is_enough = matches!(need, Need::Role(_));
-    let cookie = Cookie::of(request).filter(|_| is_enough).ok_or_else(|| Problem::unauthorized(HOW))?;
+    let refuse = |why, detail| {
+        operator_refused(why, peer(request));
+        Problem::unauthorized(detail)
+    };
+    let cookie = Cookie::of(request).filter(|_| matches!(need, Need::Role(_)));
+    let cookie = cookie
+        .ok_or_else(|| refuse(AdminAuthFailure::Missing, "send an operator's token: Authorization: Bearer <token>"))?;
     if !request.method().is_safe() {
         origin::check(request.headers())?;
     }
-    let user = state.sessions.user(&cookie.id, &state.access.load(), std::time::Instant::now());
-    user.ok_or_else(|| Problem::unauthorized("the session has ended: log in again"))
+    let user = state.sessions.user(&cookie.id, &state.access.load(), Instant::now());
+    user.ok_or_else(|| refuse(AdminAuthFailure::Ended, "the session has ended: log in again"))
 }
 
 /// The one bearer token of a request.

@@ -4,6 +4,7 @@
 //! everything is done. Secrets come in and never leave, but by the export.
 
 mod api;
+mod egress;
 mod explain;
 mod guard;
 mod health;
@@ -21,6 +22,7 @@ mod routes;
 mod service;
 mod session;
 mod settings;
+mod throttle;
 mod tokens;
 mod verdict;
 
@@ -30,3 +32,4 @@ pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};
 pub use session::Sessions;
+pub use throttle::Throttle;

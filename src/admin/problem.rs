@@ -1,10 +1,12 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::config::without_values;
 use crate::manage::ManageError;
 use crate::store::StoreError;
 
@@ -17,11 +19,13 @@ pub(super) struct Problem {
     pub(super) detail: String,
     /// Every single mistake, where there may be several.
     pub(super) errors: Vec<String>,
+    /// Seconds after which it is worth another try.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -42,6 +46,17 @@ impl Problem {
 
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+}
+
+/// A body that was not understood; it may hold a key or a token where none belongs.
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
+        let detail = match &error {
+            JsonRejection::JsonDataError(error) => without_values(&error.body_text()),
+            _ => error.body_text(),
+        };
+        Self::new(error.status(), "bad_request", detail)
     }
 }
 
@@ -79,6 +94,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyweir\""));
         }

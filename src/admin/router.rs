@@ -13,8 +13,10 @@ use super::identity::{self, User};
 use super::problem::Problem;
 use super::routes::{Need, Route, get};
 use super::session::Sessions;
+use super::throttle::Throttle;
 use super::{api, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
+use crate::health::Checker;
 use crate::keypool::KeyPool;
 use crate::manage::Manager;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
@@ -44,6 +46,8 @@ pub struct AdminState {
     pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
+    /// Tests proxies.
+    pub egress: Arc<Checker>,
     /// The client tokens.
     pub tokens: TokenSnapshots,
     /// Answers `/readyz`.
@@ -54,6 +58,8 @@ pub struct AdminState {
     pub manager: Arc<Manager>,
     /// Who came in by the console.
     pub sessions: Sessions,
+    /// Who tried in vain.
+    pub throttle: Throttle,
 }
 
 impl AdminState {

@@ -4,6 +4,7 @@
 //! session is worth what its user's token is worth now: it ends when a reload changes the token, the name or the role.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::{FromRequest, Request, State};
@@ -13,14 +14,14 @@ use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use super::api::rfc3339;
-use super::identity::{Identity, User};
+use super::identity::{self, Identity, User};
 use super::origin;
 use super::problem::Problem;
 use super::router::{Access, AdminState};
 use super::service::Peer;
+use super::throttle::Way;
 use crate::config::{Secret, TokenDigest};
 
 /// A session nobody used for this long ends.
@@ -142,12 +143,10 @@ struct Credentials {
 /// `POST session`: a session for a token.
 pub(super) async fn login(State(state): State<Arc<AdminState>>, request: Request) -> Result<Response, Problem> {
     origin::check_if_told(request.headers())?;
-    let is_tls = is_tls(&request);
+    let (is_tls, from) = (is_tls(&request), identity::peer(&request));
     let credentials = credentials(request).await?;
-    let digest = Secret::new(credentials.token).digest();
-    let user = state.access.load().user(&digest).cloned();
-    let user = user.filter(|user| credentials.user.is_none_or(|name| *name == *user.name));
-    let user = user.ok_or_else(|| Problem::unauthorized("no user has this token"))?;
+    let token = Secret::new(credentials.token).digest();
+    let user = identity::judge(&state, Way::Login, from, &token, credentials.user.as_deref())?;
     let shown = show(&user.name, user.role.as_str(), Some(LIFETIME));
     let id = state.sessions.open(user, Instant::now());
     let id = id.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no_random_bytes", "try again"))?;

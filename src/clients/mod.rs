@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
 pub use limits::{Admitted, Limit, Refusal, Used};
 
+use crate::config::models::globs;
 use crate::config::{ClientToken, TokenDigest};
 use crate::keypool;
 use crate::telemetry::TokenSnapshot;
@@ -109,16 +110,6 @@ impl Client {
             last_used: usage.last_used().map(keypool::wall_time),
         }
     }
-}
-
-/// Names of models are often paths, and `*` stands for all of one. Globs were validated with the configuration; what
-/// still fails here opens nothing.
-fn globs(texts: &[String]) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for glob in texts.iter().filter_map(|text| Glob::new(text).ok()) {
-        set.add(glob);
-    }
-    set.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
 #[cfg(test)]

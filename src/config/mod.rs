@@ -6,11 +6,13 @@
 
 mod additions;
 mod document;
+pub mod egress;
 mod expand;
 pub mod formats;
 mod key_spec;
 pub mod keys;
 pub mod model;
+pub mod models;
 mod print;
 mod problem;
 pub mod raw;
@@ -29,15 +31,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use additions::{AddedToken, Additions, Origin};
+pub use egress::Egress;
 pub use expand::{Environment, Process};
 pub use key_spec::{fingerprint, key_spec};
 pub use keys::KeyId;
 pub use model::*;
+pub use models::Models;
+pub(crate) use problem::without_values;
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
 pub use shown::{Field, Shown, flatten, is_file_only};
 pub(crate) use unbuilt::is_refused;
+pub use validate::destination;
 
 use problem::{At, Report};
 use validate::Context;

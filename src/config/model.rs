@@ -13,9 +13,12 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
+use super::egress::Egress;
 use super::keys::KeyId;
+use super::models::Models;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};
+pub use super::raw::upkeep::OnFailure;
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::Pack;
@@ -48,6 +51,8 @@ pub struct Server {
     pub admin: Admin,
     /// The Prometheus listener.
     pub metrics: Metrics,
+    /// Name servers; none = the system's.
+    pub dns: Vec<SocketAddr>,
     /// Worker threads of the proxy service, at least 1 (`auto` is resolved).
     pub threads: usize,
     /// Bounds on what clients may do.
@@ -131,6 +136,8 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Non-loopback without TLS is accepted.
     pub plaintext: bool,
+    /// Connections to link-local addresses are accepted.
+    pub allow_link_local: bool,
 }
 
 /// `server.admin.users[]`
@@ -331,6 +338,12 @@ pub struct Pool {
     pub blacklist: Blacklist,
     /// Per-attempt and per-request deadlines.
     pub timeouts: Timeouts,
+    /// Models by name.
+    pub models: Models,
+    /// Proxies over which keys without one of their own are spread; none = directly.
+    pub egress: Vec<Egress>,
+    /// How proxies are checked.
+    pub egress_check: EgressCheck,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
@@ -350,6 +363,17 @@ pub struct Target {
     pub path: String,
     /// Share of requests, at least 1.
     pub weight: usize,
+    /// How its health is checked.
+    pub health: Health,
+}
+
+/// `health:` of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How often.
+    pub every: Duration,
+    /// What is asked for, beginning with `/`; `None` = a connection is all.
+    pub path: Option<String>,
 }
 
 impl Target {
@@ -428,6 +452,21 @@ pub struct Timeouts {
     pub keepalive_comment: Duration,
 }
 
+/// `egress_check:` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressCheck {
+    /// How often.
+    pub every: Duration,
+    /// What is fetched through them, with its query; `None` = the pool's own target.
+    pub url: Option<Target>,
+    /// For one check.
+    pub timeout: Duration,
+    /// Failures in a row before a proxy is out of use; at least 1.
+    pub max_failures: u32,
+    /// What happens to its keys then.
+    pub on_failure: OnFailure,
+}
+
 /// `metrics.per_key` of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerKeyMetrics {
@@ -454,6 +493,10 @@ pub struct KeySpec {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: u32,
+    /// Globs of the models it may be used for; none = all.
+    pub models: Vec<String>,
+    /// A proxy of its own.
+    pub egress: Option<Egress>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

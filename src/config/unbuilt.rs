@@ -34,16 +34,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.select.strategy", &["round_robin"], Refuse),
     ("pools.*.wait.max", &["0s"], Refuse),
     ("pools.*.wait.queue", &["1000"], Warn),
-    ("pools.*.egress", &[], Refuse),
-    ("pools.*.egress_check.every", &["1h"], Warn),
-    ("pools.*.egress_check.url", &[], Warn),
-    ("pools.*.egress_check.timeout", &["10s"], Warn),
-    ("pools.*.egress_check.max_failures", &["3"], Warn),
-    ("pools.*.egress_check.on_failure", &["rebind"], Warn),
-    ("pools.*.models.deny", &[], Refuse),
-    ("pools.*.models.alias", &[], Refuse),
-    ("pools.*.models.test", &[], Refuse),
-    ("pools.*.models.list_key", &[], Refuse),
     ("pools.*.probe.every", &["30m"], Warn),
     ("pools.*.probe.concurrency", &["4"], Warn),
     ("pools.*.reactivate", &["off"], Warn),
@@ -53,8 +43,7 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEY: &[Row] =
-    &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("models", &[], Refuse), ("egress", &[], Refuse)];
+const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::model::{self, ModelBoard};
+use super::model::{self, ModelBoard, Owner};
 use super::refusal::Meaning;
 use super::saved::Changed;
 use super::{Event, Ledger, Mark, Millis, Place, Pool, Reason, Rules, Scope};
@@ -25,9 +25,14 @@ impl Rules {
 }
 
 impl Pool {
-    /// An answer began: others are served there.
-    pub fn served(&self, place: &Place<'_>) {
+    /// An answer to a request with that key began: others are served there, and by its egress.
+    pub fn served(&self, index: u32, place: &Place<'_>) {
         self.newest().circuits.served(place);
+        let egress = self.key(index).and_then(|key| self.group(key.egress));
+        // As below: a store only where needed.
+        if let Some(egress) = egress.filter(|egress| !egress.is_served.load(Relaxed)) {
+            egress.is_served.store(true, Relaxed);
+        }
     }
 
     /// An answer that had begun broke off.
@@ -43,7 +48,7 @@ impl Pool {
         let Some(key) = self.key(index) else { return };
         key.state.own.forgive();
         key.state.suspicion.forgive();
-        if let Some(account) = key.account.and_then(|account| self.groups.get(account as usize)) {
+        if let Some(account) = self.group(key.account) {
             account.rest.forgive();
         }
         if let Some(mark) = model::find(&self.models.load(), place.model).and_then(|model| model.mark(index)) {
@@ -52,6 +57,9 @@ impl Pool {
         // Stores only where needed: a success must not dirty the cache line of a healthy key.
         if key.state.strikes.load(Relaxed) != 0 {
             key.state.strikes.store(0, Relaxed);
+        }
+        if key.state.refusals.load(Relaxed) != 0 {
+            key.state.refusals.store(0, Relaxed);
         }
         if key.state.runs.load(Relaxed) != 0 {
             self.in_charge(index, |pool, _, index| {
@@ -64,22 +72,43 @@ impl Pool {
 
     /// Puts a mark on a key, or on what it belongs to.
     pub fn mark(&self, index: u32, scope: Scope, mark: Mark, place: &Place<'_>, now: Millis) -> Option<Event> {
-        self.in_charge(index, |pool, ledger, index| match (scope, mark) {
-            (Scope::Key, Mark::Disable(reason)) if pool.rules.permanent => {
-                pool.refuse(ledger, index, reason, place, now)
-            }
-            (_, Mark::Disable(reason)) => {
-                let stated = Some(pool.rules.max_cooldown);
-                pool.rest(ledger, index, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
-            }
-            (_, Mark::Cool { reason, stated }) => {
-                pool.rest(ledger, index, scope, &Cause { reason, stated, rules: pool.rules }, place, now)
-            }
-            (_, Mark::Escalate { reason, first, most }) => {
-                let rules = pool.rules.escalating(first, most);
-                pool.rest(ledger, index, scope, &Cause { reason, stated: None, rules }, place, now)
+        self.in_charge(index, |pool, ledger, index| {
+            let (reason, stated, rules) = match mark {
+                Mark::Disable(reason) if scope == Scope::Key && pool.rules.permanent => {
+                    return pool.refuse(ledger, index, reason, place, now);
+                }
+                Mark::Escalate { reason, disable_on: Some(limit), .. }
+                    if scope == Scope::Key && pool.rules.permanent && pool.is_last_refusal(index, limit, now) =>
+                {
+                    return pool.refuse(ledger, index, reason, place, now);
+                }
+                Mark::Disable(reason) => (reason, Some(pool.rules.max_cooldown), pool.rules),
+                Mark::Cool { reason, stated } => (reason, stated, pool.rules),
+                Mark::Escalate { reason, first, most, .. } => (reason, None, pool.rules.escalating(first, most)),
+            };
+            let event = pool.rest(ledger, index, scope, &Cause { reason, stated, rules }, place, now);
+            match reason {
+                Reason::RateLimited if scope != Scope::Egress => pool.limited(ledger, index, place, now).or(event),
+                _ => event,
             }
         })?
+    }
+
+    /// Others are asked first for so long: what the key, or its account, has left of a limit is nothing.
+    pub fn defer(&self, index: u32, scope: Scope, time: Duration, place: &Place<'_>, now: Millis) {
+        self.in_charge(index, |pool, _, index| {
+            let Some(key) = pool.key(index) else { return };
+            let account = pool.group(key.account).filter(|_| matches!(scope, Scope::Account | Scope::AccountModel));
+            let members = account.map_or(std::slice::from_ref(&index), |account| &account.members);
+            let is_of_model = matches!(scope, Scope::Model | Scope::AccountModel) && !place.model.is_empty();
+            if is_of_model {
+                let model = pool.model_board(place.model, now);
+                members.iter().for_each(|&member| model.defer(member, time, now));
+            } else {
+                account.map_or(&key.state.own, |account| &account.rest).defer(time, now);
+            }
+            members.iter().for_each(|&member| pool.enter(member, now));
+        });
     }
 
     /// A failure whose cause is not known: noted against the circuit. Takes back suspicions that it shows to be wrong.
@@ -150,6 +179,7 @@ impl Pool {
             key.state.own.disable(reason);
             ledger.changed.insert(Changed::Key(index));
             ledger.disabled += 1;
+            self.plan_recheck(ledger, index, now);
             count(&self.transitions.disablements, reason);
             self.enter(index, now);
             return Some(Event::Disabled(reason));
@@ -158,10 +188,31 @@ impl Pool {
             let Some(saved) = self.key(index) else { continue };
             ledger.disabled -= usize::from(!saved.is_switched_off());
             saved.state.own.lift();
+            saved.state.recheck.forget();
             self.rest(ledger, index, Scope::Key, &self.cause(reason), place, now);
         }
         let event = self.rest(ledger, index, Scope::Key, &self.cause(reason), place, now);
         if is_first { Some(Event::MassRefusal { keys }) } else { event }
+    }
+
+    /// Counts a refusal of uncertain meaning; true if it is the so-many-th in a row. Those of requests that were under way
+    /// when a rest began are one.
+    fn is_last_refusal(&self, index: u32, limit: u32, now: Millis) -> bool {
+        let Some(key) = self.key(index).filter(|key| key.state.own.is_over(now)) else { return false };
+        key.state.refusals.fetch_add(1, Relaxed) + 1 >= limit
+    }
+
+    /// A key is limited now: perhaps its egress is.
+    fn limited(&self, ledger: &mut Ledger, index: u32, place: &Place<'_>, now: Millis) -> Option<Event> {
+        let egress = self.key(index)?.egress?;
+        let group = self.group(Some(egress))?;
+        let models = self.models.load();
+        let until = Millis(self.blocked_until(index, model::find(&models, place.model).map(|model| &**model)));
+        let rest = ledger.crowds.note(index, until, (egress, group), &self.keys, now)?.min(self.rules.max_cooldown);
+        let was_ready = group.rest.begin(Reason::RateLimited, Some(rest), &self.rules, now);
+        group.members.iter().for_each(|&member| self.enter(member, now));
+        ledger.changed.insert(Changed::Group(egress));
+        was_ready.then_some(Event::EgressLimited(rest))
     }
 
     /// A rest as long as the pool's own rules say.
@@ -184,19 +235,19 @@ impl Pool {
             Scope::Egress => key.egress,
             Scope::Key | Scope::Model => None,
         };
-        let group = group.and_then(|place| Some((place, self.groups.get(place as usize)?)));
+        let group = group.and_then(|place| Some((place, self.group(Some(place))?)));
         let is_of_model = matches!(scope, Scope::Model | Scope::AccountModel) && !place.model.is_empty();
         let (changed, begun) = if is_of_model {
             let members = group.map_or(std::slice::from_ref(&index), |(_, group)| &group.members);
-            let model = self.model_board(place.model, now);
+            let (name, model) = (Arc::<str>::from(place.model), self.model_board(place.model, now));
             let mut begun = None;
             for &member in members {
                 let was_ready = model.rest(member, cause.reason, cause.stated, &cause.rules, now);
-                model.board.enter(member, self.blocked_until(member, Some(&model)), now);
-                ledger.changed.insert(Changed::Model(member, model.model.clone()));
+                model.board.enter(member, self.deadlines(member, Some(&model)), now);
+                ledger.changed.insert(Changed::Model(member, name.clone()));
                 begun = begun.or_else(|| (was_ready && member == index).then(|| model.until(member)));
             }
-            (Changed::Model(index, model.model.clone()), begun)
+            (Changed::Model(index, name), begun)
         } else if let Some((place, group)) = group {
             let begun = group.rest.begin(cause.reason, cause.stated, &cause.rules, now);
             group.members.iter().for_each(|&member| self.enter(member, now));
@@ -217,16 +268,25 @@ impl Pool {
         Some(Event::Rested(cause.reason, now.until(Millis(until))))
     }
 
-    /// The board of a model, made if it has none.
-    pub(super) fn model_board(&self, name: &str, now: Millis) -> Arc<ModelBoard> {
+    /// The board of a model or a class, made if it has none. Callers hold the ledger.
+    pub(super) fn board_of(&self, owner: Owner, now: Millis) -> Arc<ModelBoard> {
         let models = self.models.load();
-        if let Some(known) = model::find(&models, name) {
+        if let Some(known) = models.iter().find(|board| board.owner == owner) {
             return known.clone();
         }
-        let made = Arc::new(ModelBoard::new(name, self.keys.len()));
-        (0..).zip(&self.keys).for_each(|(index, _)| made.board.enter(index, self.blocked_until(index, None), now));
+        let closed = match &owner {
+            Owner::Model(model) => self.restrictions.closed_to(model),
+            Owner::Class(class) => self.restrictions.closed(class),
+        };
+        let made = Arc::new(ModelBoard::new(owner, self.keys.len(), closed));
+        (0..).zip(&self.keys).for_each(|(index, _)| made.board.enter(index, self.deadlines(index, Some(&made)), now));
         self.models.store(Arc::new(model::with(&models, made.clone())));
         made
+    }
+
+    /// The board of a model of which a key rests.
+    pub(super) fn model_board(&self, model: &str, now: Millis) -> Arc<ModelBoard> {
+        self.board_of(Owner::Model(model.into()), now)
     }
 }
 

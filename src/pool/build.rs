@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use super::board::Board;
 use super::budget::Budget;
 use super::circuit::Circuits;
-use super::group::{Bond, Groups};
-use super::rest::Rest;
+use super::group::{Bond, Group, Groups};
+use super::model::ModelBoard;
+use super::restriction::Restrictions;
 use super::selection::{RoundRobin, Strategy};
 use super::{Heir, Key, KeyState, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
 use crate::config::keys::KeyId;
@@ -20,20 +21,18 @@ impl Pool {
     /// are in `before` too share their state with it. It hands out keys once it is [opened](Self::open).
     pub fn new(mut seeds: Vec<Seed>, rules: Rules, start_index: usize, before: Option<&Self>) -> Self {
         seeds.sort_by_key(|seed| seed.priority);
+        let restrictions = Restrictions::new(&seeds);
         let known: HashMap<KeyId, &Arc<KeyState>> =
             before.iter().flat_map(|pool| pool.keys.iter().map(|key| (key.id, &key.state))).collect();
-        let known_rests: HashMap<(Bond, &str), &Arc<Rest>> = before
-            .iter()
-            .flat_map(|pool| &pool.groups)
-            .map(|group| ((group.bond, &*group.name), &group.rest))
-            .collect();
+        let known_groups: HashMap<(Bond, &str), &Group> =
+            before.iter().flat_map(|pool| &pool.groups).map(|group| ((group.bond, &*group.name), group)).collect();
         let mut groups = Groups::default();
         let keys: Box<[Key]> = (0..)
             .zip(seeds)
             .map(|(place, seed)| {
                 let mut join = |bond, name: &Option<Arc<str>>| {
-                    let known = |name| known_rests.get(&(bond, name)).map(|rest| Arc::clone(rest)).unwrap_or_default();
-                    name.as_ref().map(|name| groups.join(bond, name, place, || known(name)))
+                    let name = name.as_ref()?;
+                    Some(groups.join(bond, name, place, known_groups.get(&(bond, &**name)).copied()))
                 };
                 Key {
                     account: join(Bond::Account, &seed.account),
@@ -52,6 +51,7 @@ impl Pool {
             rules,
             board: Board::new(keys.len()),
             models: ArcSwap::default(),
+            restrictions,
             circuits: Circuits::default(),
             budget: before.map_or_else(|| Arc::new(Budget::new()), |pool| pool.budget.clone()),
             transitions: before.map_or_else(Arc::<Transitions>::default, |pool| pool.transitions.clone()),
@@ -67,8 +67,11 @@ impl Pool {
         let mut ledger = self.ledger.lock();
         if let Some((before, old)) = &mut old {
             let moved = self.places_of(before);
-            let models = before.models.load().iter().map(|m| Arc::new(m.carry_over(self.keys.len(), &moved))).collect();
-            self.models.store(Arc::new(models));
+            let carried = |model: &Arc<ModelBoard>| {
+                let name = model.model()?;
+                Some(Arc::new(model.carry_over(name, self.keys.len(), self.restrictions.closed_to(name), &moved)))
+            };
+            self.models.store(Arc::new(before.models.load().iter().filter_map(carried).collect()));
             self.circuits.take_over(&before.circuits, &moved);
             ledger.take_over_changes(old, &moved);
             ledger.refusals = std::mem::take(&mut old.refusals).moved(&moved);
@@ -79,6 +82,7 @@ impl Pool {
 
     pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
         ledger.disabled = self.keys.iter().filter(|key| key.is_out()).count();
+        ledger.rechecks = self.planned_rechecks(now);
         (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
     }
 

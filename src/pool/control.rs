@@ -46,11 +46,13 @@ impl Pool {
         key.state.own.reset();
         key.state.suspicion.reset();
         key.state.strikes.store(0, Relaxed);
+        key.state.refusals.store(0, Relaxed);
+        key.state.recheck.forget();
         ledger.changed.extend([Changed::Key(index), Changed::Suspicion(index)]);
         for model in self.models.load().iter() {
             let Some(mark) = model.mark(index) else { continue };
-            if !mark.is_over(now) {
-                ledger.changed.insert(Changed::Model(index, model.model.clone()));
+            if let Some(name) = model.model().filter(|_| !mark.is_over(now)) {
+                ledger.changed.insert(Changed::Model(index, name.clone()));
             }
             mark.reset();
         }

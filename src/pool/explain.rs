@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{self, ModelBoard, Models};
+use super::model::{ModelBoard, Models};
 use super::rest::{NEVER, Rest};
 use super::{Key, Millis, Pool, Reason};
 
@@ -28,7 +28,7 @@ pub enum Blocker {
     Account,
     /// A mark on its egress.
     Egress,
-    /// A mark of its own for the model asked about.
+    /// A mark of its own for the model asked about, or, without a reason, it is not for this model at all.
     Model,
 }
 
@@ -52,15 +52,16 @@ pub struct Explanation {
     pub blocked: Option<(Blocker, Option<Reason>)>,
     /// Until nothing blocks it any more; `None` where time alone does not bring it back.
     pub ready_in: Option<Duration>,
+    /// For so long others are asked first: nothing is left of a limit.
+    pub deferred: Duration,
 }
 
 impl Pool {
     /// What a request for this model would find, key by key in the order of [`Pool::keys`]. An empty name asks about no
     /// model in particular.
     pub fn explain(&self, model: &str, now: Millis) -> Vec<Explanation> {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
-        (0..).zip(&self.keys).map(|(index, key)| self.explain_key(index, key, model, now)).collect()
+        let view = self.view(model, now);
+        (0..).zip(&self.keys).map(|(index, key)| self.explain_key(index, key, view.board(), now)).collect()
     }
 
     /// The same, for each key and the model it rests for longest, if it rests for any.
@@ -92,7 +93,7 @@ impl Pool {
     }
 
     fn explain_key(&self, index: u32, key: &Key, model: Option<&ModelBoard>, now: Millis) -> Explanation {
-        let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize)).map(|g| &*g.rest);
+        let group = |place| self.group(place).map(|group| &*group.rest);
         let rests = [
             (Blocker::Key, Some(&key.state.own)),
             (Blocker::Key, Some(&key.state.suspicion)),
@@ -103,12 +104,19 @@ impl Pool {
         let mark = |(blocker, rest): (Blocker, Option<&Rest>)| {
             rest.filter(|rest| !rest.is_over(now)).map(|rest| (blocker, rest.reason()))
         };
-        let blocked = match key.is_switched_off() {
-            true => Some((Blocker::Operator, Some(Reason::Operator))),
-            false => rests.into_iter().find_map(mark),
+        let blocked = if key.is_switched_off() {
+            Some((Blocker::Operator, Some(Reason::Operator)))
+        } else if model.is_some_and(|model| model.is_closed(index)) {
+            Some((Blocker::Model, None))
+        } else {
+            rests.into_iter().find_map(mark)
         };
-        let until = self.blocked_until(index, model);
-        Explanation { blocked, ready_in: (until != NEVER).then(|| now.until(Millis(until))) }
+        let until = self.deadlines(index, model);
+        Explanation {
+            blocked,
+            ready_in: (until.blocked != NEVER).then(|| now.until(Millis(until.blocked))),
+            deferred: now.until(Millis(until.deferred)),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::rest::Rest;
 
@@ -12,11 +13,13 @@ pub(super) enum Bond {
     Egress,
 }
 
-/// One account or egress. Its rest outlives reloads.
+/// One account or egress. What is shared outlives reloads.
 pub(super) struct Group {
     pub(super) bond: Bond,
     pub(super) name: Arc<str>,
     pub(super) rest: Arc<Rest>,
+    /// Of an egress: answers came through it since a key behind it was limited last.
+    pub(super) is_served: Arc<AtomicBool>,
     /// Places of its keys in the pool.
     pub(super) members: Vec<u32>,
 }
@@ -29,10 +32,12 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Enters a key into the group of that name; returns the group's place.
-    pub(super) fn join(&mut self, bond: Bond, name: &Arc<str>, key: u32, known: impl Fn() -> Arc<Rest>) -> u32 {
+    /// Enters a key into the group of that name; returns the group's place. `before` is the group it was until now.
+    pub(super) fn join(&mut self, bond: Bond, name: &Arc<str>, key: u32, before: Option<&Group>) -> u32 {
         let place = *self.places.entry((bond, name.clone())).or_insert_with(|| {
-            self.list.push(Group { bond, name: name.clone(), rest: known(), members: Vec::new() });
+            let (rest, is_served) =
+                before.map(|group| (group.rest.clone(), group.is_served.clone())).unwrap_or_default();
+            self.list.push(Group { bond, name: name.clone(), rest, is_served, members: Vec::new() });
             self.list.len() as u32 - 1
         });
         if let Some(group) = self.list.get_mut(place as usize) {

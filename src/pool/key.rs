@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::Millis;
+use super::recheck::Recheck;
 use super::rest::Rest;
 use crate::config::keys::KeyId;
 
@@ -21,6 +22,9 @@ pub struct KeyState {
     pub(super) suspicion: Rest,
     /// Failures since its last success, where each counts against the key itself.
     pub(super) strikes: AtomicU32,
+    /// Rests in a row for refusals that don't say that it is dead.
+    pub(super) refusals: AtomicU32,
+    pub(super) recheck: Recheck,
     /// Circuits on which it failed and did not succeed since.
     pub(super) runs: AtomicU32,
     pub(super) in_flight: AtomicU32,
@@ -115,6 +119,8 @@ pub struct Seed {
     pub account: Option<Arc<str>>,
     /// Keys of one egress rest together.
     pub egress: Option<Arc<str>>,
+    /// Globs of the models it is for; none = all.
+    pub models: Vec<String>,
     /// Switched off by the operator.
     pub is_off: bool,
 }

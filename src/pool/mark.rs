@@ -18,12 +18,21 @@ pub enum Reason {
     Failing,
     /// The operator switched it off.
     Operator,
+    /// The proxy it leaves by is out of use.
+    Egress,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::RateLimited, Self::Unauthorized, Self::Forbidden, Self::Exhausted, Self::Failing, Self::Operator];
+    pub const ALL: [Self; 7] = [
+        Self::RateLimited,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Exhausted,
+        Self::Failing,
+        Self::Operator,
+        Self::Egress,
+    ];
 
     /// As shown in metrics and answers.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +43,7 @@ impl Reason {
             Self::Exhausted => "exhausted",
             Self::Failing => "failing",
             Self::Operator => "operator",
+            Self::Egress => "egress",
         }
     }
 
@@ -60,9 +70,22 @@ pub enum Mark {
         first: Duration,
         /// The longest.
         most: Duration,
+        /// The so-many-th in a row, with no success in between, disables instead.
+        disable_on: Option<u32>,
     },
     /// Switched off until someone or something brings it back.
     Disable(Reason),
+}
+
+impl Mark {
+    /// The rest it states or begins with, if any.
+    pub fn rest(self) -> Option<Duration> {
+        match self {
+            Self::Cool { stated, .. } => stated,
+            Self::Escalate { first, .. } => Some(first),
+            Self::Disable(_) => None,
+        }
+    }
 }
 
 /// What a mark is put on.
@@ -96,6 +119,8 @@ pub enum Event {
     Rested(Reason, Duration),
     /// The key was in use and is disabled now.
     Disabled(Reason),
+    /// So many accounts behind the key's egress were limited, and none served, that the egress rests.
+    EgressLimited(Duration),
     /// So many keys were refused within a minute that the target is to blame: they rest instead of being disabled.
     MassRefusal {
         /// Keys refused so far.

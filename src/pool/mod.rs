@@ -5,7 +5,8 @@
 //! atomics; boards (bitsets and schedules) find keys by it. A checkout takes no lock and allocates nothing; whatever
 //! changes a deadline holds the pool's lock, off the fast path.
 //!
-//! Invariants: a disabled key is never handed out; a resting key not before its time; a lease counts as in flight until
+//! Invariants: a disabled key is never handed out; a resting key not before its time, and one with nothing left of a
+//! limit only where no other is ready; a lease counts as in flight until
 //! it is dropped, however its request ended; a reload loses no mark, also none of a request that began before it.
 
 mod apply;
@@ -15,6 +16,8 @@ mod budget;
 mod build;
 mod circuit;
 mod control;
+mod crowd;
+mod egress;
 mod explain;
 mod group;
 mod key;
@@ -22,8 +25,10 @@ mod lease;
 mod mark;
 mod model;
 mod ready;
+mod recheck;
 mod refusal;
 mod rest;
+mod restriction;
 mod saved;
 mod schedule;
 mod selection;
@@ -46,13 +51,17 @@ pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
 pub use saved::{Saved, Subject};
 
-use board::Board;
+use board::{Board, Deadlines};
 use budget::Budget;
 use circuit::Circuits;
+use crowd::Crowds;
 use group::{Bond, Group};
-use model::{ModelBoard, Models};
+use model::{ModelBoard, Models, Owner, View};
+use ready::ReadySet;
+use recheck::Rechecks;
 use refusal::Refusals;
-use rest::NEVER;
+use rest::{NEVER, Rest};
+use restriction::Restrictions;
 use saved::Changed;
 use selection::{Candidates, Strategy};
 
@@ -132,6 +141,7 @@ pub struct Pool {
     rules: Rules,
     board: Board,
     models: ArcSwap<Models>,
+    restrictions: Restrictions,
     circuits: Circuits,
     budget: Arc<Budget>,
     transitions: Arc<Transitions>,
@@ -151,6 +161,8 @@ struct Ledger {
     /// Keys that time alone does not bring back.
     disabled: usize,
     refusals: Refusals,
+    crowds: Crowds,
+    rechecks: Rechecks,
     /// Marks to be kept beyond this process.
     changed: HashSet<Changed>,
 }
@@ -193,6 +205,37 @@ impl Pool {
         self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
     }
 
+    /// One certain key, for a request that no other one can serve.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if it can't be used now.
+    pub fn checkout_key(&self, index: u32, model: &str, now: Millis) -> Result<Lease, Exhausted> {
+        self.usable(index, model, now)?;
+        self.lease(index, now).ok_or(Exhausted::NoneUsable)
+    }
+
+    /// Whether a key can be used for this model.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if it can't be used now.
+    pub fn usable(&self, index: u32, model: &str, now: Millis) -> Result<(), Exhausted> {
+        match self.blocked_until(index, self.view(model, now).board()) {
+            NEVER => Err(Exhausted::NoneUsable),
+            until if until > now.0 => Err(Exhausted::Cooling(now.until(Millis(until)))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Some keys are for some models only.
+    pub fn has_reserved_keys(&self) -> bool {
+        !self.restrictions.is_empty()
+    }
+
+    /// Some key is for this model, whether or not it can be used at present.
+    pub fn serves(&self, model: &str) -> bool {
+        self.restrictions.serve(model)
+    }
+
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
     pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
         self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
@@ -224,29 +267,55 @@ impl Pool {
 
     /// The next key that is ready for the model. `refusals` are those of this request so far.
     fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
+        let board = model.map_or(&self.board, |model| &model.board);
         let index = loop {
-            if let Some(index) = self.pick(model, refusals, now, &admits) {
+            if let Some(index) = self.pick(&board.preferred, model, refusals, now, &admits) {
                 break index;
             }
             // Those looked at may all have been marked again meanwhile, with a ready one behind them.
             if self.advance(now, DUE_AT_ONCE) == 0 {
-                return None;
+                break self.pick(&board.ready, model, refusals, now, &admits)?;
             }
         };
-        let key = self.keys.get(index)?;
-        Some(Lease::new(key.state.clone(), u32::try_from(index).unwrap_or(u32::MAX), now))
+        self.lease(u32::try_from(index).unwrap_or(u32::MAX), now)
+    }
+
+    fn lease(&self, index: u32, now: Millis) -> Option<Lease> {
+        Some(Lease::new(self.key(index)?.state.clone(), index, now))
+    }
+
+    /// The board that a request for this model is served by.
+    fn view(&self, model: &str, now: Millis) -> View {
+        let models = self.models.load();
+        // Neither is what nearly every request finds.
+        if models.is_empty() && self.restrictions.is_empty() {
+            return View::Pool;
+        }
+        let own = models.iter().position(|board| board.model().is_some_and(|name| &**name == model));
+        if let Some(place) = own {
+            return View::Known(models, place);
+        }
+        let Some(class) = self.restrictions.class(model) else { return View::Pool };
+        let owner = Owner::Class(class);
+        match models.iter().position(|board| board.owner == owner) {
+            Some(place) => View::Known(models, place),
+            None => {
+                let _writer = self.ledger.lock();
+                View::Made(self.board_of(owner, now))
+            }
+        }
     }
 
     fn pick(
         &self,
+        ready: &ReadySet,
         model: Option<&ModelBoard>,
         refusals: usize,
         now: Millis,
         admits: &impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let board = model.map_or(&self.board, |model| &model.board);
         let is_candidate = |index: usize| {
             let place = index as u32;
             if !admits(index) {
@@ -260,7 +329,7 @@ impl Pool {
             is_ready
         };
         self.tiers.iter().find_map(|tier| {
-            let candidates = Candidates { ready: &board.ready, tier: tier.range.clone(), admits: &is_candidate };
+            let candidates = Candidates { ready, tier: tier.range.clone(), admits: &is_candidate };
             if refusals < NEIGHBOURS { tier.strategy.choose(&candidates) } else { candidates.elsewhere(refusals) }
         })
     }
@@ -268,16 +337,29 @@ impl Pool {
     /// Until when a key may not be used: for this model, or at all.
     fn blocked_until(&self, index: u32, model: Option<&ModelBoard>) -> u64 {
         let Some(key) = self.key(index).filter(|key| !key.is_switched_off()) else { return NEVER };
-        let group = |place: Option<u32>| place.and_then(|place| self.groups.get(place as usize));
-        let of_group = |place| group(place).map_or(0, |group: &Group| group.rest.until());
+        let of_group = |place| self.group(place).map_or(0, |group| group.rest.until());
         let own = key.state.until().max(of_group(key.account)).max(of_group(key.egress));
-        own.max(model.map_or(0, |model| model.until(index)))
+        own.max(model.map_or(0, |model| model.blocked_until(index)))
+    }
+
+    /// Until when a key may not be used, and until when others are asked first: for this model, or at all.
+    fn deadlines(&self, index: u32, model: Option<&ModelBoard>) -> Deadlines {
+        let own = self.key(index).map_or(0, |key| {
+            let account = self.group(key.account).map_or(0, |group| group.rest.deferred());
+            account.max(key.state.own.deferred())
+        });
+        let of_model = model.and_then(|model| model.mark(index)).map_or(0, Rest::deferred);
+        Deadlines { blocked: self.blocked_until(index, model), deferred: own.max(of_model) }
+    }
+
+    fn group(&self, place: Option<u32>) -> Option<&Group> {
+        place.and_then(|place| self.groups.get(place as usize))
     }
 
     /// A key is ready now.
     pub fn has_ready(&self, model: &str, now: Millis) -> bool {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let mut from = 0;
         while let Some(index) = board.ready.next(from, self.keys.len()) {
@@ -291,8 +373,8 @@ impl Pool {
 
     /// Why nothing can be handed out.
     pub fn exhausted(&self, model: &str, now: Millis) -> Exhausted {
-        let models = self.models.load();
-        let model = model::find(&models, model).map(|board| &**board);
+        let view = self.view(model, now);
+        let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         let _writer = self.ledger.lock();
         let back = board.first_return(|index| self.blocked_until(index, model));
@@ -304,8 +386,8 @@ impl Pool {
         let _writer = self.ledger.lock();
         let mut returned = 0;
         let mut looked_at = self.board.advance(now, limit, |index| {
-            let until = self.blocked_until(index, None);
-            returned += u64::from(until <= now.0 && !self.board.ready.contains(index as usize));
+            let until = self.deadlines(index, None);
+            returned += u64::from(until.blocked <= now.0 && !self.board.ready.contains(index as usize));
             until
         });
         // The pool that took this one's place counts the same returns.
@@ -313,7 +395,7 @@ impl Pool {
             self.transitions.returns.fetch_add(returned, Relaxed);
         }
         for model in self.models.load().iter() {
-            looked_at += model.board.advance(now, limit, |index| self.blocked_until(index, Some(model)));
+            looked_at += model.board.advance(now, limit, |index| self.deadlines(index, Some(model)));
         }
         looked_at
     }
@@ -353,9 +435,9 @@ impl Pool {
 
     /// Enters a key into every board as its deadlines say. Callers hold the ledger.
     fn enter(&self, index: u32, now: Millis) {
-        self.board.enter(index, self.blocked_until(index, None), now);
+        self.board.enter(index, self.deadlines(index, None), now);
         for model in self.models.load().iter() {
-            model.board.enter(index, self.blocked_until(index, Some(model)), now);
+            model.board.enter(index, self.deadlines(index, Some(model)), now);
         }
     }
 

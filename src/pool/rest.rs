@@ -1,7 +1,8 @@
 //! One thing that can rest: a key, a key for one model, an account, an egress.
 //!
 //! Its standing is one atomic deadline: 0 = ready, `u64::MAX` = disabled, otherwise the moment a rest ends. The later
-//! deadline wins, so a short rest can't shorten a long one. Read without a lock, written under the pool's.
+//! deadline wins, so a short rest can't shorten a long one. A second deadline is only a preference: until then others are
+//! asked first. Read without a lock, written under the pool's.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -13,10 +14,11 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// The longest rest; a provider that states year 9999 is not believed.
 const LONGEST: Duration = Duration::from_secs(40 * 24 * 3600);
 
-/// Deadline, reason, and how often in a row.
+/// Deadlines, reason, and how often in a row.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     until: AtomicU64,
+    deferred: AtomicU64,
     reason: AtomicU8,
     /// Rests since the last success: each doubles the next.
     in_a_row: AtomicU8,
@@ -26,6 +28,16 @@ impl Rest {
     /// The deadline; in the past = ready.
     pub(super) fn until(&self) -> u64 {
         self.until.load(Relaxed)
+    }
+
+    /// Until when others are asked first.
+    pub(super) fn deferred(&self) -> u64 {
+        self.deferred.load(Relaxed)
+    }
+
+    /// Others are asked first until then, or until later if that was said before.
+    pub(super) fn defer(&self, time: Duration, now: Millis) {
+        self.deferred.fetch_max(now.after(time.min(LONGEST)).0.min(NEVER - 1), Relaxed);
     }
 
     pub(super) fn reason(&self) -> Option<Reason> {
@@ -92,12 +104,14 @@ impl Rest {
     /// As new.
     pub(super) fn reset(&self) {
         self.in_a_row.store(0, Relaxed);
+        self.deferred.store(0, Relaxed);
         self.lift();
     }
 
     pub(super) fn copy(&self) -> Self {
         Self {
             until: AtomicU64::new(self.until()),
+            deferred: AtomicU64::new(self.deferred()),
             reason: AtomicU8::new(self.reason.load(Relaxed)),
             in_a_row: AtomicU8::new(self.in_a_row.load(Relaxed)),
         }

@@ -11,12 +11,14 @@ use once_cell::sync::Lazy;
 use super::admit::{BodyBudget, Slot};
 use super::answer::{Answer, Provider};
 use super::edge::{Edge, EdgePool};
+use super::model::Asked;
 use super::records::Tried;
+use super::resource::Notes;
 use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
 use crate::config::RequestLog;
-use crate::keypool;
+use crate::keypool::{self, Egress};
 use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
@@ -33,8 +35,10 @@ pub struct Context {
     pub(super) edge: Option<Arc<Edge>>,
     pub(super) client: Option<Arc<Client>>,
     pub(super) route: Option<Route>,
-    pub(super) model: Option<String>,
+    /// The models it names.
+    pub(super) asked: Asked,
     pub(super) body: Body,
+    pub(super) bound: Bound,
     pub(super) guards: Guards,
     pub(super) attempts: Attempts,
     pub(super) answer: Option<Answer>,
@@ -43,6 +47,8 @@ pub struct Context {
     pub(super) times: Times,
     pub(super) bytes_out: u64,
     pub(super) answered: Answered,
+    /// Notes the things that the answer tells of.
+    pub(super) notes: Option<Box<Notes>>,
 }
 
 /// The request's body.
@@ -69,6 +75,16 @@ pub(super) struct Guards {
     pub(super) admitted: Option<Admitted>,
 }
 
+/// What a request must be served by, if not by any key of the pool.
+#[derive(Default)]
+pub(super) struct Bound {
+    /// The key's place in the pool.
+    pub(super) key: Option<u32>,
+    pub(super) target: Option<Arc<Target>>,
+    /// It names something that this key made.
+    pub(super) is_by_resource: bool,
+}
+
 /// What was tried so far.
 #[derive(Default)]
 pub(super) struct Attempts {
@@ -77,6 +93,8 @@ pub(super) struct Attempts {
     /// The key of the next attempt, reserved before the last one is given up.
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
+    /// The proxy that the attempt leaves by.
+    pub(super) egress: Option<Arc<Egress>>,
     pub(super) current: Option<Arc<Attempt>>,
     /// Keys of the attempts before the one under way.
     pub(super) tried: Vec<u32>,
@@ -140,8 +158,9 @@ impl Context {
             edge: None,
             client: None,
             route: None,
-            model: None,
+            asked: Asked::default(),
             body: Body::default(),
+            bound: Bound::default(),
             guards: Guards::default(),
             attempts: Attempts::default(),
             answer: None,
@@ -150,6 +169,7 @@ impl Context {
             times: Times::default(),
             bytes_out: 0,
             answered: Answered::default(),
+            notes: None,
         }
     }
 
@@ -158,9 +178,10 @@ impl Context {
         self.edge.as_ref()?.pools.get(self.route.as_ref()?.pool)
     }
 
-    /// The model asked for; empty if none was.
+    /// The provider's model that the request is for; empty if it names none.
     pub(super) fn model(&self) -> &str {
-        self.model.as_deref().unwrap_or_default()
+        let name = self.asked.name().unwrap_or_default();
+        self.pool().map_or(name, |pool| pool.entry.config.models.resolve(name))
     }
 
     /// The key in use.

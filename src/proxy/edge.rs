@@ -12,6 +12,7 @@ use crate::telemetry::TokenSnapshot;
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
+use super::catalog::Catalog;
 use super::route::{PathTable, RouteFilter};
 
 /// A snapshot of everything a request is judged by.
@@ -37,6 +38,7 @@ pub(super) struct EdgePool {
     pub(super) routes: RouteFilter,
     /// Stands in for the key of requests that got none.
     pub(super) no_key: KeyId,
+    pub(super) catalog: Arc<Catalog>,
 }
 
 impl Edge {
@@ -57,13 +59,10 @@ impl Edge {
                 let targets = Targets::new(&entry.config)?;
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
-                Ok(EdgePool {
-                    entry: entry.clone(),
-                    name,
-                    targets,
-                    routes: RouteFilter::new(&entry.config.routes),
-                    no_key: KeyId::of(&entry.config.name, ""),
-                })
+                let routes = RouteFilter::new(&entry.config.routes);
+                let no_key = KeyId::of(&entry.config.name, "");
+                let catalog = before.and_then(|before| before.catalog_of(entry)).unwrap_or_default();
+                Ok(EdgePool { entry: entry.clone(), name, targets, routes, no_key, catalog })
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
         let tokens = config.clients.tokens.iter().chain(extra);
@@ -83,6 +82,17 @@ impl Edge {
     /// Whether this is a client's token.
     pub fn is_token(&self, word: &[u8]) -> bool {
         self.clients.find(word).is_some()
+    }
+
+    /// What a pool listed, as long as the same would be asked again.
+    fn catalog_of(&self, entry: &Entry) -> Option<Arc<Catalog>> {
+        let pool = self.pools.iter().find(|pool| pool.entry.config.name == entry.config.name)?;
+        let (before, now) = (&pool.entry.config, &entry.config);
+        let is_same = std::ptr::eq(before.provider, now.provider)
+            && before.targets == now.targets
+            && before.headers == now.headers
+            && before.models.list_key == now.models.list_key;
+        is_same.then(|| pool.catalog.clone())
     }
 
     /// What operators may see of every client token.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
@@ -16,17 +17,20 @@ use tokio::time::sleep;
 use super::admit::Admission;
 use super::answer::{self, Answer};
 use super::authenticate::authenticate;
+use super::catalog::Wanted;
 use super::client_ip::client_ip;
 use super::context::{Body, Context};
 use super::edge::Edge;
 use super::judge::{self, Next};
+use super::model::{self, Care};
 use super::read_body::{Failure, read_body};
 use super::records::Records;
-use super::{cors, local, model, names, pick, relay, scope, send};
+use super::{catalog, cors, local, names, pick, relay, resource, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
 use crate::keypool;
 use crate::telemetry::{AccessLog, AttemptResult, Outcome, Phase, PoolMetrics, Readiness};
+use crate::upstream::Connector;
 
 /// Bytes of a request that are about one token, for a first guess.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -43,6 +47,7 @@ pub struct Gateway {
     edge: Arc<ArcSwap<Edge>>,
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
+    connector: Connector,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) records: Arc<Records>,
     pub(super) unrouted: Arc<PoolMetrics>,
@@ -54,10 +59,11 @@ impl Gateway {
         edge: Arc<ArcSwap<Edge>>,
         admission: Arc<Admission>,
         readiness: Arc<Readiness>,
+        connector: Connector,
         access_log: Arc<AccessLog>,
         records: Arc<Records>,
     ) -> Self {
-        Self { edge, admission, readiness, access_log, records, unrouted: PoolMetrics::for_pool("") }
+        Self { edge, admission, readiness, connector, access_log, records, unrouted: PoolMetrics::for_pool("") }
     }
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.
@@ -105,21 +111,41 @@ impl Gateway {
         }
         context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
         if is_websocket(request) {
-            session.set_read_timeout(Some(limits.body_timeout));
             context.body = Body::Tunnel;
-            admit_client(session.req_header(), context, limits).await?;
-            return Ok(false);
+        } else {
+            let mut budget = self.admission.budget();
+            context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
+            context.guards.budget = Some(budget);
         }
-        let mut budget = self.admission.budget();
-        context.body = read_body(session, limits, &mut budget, &mut context.times.reading).await?;
-        context.guards.budget = Some(budget);
-        match &context.body {
-            Body::Buffered(body) => context.model = model::of_payload(body),
-            Body::Streamed { .. } => session.set_read_timeout(Some(limits.body_timeout)),
-            Body::Empty | Body::Tunnel => {}
+        if matches!(context.body, Body::Streamed { .. } | Body::Tunnel) {
+            session.set_read_timeout(Some(limits.body_timeout));
         }
-        admit_client(session.req_header(), context, limits).await?;
-        Ok(false)
+        let wanted = judge_request(session.req_header(), context, limits)?;
+        admit_client(context).await?;
+        let Some(wanted) = wanted else { return Ok(false) };
+        let (head, body) = Box::pin(self.list_models(session.req_header(), context, wanted)).await?;
+        respond(session, head, body).await
+    }
+
+    /// Answers from the list of models.
+    async fn list_models(
+        &self,
+        request: &RequestHeader,
+        context: &mut Context,
+        wanted: Wanted,
+    ) -> Result<(ResponseHeader, Bytes), Failure> {
+        let page = catalog::page(&self.connector, context, request, wanted).await?;
+        let describe = || -> Result<ResponseHeader> {
+            let mut head = ResponseHeader::build(page.status, Some(8))?;
+            head.insert_header(CONTENT_TYPE, page.kind)?;
+            head.insert_header(CONTENT_LENGTH, page.body.len())?;
+            relay::head(&mut head, request, context)?;
+            Ok(head)
+        };
+        let head = describe().map_err(Failure::Gone)?;
+        context.bytes_out = page.body.len() as u64;
+        context.settle();
+        Ok((head, page.body))
     }
 
     /// Answers in our own words.
@@ -148,10 +174,27 @@ impl Gateway {
     }
 }
 
-/// What the client may ask for, and whether it may now.
-async fn admit_client(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<(), Answer> {
-    let (Some(client), Some(route)) = (&context.client, &context.route) else { return Ok(()) };
-    scope::check(client, request, route.rest(request.uri.path()), &context.body, limits.buffer)?;
+/// Finds out which models are asked for, and whether they may be, and what only one key can serve; what of the list of
+/// models is wanted, if anything.
+fn judge_request(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<Option<Wanted>, Answer> {
+    let (Some(pool), Some(route)) = (context.pool(), &context.route) else { return Ok(None) };
+    let (client, models) = (context.client.as_deref(), &pool.entry.config.models);
+    let care = scope::care(client, models, pool.entry.pool.has_reserved_keys());
+    let path = route.rest(request.uri.path());
+    let asked = model::read(request, path, &context.body, care, limits.buffer)?;
+    if care == Care::Filter {
+        scope::check(client, models, &asked)?;
+    }
+    let bound = resource::bound(request, path, &context.body, pool)?;
+    let is_list = !matches!(context.body, Body::Tunnel | Body::Streamed { .. });
+    let wanted = if is_list { catalog::wanted(request, path, pool, client)? } else { None };
+    (context.asked, context.bound) = (asked, bound);
+    Ok(wanted)
+}
+
+/// Whether the client may ask now.
+async fn admit_client(context: &mut Context) -> Result<(), Answer> {
+    let Some(client) = &context.client else { return Ok(()) };
     let estimate = match &context.body {
         Body::Buffered(body) => body.len() as u64 / BYTES_PER_TOKEN,
         Body::Empty | Body::Streamed { .. } | Body::Tunnel => 0,
@@ -299,7 +342,9 @@ impl ProxyHttp for Gateway {
         if self.readiness.phase() >= Phase::Leaving {
             session.set_keepalive(None);
         }
-        relay::head(head, session.req_header(), context)
+        let request = session.req_header();
+        context.notes = context.route.as_ref().and_then(|r| resource::notes(request, r.rest(request.uri.path()), head));
+        relay::head(head, request, context)
     }
 
     fn response_body_filter(
@@ -313,6 +358,7 @@ impl ProxyHttp for Gateway {
             context.bytes_out += piece.len() as u64;
             let counts_tokens = context.guards.admitted.as_ref().is_some_and(Admitted::counts_tokens);
             context.answered.feed(piece, counts_tokens);
+            resource::note(context, piece);
         }
         if is_last {
             context.settle();

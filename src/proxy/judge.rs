@@ -4,6 +4,8 @@
 //! tells: if that one is served, the failure is held against the first key (how much it weighs is the pool's to say); if
 //! it fails the same way, the request itself is to blame, nothing is held against any key and no third one is tried.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
@@ -16,7 +18,11 @@ use crate::keypool::{self, Entry};
 use crate::pool::{Millis, Place};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
+use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
 use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised};
+
+/// How long other proxies are preferred after an attempt through one of them brought no answer.
+const SUSPICION: Duration = Duration::from_secs(1);
 
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +87,20 @@ fn habits(context: &Context) -> Habits {
 
 /// The verdict on an attempt that brought no answer.
 pub(super) fn failure(context: &mut Context, error: &Error) -> Next {
-    let result = match error.etype() {
+    let kind = error.etype();
+    let result = match kind {
+        _ if *kind == EGRESS_SILENT => AttemptResult::Timeout,
         ReadTimedout | WriteTimedout | ConnectTimedout | TLSHandshakeTimedout => AttemptResult::Timeout,
         ReadError | WriteError | ConnectionClosed | InvalidHTTPHeader | H1Error => AttemptResult::Broken,
         _ => AttemptResult::Unreachable,
     };
-    let next = settle(context, Blame::of_failure(result));
+    let is_egress = *kind == EGRESS_FAILED || *kind == EGRESS_SILENT;
+    if let Some(egress) = &context.attempts.egress {
+        // Whoever is tried next had better leave another way; what is certain was noted when it was dialled.
+        egress.shun(SUSPICION, keypool::now());
+    }
+    let blame = if is_egress { Blame::of_egress(result) } else { Blame::of_failure(result) };
+    let next = settle(context, blame);
     if next != Next::Retry {
         let is_timeout = result == AttemptResult::Timeout;
         context.answer = Some(if is_timeout { Answer::UpstreamTimeout } else { Answer::UpstreamUnreachable });
@@ -137,7 +151,9 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
         }
         Fault::Key(scope, mark) => {
             if let Some((entry, place)) = scene(context) {
-                entry.announce(suspect.index, entry.pool.mark(suspect.index, scope, mark, &place, keypool::now()));
+                let egress = context.attempts.egress.as_deref();
+                let event = entry.mark(suspect.index, (scope, mark), egress, &place, keypool::now());
+                entry.announce(suspect.index, event);
             }
             if !blame.retry {
                 Next::PassOn
@@ -146,6 +162,15 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
             } else {
                 Next::Explain
             }
+        }
+        Fault::Egress => {
+            if let Some(pool) = context.pool() {
+                pool.entry.apply_egresses(keypool::now());
+            }
+            if may_retry(context, blame) && pick::reserve(context) {
+                return retried(context, blame);
+            }
+            Next::PassOn
         }
         Fault::Refused(..) | Fault::Unknown | Fault::Target => doubt(context, suspect),
     }
@@ -183,7 +208,7 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
 fn confirm(context: &mut Context, served: u32) {
     let suspects = std::mem::take(&mut context.attempts.suspects);
     let Some((entry, place)) = scene(context) else { return };
-    entry.pool.served(&place);
+    entry.pool.served(served, &place);
     suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, &place, suspect));
 }
 
@@ -250,6 +275,10 @@ fn may_retry(context: &mut Context, blame: Blame) -> bool {
 /// of this request are in the pool that took over.
 fn own_answer(context: &Context) -> Answer {
     let now: Millis = keypool::now();
+    if let (Some(key), Some(pool)) = (context.bound.key, context.pool()) {
+        let usable = pool.entry.pool.usable(key, context.model(), now);
+        return usable.map_or_else(|why| pick::lacking(context, why), |()| Answer::AttemptsSpent);
+    }
     let Some(pool) = context.pool().map(|pool| pool.entry.pool.newest()) else { return Answer::Internal };
     if pool.has_ready(context.model(), now) {
         Answer::AttemptsSpent

@@ -7,6 +7,7 @@ use pingora::prelude::*;
 
 use super::answer::Answer;
 use super::context::{Body, Context, Heard};
+use super::model;
 use crate::keypool;
 use crate::pool::{Exhausted, Lease, Millis, Pool};
 use crate::upstream::{Attempt, Payload};
@@ -20,11 +21,25 @@ impl From<Exhausted> for Answer {
     }
 }
 
+/// Why there is no key for a request.
+pub(super) fn lacking(context: &Context, why: Exhausted) -> Answer {
+    match why {
+        Exhausted::Cooling(rest) if context.bound.is_by_resource => Answer::MakerResting(rest),
+        Exhausted::NoneUsable if context.bound.is_by_resource => Answer::MakerGone,
+        why => why.into(),
+    }
+}
+
 /// Reserves the first key, here rather than at the first attempt: an answer given now keeps the client's connection.
 pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
     let now = Instant::now();
-    let lease = pool.entry.pool.checkout(context.model(), keypool::at(now))?;
+    let lease = match context.bound.key {
+        None => pool.entry.pool.checkout(context.model(), keypool::at(now))?,
+        Some(key) => {
+            pool.entry.pool.checkout_key(key, context.model(), keypool::at(now)).map_err(|why| lacking(context, why))?
+        }
+    };
     context.attempts.next = Some(lease);
     context.times.picked = Some(now);
     Ok(())
@@ -32,12 +47,16 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
-    reserve_with(context, Pool::checkout_again)
+    let Some(key) = context.bound.key else { return reserve_with(context, Pool::checkout_again) };
+    let pool = context.pool();
+    let next = pool.and_then(|pool| pool.entry.pool.checkout_key(key, context.model(), keypool::now()).ok());
+    context.attempts.next = next;
+    context.attempts.next.is_some()
 }
 
 /// Reserves a key that was not tried yet; false if there is none.
 pub(super) fn reserve_other(context: &mut Context) -> bool {
-    reserve_with(context, Pool::checkout_other)
+    context.bound.key.is_none() && reserve_with(context, Pool::checkout_other)
 }
 
 fn reserve_with(context: &mut Context, checkout: fn(&Pool, &str, &[u32], Millis) -> Option<Lease>) -> bool {
@@ -66,11 +85,17 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let timeouts = &pool.entry.config.timeouts;
     let target = match &context.attempts.target {
         Some(target) if is_again => target.clone(),
+        _ if context.bound.target.is_some() => context.bound.target.clone().or_err(InternalError, "no target")?,
         _ => pool.targets.next().or_err(InternalError, "the pool has no target")?.clone(),
+    };
+    let egress = match &context.attempts.lease {
+        Some(_) if is_again => context.attempts.egress.clone(),
+        Some(lease) => pool.entry.egresses().of(lease.index(), keypool::at(now)).cloned(),
+        None => None,
     };
     let attempt = Attempt {
         body: match &context.body {
-            Body::Buffered(body) => body.clone(),
+            Body::Buffered(body) => model::spliced_body(body, &context.asked, &pool.entry.config.models),
             _ => Payload::default(),
         },
         first_byte: timeouts.first_byte,
@@ -82,8 +107,13 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
         request_id,
         evidence: Default::default(),
     };
-    let peer = if context.is_replayable() { target.peer(is_again) } else { target.native_peer(timeouts) };
+    let peer = if context.is_replayable() {
+        target.peer(egress.as_ref(), is_again)
+    } else {
+        target.native_peer(egress.as_ref(), timeouts)
+    };
     context.attempts.target = Some(target);
+    context.attempts.egress = egress;
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
     context.attempts.heard = Heard::default();

@@ -34,7 +34,10 @@ impl Gateway {
         context.settle();
         let used = context.used();
         let pool = context.pool();
-        let model = pool.map(|pool| pool.entry.metrics.model(context.model(), outcome == Outcome::Ok));
+        let model = pool.map(|pool| {
+            let name = context.asked.name().unwrap_or_default();
+            pool.entry.metrics.model(name, outcome == Outcome::Ok)
+        });
         if let (Some(used), Some(pool), Some(model)) = (used, pool, model) {
             pool.entry.metrics.tokens_used(model, used.prompt, used.completion);
         }
@@ -50,7 +53,7 @@ impl Gateway {
             path: request.uri.path().as_bytes(),
             pool: pool.map(|pool| pool.entry.config.name.as_str()),
             key: context.key().map(|key| &*key.name),
-            model: context.model.as_deref(),
+            model: context.asked.name(),
             status,
             outcome,
             attempts: context.attempts.count,
@@ -120,7 +123,7 @@ fn finished(session: &ServerSession, context: &mut Context, end: &End) -> Finish
         uri: request.uri.clone(),
         pool: context.pool().map(|pool| pool.entry.clone()),
         key: context.attempts.lease.as_ref().map(Lease::index),
-        model: context.model.clone().unwrap_or_default(),
+        model: context.asked.name().unwrap_or_default().to_owned(),
         status: end.status,
         outcome: end.outcome,
         error: context.answer.as_ref().map(Answer::code),

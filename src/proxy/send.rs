@@ -17,7 +17,9 @@ use pingora::prelude::*;
 use super::authenticate::without_token;
 use super::context::{Body, Context};
 use super::edge::EdgePool;
+use super::model::{self, Asked};
 use super::route::Route;
+use crate::config::Models;
 use crate::upstream::Target;
 
 /// Makes the client's head into the one sent upstream.
@@ -37,9 +39,10 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     let blank = RequestHeader::from(Request::new(()).into_parts().0);
     let mut sent = Parts::from(std::mem::replace(request, blank));
     sent.version = Version::HTTP_11;
-    sent.uri = upstream_uri(route, target, &sent.uri)?;
+    let names = (&context.asked, &pool.entry.config.models);
+    sent.uri = upstream_uri(route, target, &sent.uri, names)?;
     strip(&mut sent.headers, matches!(context.body, Body::Tunnel));
-    frame(&mut sent, &context.body);
+    frame(&mut sent, &context.body, context.attempts.current.as_ref().map_or(0, |attempt| attempt.body.len()));
     sent.headers.insert(HOST, target.host.clone());
     // The first-event gate and the verdict read the answer's text.
     sent.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -56,13 +59,15 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
 }
 
 /// The target's path takes the place of the client's `/v1`; a rooted path keeps its own.
-fn upstream_uri(route: &Route, target: &Target, uri: &Uri) -> Result<Uri> {
+fn upstream_uri(route: &Route, target: &Target, uri: &Uri, (asked, models): (&Asked, &Models)) -> Result<Uri> {
     let prefix = if route.is_rooted { "" } else { target.path.as_str() };
     let rest = route.rest(uri.path());
     let rest = if prefix.is_empty() && rest.is_empty() { "/" } else { rest };
-    let path = match uri.query().and_then(without_token) {
-        Some(query) => [prefix, rest, "?", &query].concat(),
-        None => [prefix, rest].concat(),
+    let rest = model::spliced_path(rest, asked, models);
+    let query = uri.query().map(|query| model::spliced_query(query, asked, models));
+    let path = match query.as_deref().and_then(without_token) {
+        Some(query) => [prefix, &rest, "?", &query].concat(),
+        None => [prefix, &rest].concat(),
     };
     PathAndQuery::try_from(path).map(Uri::from).explain_err(InvalidHTTPHeader, |_| "the path is not valid")
 }
@@ -125,10 +130,10 @@ fn add_defaults(headers: &mut HeaderMap, pool: &EdgePool) {
     }
 }
 
-/// States how long the body is.
-fn frame(sent: &mut Parts, body: &Body) {
+/// States how long the body is; `length` is that of one that is held, as it is sent.
+fn frame(sent: &mut Parts, body: &Body, length: usize) {
     let length = match body {
-        Body::Buffered(body) => body.len(),
+        Body::Buffered(_) => length,
         Body::Empty if matches!(sent.method, Method::POST | Method::PUT | Method::PATCH) => 0,
         Body::Empty | Body::Tunnel => {
             sent.headers.remove(CONTENT_LENGTH);

@@ -23,13 +23,14 @@ use tokio::sync::Notify;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
+use crate::health::{self, Checker};
 use crate::manage::{Live, Manager, Recorder, StartError, Writer};
 use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
 use crate::proxy::tls_door::TlsDoor;
 use crate::telemetry::{Readiness, Snapshots, logger, metrics, redact};
-use crate::upstream::Connector;
+use crate::upstream::{Connector, dns};
 
 pub(crate) use listen::reachable;
 
@@ -85,8 +86,11 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
     let connector = Connector::new();
+    let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
     server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
-    add_operator_services(&mut server, &config, &shared)?;
+    add_operator_services(&mut server, &config, &shared, checker.clone())?;
+    server.add_service(background_service("host names", dns::Refresher));
+    server.add_service(background_service("egress checks", health::Schedule(checker)));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
@@ -139,6 +143,7 @@ fn proxy_service(
         shared.live.edge.clone(),
         shared.admission.clone(),
         shared.readiness.clone(),
+        connector.clone(),
         shared.live.access_log.clone(),
         shared.live.records.clone(),
     );
@@ -172,7 +177,12 @@ fn proxy_service(
     Ok(Listeners { inner: service, sockets, door, proxy })
 }
 
-fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) -> Result<(), ServerError> {
+fn add_operator_services(
+    server: &mut Server,
+    config: &Config,
+    shared: &Shared,
+    checker: Arc<Checker>,
+) -> Result<(), ServerError> {
     let Live { keypool, edge, access, certificates, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
@@ -187,11 +197,13 @@ fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) 
             Arc::new(move |pool, model| keypool.explain(pool, model))
         },
         keypool,
+        egress: checker,
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
         access: access.clone(),
         manager,
         sessions: admin::Sessions::default(),
+        throttle: admin::Throttle::default(),
     };
     let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));

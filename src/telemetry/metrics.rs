@@ -19,7 +19,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::refusals::AuthFailure;
+use super::refusals::{AdminAuthFailure, AuthFailure};
 use super::snapshot::AttemptResult;
 use models::Models;
 
@@ -93,6 +93,11 @@ const KEY_TRANSITIONS: Metric = Metric {
     labels: &["pool", "to", "reason"],
     help: "Times keys entered a state, by why they did.",
 };
+const EGRESS_UP: Metric = Metric {
+    name: "keyweir_egress_up",
+    labels: &["egress"],
+    help: "1 while a proxy is used, 0 while it is out of use in some pool.",
+};
 const TOKENS: Metric = Metric {
     name: "keyweir_tokens_total",
     labels: &["pool", "model", "type"],
@@ -102,6 +107,11 @@ const AUTH_FAILURES: Metric = Metric {
     name: "keyweir_client_auth_failures_total",
     labels: &["reason"],
     help: "Requests without a valid client token.",
+};
+const ADMIN_AUTH_FAILURES: Metric = Metric {
+    name: "keyweir_admin_auth_failures_total",
+    labels: &["reason"],
+    help: "Requests to the admin listener without a valid token or session.",
 };
 const RELOAD_SUCCESSFUL: Metric = Metric {
     name: "keyweir_config_last_reload_successful",
@@ -340,6 +350,11 @@ pub(super) fn client_auth_failed(why: AuthFailure) {
     FAMILIES.auth_failures[why as usize].inc();
 }
 
+/// Counts a request to the admin listener without a valid token or session.
+pub(super) fn admin_auth_failed(why: AdminAuthFailure) {
+    FAMILIES.admin_auth_failures[why as usize].inc();
+}
+
 /// Counts lines and rows of logs that were given up.
 pub fn log_dropped(lines: u64) {
     FAMILIES.log_dropped.inc_by(lines);
@@ -374,6 +389,7 @@ struct Families {
     retries: IntCounterVec,
     rule_matches: IntCounterVec,
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
+    admin_auth_failures: [IntCounter; AdminAuthFailure::ALL.len()],
     reload_successful: IntGauge,
     reload_time: IntGauge,
     log_dropped: IntCounter,
@@ -397,6 +413,10 @@ impl Families {
             auth_failures: {
                 let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
                 AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))
+            },
+            admin_auth_failures: {
+                let family = registered(IntCounterVec::new(opts(&ADMIN_AUTH_FAILURES), ADMIN_AUTH_FAILURES.labels));
+                AdminAuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))
             },
             reload_successful: registered(IntGauge::with_opts(opts(&RELOAD_SUCCESSFUL))),
             reload_time: registered(IntGauge::with_opts(opts(&RELOAD_TIME))),

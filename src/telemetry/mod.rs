@@ -20,7 +20,8 @@ pub use access_log::{AccessLog, Entry};
 pub use metrics::{ModelId, Outcome, PoolMetrics, Totals};
 pub use readiness::{Phase, Readiness};
 pub use recent::Recent;
-pub use refusals::{AuthFailure, client_refused};
+pub use refusals::{AdminAuthFailure, AuthFailure, client_refused, operator_refused};
 pub use snapshot::{
-    AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot, TokenSnapshots,
+    AttemptResult, EgressSnapshot, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot,
+    TokenSnapshots,
 };

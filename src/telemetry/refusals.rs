@@ -42,12 +42,58 @@ impl AuthFailure {
 
 /// Counts a failure and, if there were not many lately, logs it. `token` is the name of an expired one.
 pub fn client_refused(why: AuthFailure, client: Option<IpAddr>, token: Option<&str>) {
-    static START: Lazy<Instant> = Lazy::new(Instant::now);
-    static RATION: Mutex<Ration> = Mutex::new(Ration { period: 0, lines: 0, omitted: 0 });
+    static RATION: Mutex<Ration> = Mutex::new(Ration::NEW);
     metrics::client_auth_failed(why);
-    let Some(omitted) = RATION.lock().take(START.elapsed().as_secs() / PERIOD) else { return };
+    let Some(omitted) = RATION.lock().take(period()) else { return };
     let (reason, client) = (why.as_str(), client.map(|client| client.to_string()));
     log::warn!(reason, client, token, omitted; "A client was refused: no valid token.");
+}
+
+/// What was wrong with who wanted to come in by the admin listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAuthFailure {
+    /// Neither token nor session.
+    Missing,
+    /// Nobody has this token.
+    Unknown,
+    /// The session is over.
+    Ended,
+    /// Not judged: too many failures before.
+    Throttled,
+}
+
+impl AdminAuthFailure {
+    /// Every failure.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Unknown, Self::Ended, Self::Throttled];
+
+    /// The word used in labels and log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Ended => "ended",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+/// Counts a failure and, if somebody showed a token and there were not many lately, logs it. Without a token nobody
+/// guesses: that is a browser before the login.
+pub fn operator_refused(why: AdminAuthFailure, client: Option<IpAddr>) {
+    static RATION: Mutex<Ration> = Mutex::new(Ration::NEW);
+    metrics::admin_auth_failed(why);
+    if matches!(why, AdminAuthFailure::Missing | AdminAuthFailure::Ended) {
+        return;
+    }
+    let Some(omitted) = RATION.lock().take(period()) else { return };
+    let (reason, client) = (why.as_str(), client.map(|client| client.to_string()));
+    log::warn!(reason, client, omitted; "Somebody was refused at the admin listener: no valid token.");
+}
+
+/// The number of the current period.
+fn period() -> u64 {
+    static START: Lazy<Instant> = Lazy::new(Instant::now);
+    START.elapsed().as_secs() / PERIOD
 }
 
 /// How many lines there were in the current period.
@@ -58,6 +104,8 @@ struct Ration {
 }
 
 impl Ration {
+    const NEW: Self = Self { period: 0, lines: 0, omitted: 0 };
+
     /// Leave to write a line, and how many were left out since the last one.
     fn take(&mut self, period: u64) -> Option<u64> {
         if period != self.period {
@@ -78,7 +126,7 @@ mod tests {
 
     #[test]
     fn lines_are_rationed_and_the_omitted_are_told() {
-        let mut ration = Ration { period: 0, lines: 0, omitted: 0 };
+        let mut ration = Ration::NEW;
         let lines = (0..25).filter_map(|_| ration.take(3)).collect::<Vec<_>>();
         assert_eq!(lines, [0; 10]);
         assert_eq!(ration.take(4), Some(15));

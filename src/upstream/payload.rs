@@ -3,6 +3,7 @@
 //! The pieces are never joined: every attempt sends the same ones by vectored writes, so a body is copied neither when it
 //! is kept nor when it is sent again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -34,6 +35,25 @@ impl Payload {
     /// The pieces, none of them empty.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
+    }
+
+    /// With other bytes in one place. The rest is shared, not copied.
+    #[must_use]
+    pub fn spliced(&self, place: Range<usize>, with: Bytes) -> Self {
+        let before = self.part(0..place.start);
+        let after = self.part(place.end..self.len);
+        let pieces: Vec<_> = before.chain([with]).chain(after).filter(|piece| !piece.is_empty()).collect();
+        Self { len: pieces.iter().map(Bytes::len).sum(), pieces: pieces.into() }
+    }
+
+    /// The pieces of a part.
+    fn part(&self, part: Range<usize>) -> impl Iterator<Item = Bytes> + '_ {
+        let mut at = 0;
+        self.pieces.iter().map(move |piece| {
+            let (start, end) = (part.start.saturating_sub(at), part.end.saturating_sub(at).min(piece.len()));
+            at += piece.len();
+            if start < end { piece.slice(start..end) } else { Bytes::new() }
+        })
     }
 
     /// The body in one piece: a copy only if it is not one already.
@@ -128,6 +148,24 @@ mod tests {
             assert_eq!(payload.joined(), expected);
             assert_eq!(payload.len(), total);
             assert!(payload.pieces().iter().all(|piece| !piece.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_splice_changes_its_place_only() {
+        for sizes in [&[10][..], &[9000, 9000], &[8192, 8192, 8192, 5]] {
+            let payload = build(sizes);
+            let whole = payload.joined();
+            for start in [0, 1, 5, 10, 8191, 8192, 9000, 16384, whole.len()] {
+                for length in [0, 1, 5, 8192, 10_000] {
+                    let place = start.min(whole.len())..(start + length).min(whole.len());
+                    let spliced = payload.spliced(place.clone(), Bytes::from_static(b"new"));
+                    let expected = [&whole[..place.start], b"new", &whole[place.end..]].concat();
+                    assert_eq!(spliced.joined(), expected, "{place:?}");
+                    assert_eq!(spliced.len(), expected.len());
+                    assert!(spliced.pieces().iter().all(|piece| !piece.is_empty()));
+                }
+            }
         }
     }
 

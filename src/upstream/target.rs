@@ -18,8 +18,9 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection, RoundRobin};
 use thiserror::Error;
 
-use super::dial::HostDialer;
+use super::dial::{EgressDialer, HostDialer};
 use crate::config;
+use crate::keypool::Egress;
 
 /// Why a target can't be used.
 #[derive(Debug, Error)]
@@ -27,6 +28,9 @@ pub enum TargetError {
     /// The host is no valid header text.
     #[error("target host {0:?} is not a valid host name")]
     Host(String),
+    /// There is none.
+    #[error("the pool has no target")]
+    None,
     /// The load balancer refused the target.
     #[error("too many targets")]
     TooMany,
@@ -42,10 +46,15 @@ pub struct Target {
     /// Takes the place of the client's `/v1`.
     pub path: String,
     peer: HttpPeer,
+    dialer: HostDialer,
 }
 
 impl Target {
-    fn new(config: &config::Target, connect: Duration) -> Result<Self, TargetError> {
+    /// Prepares a base URL; `connect` bounds connecting to it.
+    ///
+    /// # Errors
+    /// If its host can't be written in a header.
+    pub fn new(config: &config::Target, connect: Duration) -> Result<Self, TargetError> {
         let authority = config.authority();
         let host = HeaderValue::from_str(&authority).map_err(|_| TargetError::Host(config.host.clone()))?;
         // The zero address only says "not compared at reuse"; the dialler below resolves the name itself.
@@ -56,14 +65,15 @@ impl Target {
         peer.options.alpn = ALPN::Custom(CustomALPN::new(b"keyweir".to_vec()));
         peer.options.total_connection_timeout = Some(connect);
         peer.options.connection_timeout = Some(connect);
-        peer.options.custom_l4 = Some(Arc::new(HostDialer { host: config.host.clone(), port: config.port }));
-        Ok(Self { host, authority: authority.into(), path: config.path.clone(), peer })
+        let dialer = HostDialer::new(&config.host, config.port);
+        peer.options.custom_l4 = Some(Arc::new(dialer.clone()));
+        Ok(Self { host, authority: authority.into(), path: config.path.clone(), peer, dialer })
     }
 
-    /// The peer of a replayable request: served by keyweir's own connector.
+    /// The peer of a replayable request: served by keyweir's own connector, through `egress` if there is one.
     /// `fresh` asks for a new connection, after a pooled one turned out stale.
-    pub fn peer(&self, fresh: bool) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.peer.clone());
+    pub fn peer(&self, egress: Option<&Arc<Egress>>, fresh: bool) -> Box<HttpPeer> {
+        let mut peer = self.peer_by(egress);
         if fresh {
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
@@ -72,14 +82,27 @@ impl Target {
 
     /// The peer of a WebSocket or an unbuffered body: Pingora's native HTTP/1.1 path. Its connections are a group of
     /// their own, else an idle one would capture the next replayable request, whose body that path never sends.
-    pub fn native_peer(&self, timeouts: &config::Timeouts) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.peer.clone());
+    pub fn native_peer(&self, egress: Option<&Arc<Egress>>, timeouts: &config::Timeouts) -> Box<HttpPeer> {
+        let mut peer = self.peer_by(egress);
         peer.group_key ^= NATIVE;
         peer.options.alpn = ALPN::H1;
         peer.options.read_timeout = Some(timeouts.idle.max(timeouts.first_byte));
         peer.options.write_timeout = Some(timeouts.idle);
         // Not pooled at all: what this path sends can't be sent again if a pooled connection proves stale.
         peer.options.idle_timeout = Some(Duration::ZERO);
+        peer
+    }
+}
+
+impl Target {
+    /// Connections are kept apart by how they leave, too.
+    fn peer_by(&self, egress: Option<&Arc<Egress>>) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.peer.clone());
+        if let Some(egress) = egress {
+            peer.group_key = peer.group_key.rotate_left(1) ^ egress.group;
+            let connect = peer.options.total_connection_timeout.unwrap_or_default();
+            peer.options.custom_l4 = Some(Arc::new(EgressDialer::new(egress, &self.dialer, connect)));
+        }
         peer
     }
 }
@@ -117,6 +140,16 @@ impl Targets {
     /// A pool always has one; this says whether that is so.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.list.iter()
+    }
+
+    /// The one with this authority.
+    pub fn named(&self, authority: &str) -> Option<&Arc<Target>> {
+        self.list.iter().find(|target| &*target.authority == authority)
     }
 
     /// The next target in turn.

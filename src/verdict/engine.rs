@@ -33,6 +33,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// Another key's answer can't change it.
     pub is_certain: bool,
+    /// The so-many-th in a row, with no success in between, disables the key.
+    pub disable_on: Option<u32>,
 }
 
 /// The verdict, and what goes with it.
@@ -173,6 +175,7 @@ impl Engine {
             retry: if read.is_late { Retry::None } else { rule.retry },
             reason: rule.reason,
             is_certain: rule.certain,
+            disable_on: rule.disable_on,
         }
     }
 }
@@ -191,5 +194,6 @@ fn verdict_without_rule(name: &str, retry: Retry) -> Verdict {
         retry,
         reason: Reason::Failing,
         is_certain: true,
+        disable_on: None,
     }
 }

@@ -175,6 +175,10 @@ pub struct RuleText {
     /// A rest that is not stated doubles each time in a row, up to `at_most`.
     #[serde(default)]
     pub doubles: bool,
+    /// The so-many-th of such rests in a row, with no success in between, disables the key.
+    #[serde(default)]
+    #[schemars(range(min = 2, max = 100))]
+    pub disable_on: Option<u32>,
     /// IANA time zone of `midnight`, `month` and of dates without one. Default: the pack's.
     #[serde(default)]
     pub zone: Option<String>,
@@ -205,6 +209,7 @@ pub(super) struct Rule {
     pub(super) retry: Retry,
     pub(super) reason: Reason,
     pub(super) certain: bool,
+    pub(super) disable_on: Option<u32>,
     pub(super) timing: Timing,
 }
 
@@ -292,6 +297,7 @@ impl RuleText {
             retry: self.retry,
             reason,
             certain: self.certain,
+            disable_on: self.disable_on,
             timing,
         })
     }
@@ -317,6 +323,9 @@ impl RuleText {
         let at_most = time(self.at_most, AT_MOST.max(rest));
         if at_most < at_least || rest > at_most {
             flaw(flaws, "at_most", "must be at least rest and at_least");
+        }
+        if self.disable_on.is_some() && !(self.doubles && self.key == Action::Cooldown && self.scope == Scope::Key) {
+            flaw(flaws, "disable_on", "only for a cooldown of the key that doubles; remove it, or write doubles: true");
         }
         let is_rest = matches!(self.key, Action::Cooldown | Action::CooldownModel);
         let needless = [("rest", self.rest.is_some()), ("until", !self.until.is_empty()), ("doubles", self.doubles)];

@@ -186,7 +186,8 @@ fn anonymous_clients_are_served_where_they_may_be() {
     let mock = MockProvider::start();
     let keyweir = Config::pool(&mock, &["sk-ok-1"]).clients("anonymous: true").start();
     assert_eq!(keyweir.send("GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
-    assert_eq!(keyweir.send("GET /v1/models HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer any\r\n\r\n").status, 200);
+    let other = "GET /v1/models/gpt-4o HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer any\r\n\r\n";
+    assert_eq!(keyweir.send(other).status, 404, "the mock's word");
     assert!(!mock.last()[1].to_string().contains("any"), "whatever it sent stays here");
 }
 

@@ -63,8 +63,8 @@ modelscope:
   - [CANARY6]
   - key: CANARY7
     limits: {rpm: 10}
-    models: [\"qwen*\"]
-    egress: \"http://u:CANARY@h:1\"
+    models: [\"qwen*\", \"q[\"]
+    egress: \"http://u:CANARY@h:1/x\"
 nosuch:
   - CANARY8
 ";
@@ -81,8 +81,8 @@ nosuch:
          keys.yaml:13:6: modelscope[8].?: unknown field; write account, disabled, egress, headers, key, limits, models, name, priority or weight\n\
          keys.yaml:14:5: modelscope[9]: must be text, or a mapping with account, disabled, egress, headers, key, limits, models, name, priority or weight, not a list\n\
          keys.yaml:16:13: modelscope[10].limits: not built yet; remove it\n\
-         keys.yaml:17:13: modelscope[10].models: not built yet; remove it\n\
-         keys.yaml:18:13: modelscope[10].egress: not built yet; remove it\n\
+         keys.yaml:17:23: modelscope[10].models[1]: not a glob; write a model's name, or e.g. qwen*\n\
+         keys.yaml:18:13: modelscope[10].egress: a proxy's URL ends after its port; remove path, query and fragment\n\
          keys.yaml:19:1: nosuch: no such pool; write modelscope or openai"
     );
 }

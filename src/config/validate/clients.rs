@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::time::SystemTime;
 
-use globset::Glob;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::operators::Operators;
-use super::{Context, known_pool, secret};
+use super::{Context, known_pool, models, secret};
 use crate::config::additions::AddedToken;
 use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
@@ -90,11 +89,7 @@ fn scope(token: &raw::Token, at: &At<'_>, file: &file::Config) -> (Vec<String>, 
             known_pool(pool, file, &at);
         }
     }
-    for (index, glob) in token.models.iter().enumerate() {
-        if glob.is_empty() || Glob::new(glob).is_err() {
-            at.field("models").index(index).error("not a glob; write a model's name, or e.g. qwen*");
-        }
-    }
+    models::globs(&token.models, &at.field("models"));
     (token.pools.clone(), token.models.clone())
 }
 

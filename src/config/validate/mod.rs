@@ -4,7 +4,9 @@
 //! mistake; what it returns counts only if nobody complained.
 
 mod clients;
+pub mod destination;
 pub(crate) mod headers;
+pub(crate) mod models;
 mod operators;
 mod pool;
 pub(crate) mod secret;
@@ -45,6 +47,7 @@ pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, adde
     clients::anonymous(&raw.clients, &at.field("clients"), server.as_ref());
     let log = server::log(&raw.log, &at.field("log"), context);
     let store = store::store(&raw.store, &at.field("store"), context);
+    destination::check(raw, at);
     let pools = pool::pools(&raw.pools, &at.field("pools"), context);
     let default_pool = default_pool(raw, at);
     keys_owners(raw, &at.field("keys_file"));

@@ -34,7 +34,7 @@ impl Drill {
     }
 
     fn serve(&self, lease: &Lease) {
-        self.pool.served(&HERE);
+        self.pool.served(0, &HERE);
         self.pool.succeed(lease.index(), &HERE);
     }
 
@@ -129,13 +129,13 @@ fn a_provider_that_fails_now_and_then_costs_few_keys() {
 #[test]
 fn failures_of_overlapping_attempts_count_once() {
     let pool = pool(3);
-    (0..50).for_each(|_| pool.served(&HERE));
+    (0..50).for_each(|_| pool.served(0, &HERE));
     let began = T0;
     for _ in 0..20 {
         pool.fault(0, &HERE, T0.after(secs(1)));
     }
     for _ in 0..20 {
-        pool.served(&HERE);
+        pool.served(0, &HERE);
         assert_eq!(pool.blame(0, &HERE, began, T0.after(secs(1))), None);
     }
 }
@@ -147,7 +147,7 @@ fn a_wrong_suspicion_is_taken_back() {
     while pool.standing(0, now) == Standing::Ready {
         now = now.after(Duration::from_millis(10));
         pool.fault(0, &HERE, now);
-        (0..3).for_each(|_| pool.served(&HERE));
+        (0..3).for_each(|_| pool.served(0, &HERE));
         pool.blame(0, &HERE, now, now.after(Duration::from_millis(1)));
         now = now.after(Duration::from_millis(2));
     }
@@ -168,7 +168,7 @@ fn a_suspicion_taken_back_takes_no_certain_mark_with_it() {
         for attempt in 1..20 {
             let at = T0.after(Duration::from_millis(attempt));
             pool.fault(0, &HERE, at);
-            (0..3).for_each(|_| pool.served(&HERE));
+            (0..3).for_each(|_| pool.served(0, &HERE));
             pool.blame(0, &HERE, at, at);
         }
         if !is_mark_first {
@@ -202,7 +202,7 @@ fn models_are_told_apart() {
     for _ in 0..50 {
         now = now.after(Duration::from_millis(10));
         pool.fault(0, &HERE, now);
-        pool.served(&other);
+        pool.served(0, &other);
         pool.succeed(1, &other);
         pool.blame(0, &HERE, now, now);
     }

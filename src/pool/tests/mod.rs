@@ -1,10 +1,14 @@
 //! Behaviour of the pool with a clock that only moves when told to.
 
 mod attribution;
+mod egress;
 mod evenness;
 mod marks;
+mod preferences;
 mod properties;
+mod rechecks;
 mod reloads;
+mod restrictions;
 mod saved;
 mod simulation;
 mod threads;
@@ -25,6 +29,7 @@ fn seed(number: usize) -> Seed {
         priority: 0,
         account: None,
         egress: None,
+        models: Vec::new(),
         is_off: false,
     }
 }

@@ -65,7 +65,7 @@ fn suspicion_moves_with_the_key() {
     let mut now = T0;
     let fail = |pool: &Pool, index, now: Millis| {
         pool.fault(index, &HERE, now);
-        (0..5).for_each(|_| pool.served(&HERE));
+        (0..5).for_each(|_| pool.served(0, &HERE));
         pool.blame(index, &HERE, now, now.after(Duration::from_millis(1)))
     };
     assert_eq!(fail(&old, 2, now), None);

@@ -133,7 +133,8 @@ impl World {
         }
         let attempt = self.pick();
         match self.rng.u32(0..10) {
-            0..5 => self.mark(&attempt),
+            0..4 => self.mark(&attempt),
+            4 => self.defer(&attempt),
             5 => self.serve(&attempt),
             6 => self.fault(&attempt),
             7 => self.blame(&attempt),
@@ -220,7 +221,13 @@ impl World {
             0 => Mark::Disable(reason),
             1 => {
                 let (first, most) = (self.rng.u64(1..600), self.rng.u64(600..100_000));
-                Mark::Escalate { reason, first: Duration::from_secs(first), most: Duration::from_secs(most) }
+                let disable_on = self.rng.choice([None, Some(2), Some(3)]).unwrap();
+                Mark::Escalate {
+                    reason,
+                    first: Duration::from_secs(first),
+                    most: Duration::from_secs(most),
+                    disable_on,
+                }
             }
             _ => Mark::Cool { reason, stated },
         };
@@ -233,10 +240,24 @@ impl World {
         assert_eq!(event, expected, "{scope:?} {mark:?}");
     }
 
+    /// An answer tells that nothing is left of a limit.
+    fn defer(&mut self, attempt: &Attempt) {
+        let scope = self.rng.choice([Scope::Key, Scope::Model, Scope::Account, Scope::AccountModel]).unwrap();
+        let time = Duration::from_millis(self.rng.choice([0, 1, 5000, 3_600_000, u64::MAX]).unwrap());
+        let (index, now) = (attempt.lease.index(), self.now);
+        attempt.generation.pool.defer(index, scope, time, &attempt.place, now);
+        if let Some(number) = self.present(attempt) {
+            self.reference.defer(number, scope, time, &attempt.place, now);
+        }
+    }
+
     fn serve(&mut self, attempt: &Attempt) {
-        attempt.generation.pool.served(&attempt.place);
+        attempt.generation.pool.served(attempt.lease.index(), &attempt.place);
         attempt.generation.pool.succeed(attempt.lease.index(), &attempt.place);
         self.reference.served(&attempt.place);
+        if let Some(egress) = self.egress(attempt) {
+            self.reference.served_through(egress);
+        }
         if let Some(number) = self.present(attempt) {
             self.reference.succeed(number, &attempt.place);
         }

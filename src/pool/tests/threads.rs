@@ -46,7 +46,7 @@ impl Scene {
                 4 => {
                     pool.fault(index, &place, now);
                     if let Some(other) = pool.checkout_other(model, &[index], now) {
-                        pool.served(&place);
+                        pool.served(0, &place);
                         pool.succeed(other.index(), &place);
                         pool.blame(index, &place, lease.since(), now);
                     }
@@ -58,7 +58,7 @@ impl Scene {
                 }
                 7 => held.push((pool.clone(), lease)),
                 _ => {
-                    pool.served(&place);
+                    pool.served(0, &place);
                     pool.succeed(index, &place);
                 }
             }
@@ -101,6 +101,7 @@ fn member(number: usize) -> Seed {
         account,
         priority: number as u32 % 2,
         egress: None,
+        models: Vec::new(),
         is_off: false,
     }
 }
@@ -132,7 +133,7 @@ fn nothing_is_lost_among_threads() {
         let is_ready = |model: &str| pool.explain(model, now)[index as usize].blocked.is_none();
         assert_eq!(pool.board.ready.contains(index as usize), is_ready(""), "key {index}");
         for model in pool.models.load().iter() {
-            assert_eq!(model.board.ready.contains(index as usize), is_ready(&model.model), "key {index}");
+            assert_eq!(model.board.ready.contains(index as usize), is_ready(model.model().unwrap()), "key {index}");
         }
     }
     let later = now.after(secs(3600));

@@ -41,6 +41,7 @@ fn pool(name: &str, per_key: bool) -> PoolSnapshot {
         is_default: false,
         keys: vec![key("a", State::Ready, 5), key("b\"\n\\", State::Cooling, 2)],
         transitions: vec![(State::Cooling, "rate_limited", 3)],
+        egress: Vec::new(),
     }
 }
 
@@ -160,6 +161,7 @@ const ALL: &[&Metric] = &[
     &KEY_TRANSITIONS,
     &TOKENS,
     &AUTH_FAILURES,
+    &ADMIN_AUTH_FAILURES,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIME,
     &LOG_DROPPED,
@@ -236,6 +238,7 @@ fn the_values_of_every_label_are_documented() {
         ("`reason` of transitions", &reasons),
         ("`type`", &["prompt", "completion"]),
         ("`reason` of failed authentications", &AuthFailure::ALL.map(AuthFailure::as_str)),
+        ("`reason` at the admin listener", &AdminAuthFailure::ALL.map(AdminAuthFailure::as_str)),
     ] {
         let (_, text) = rows.iter().find(|(label, _)| *label == labels).unwrap_or_else(|| panic!("no row {labels}"));
         assert_eq!(words(text), values, "{labels}");

@@ -19,6 +19,7 @@ pub(super) type Number = usize;
 #[derive(Debug, Default, Clone)]
 pub(super) struct Nap {
     pub(super) until: u64,
+    pub(super) deferred: u64,
     in_a_row: u32,
 }
 
@@ -34,8 +35,12 @@ impl Nap {
         was_ready
     }
 
+    fn defer(&mut self, time: Duration, now: Millis) {
+        self.deferred = self.deferred.max(now.0 + time.min(40 * DAY).as_millis() as u64);
+    }
+
     fn take_back(&mut self) {
-        *self = Self { until: 0, in_a_row: self.in_a_row.saturating_sub(1) };
+        *self = Self { until: 0, in_a_row: self.in_a_row.saturating_sub(1), ..*self };
     }
 }
 
@@ -52,9 +57,21 @@ pub(super) struct Subject {
     pub(super) certain: Nap,
     pub(super) suspicion: Nap,
     pub(super) strikes: u32,
+    pub(super) refusals: u32,
+}
+
+/// Who was limited behind an egress: an account or a key, when, and until when.
+struct Limited {
+    who: (Option<u8>, Option<Number>),
+    at: u64,
+    until: u64,
 }
 
 impl Subject {
+    fn payer(&self, number: Number) -> (Option<u8>, Option<Number>) {
+        (self.account, self.account.is_none().then_some(number))
+    }
+
     fn is_switched_off(&self) -> bool {
         self.is_off || self.is_disabled
     }
@@ -76,6 +93,8 @@ pub(super) struct Reference {
     pub(super) keys: BTreeMap<Number, Subject>,
     accounts: BTreeMap<u8, Nap>,
     egresses: BTreeMap<u8, Nap>,
+    /// By egress: limits with nobody served in between.
+    crowds: BTreeMap<u8, Vec<Limited>>,
     models: BTreeMap<String, Naps>,
     circuits: BTreeMap<(String, String), Circuit>,
     /// By target: who was refused first when within the last minute, and whether that was found to be the target's fault.
@@ -91,6 +110,7 @@ impl Reference {
             keys: BTreeMap::new(),
             accounts: BTreeMap::new(),
             egresses: BTreeMap::new(),
+            crowds: BTreeMap::new(),
             models: BTreeMap::new(),
             circuits: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -106,6 +126,14 @@ impl Reference {
         let egress = key.egress.and_then(|name| self.egresses.get(&name)).map_or(0, |nap| nap.until);
         let model = self.models.get(model).and_then(|naps| naps.of.get(&number)).map_or(0, |nap| nap.until);
         if key.is_switched_off() { NEVER } else { key.own_until().max(account).max(egress).max(model) }
+    }
+
+    /// Until when others are asked first.
+    pub(super) fn deferred(&self, number: Number, model: &str) -> u64 {
+        let key = &self.keys[&number];
+        let account = key.account.and_then(|name| self.accounts.get(&name)).map_or(0, |nap| nap.deferred);
+        let model = self.models.get(model).and_then(|naps| naps.of.get(&number)).map_or(0, |nap| nap.deferred);
+        key.certain.deferred.max(account).max(model)
     }
 
     /// The keys that may be used for a model.
@@ -132,20 +160,75 @@ impl Reference {
         place: &Place<'_>,
         now: Millis,
     ) -> Option<Event> {
-        match mark {
-            Mark::Disable(reason) if scope == Scope::Key && self.rules.permanent => {
-                self.refuse(number, reason, place, now)
+        let may_disable = scope == Scope::Key && self.rules.permanent;
+        let key = self.keys.get_mut(&number).unwrap();
+        let (reason, event) = match mark {
+            Mark::Disable(reason) if may_disable => return self.refuse(number, reason, place, now),
+            Mark::Disable(reason) => {
+                (reason, self.rest(number, scope, reason, Some(self.rules.max_cooldown), place, now))
             }
-            Mark::Disable(reason) => self.rest(number, scope, reason, Some(self.rules.max_cooldown), place, now),
-            Mark::Cool { reason, stated } => self.rest(number, scope, reason, stated, place, now),
-            Mark::Escalate { reason, first, most } => {
+            Mark::Cool { reason, stated } => (reason, self.rest(number, scope, reason, stated, place, now)),
+            Mark::Escalate { reason, first, most, disable_on } => {
+                if let Some(limit) = disable_on.filter(|_| may_disable && key.certain.until <= now.0) {
+                    key.refusals += 1;
+                    if key.refusals >= limit {
+                        return self.refuse(number, reason, place, now);
+                    }
+                }
                 let own = self.rules;
                 self.rules.cooldown = first;
                 self.rules.max_cooldown = most.min(own.max_cooldown).max(first);
                 let event = self.rest(number, scope, reason, None, place, now);
                 self.rules = own;
-                event
+                (reason, event)
             }
+        };
+        let is_limit = reason == Reason::RateLimited && scope != Scope::Egress;
+        if is_limit { self.limited(number, place, now).or(event) } else { event }
+    }
+
+    /// One account after the other is limited behind an egress.
+    fn limited(&mut self, number: Number, place: &Place<'_>, now: Millis) -> Option<Event> {
+        let egress = self.keys[&number].egress?;
+        let (who, until) = (self.keys[&number].payer(number), self.until(number, place.model));
+        let crowd = self.crowds.entry(egress).or_default();
+        crowd.retain(|other| other.who != who && other.at + MINUTE > now.0);
+        crowd.push(Limited { who, at: now.0, until });
+        let (limited, first) = (crowd.len(), crowd.iter().map(|limited| limited.until).min()?);
+        let in_use = |key: &Subject| key.egress == Some(egress) && !key.is_switched_off() && key.certain.until != NEVER;
+        let behind: BTreeSet<_> =
+            self.keys.iter().filter(|(_, key)| in_use(key)).map(|(number, key)| key.payer(*number)).collect();
+        if limited < 16 && (limited < 3 || limited * 2 <= behind.len()) {
+            return None;
+        }
+        let rest = Duration::from_millis(first.saturating_sub(now.0)).min(self.rules.max_cooldown);
+        let was_ready = self.egresses.entry(egress).or_default().begin(Some(rest), &self.rules, now);
+        was_ready.then_some(Event::EgressLimited(rest))
+    }
+
+    /// Somebody is served through an egress.
+    pub(super) fn served_through(&mut self, egress: u8) {
+        self.crowds.remove(&egress);
+    }
+
+    pub(super) fn defer(&mut self, number: Number, scope: Scope, time: Duration, place: &Place<'_>, now: Millis) {
+        let account = self.keys[&number].account;
+        let is_of_model = matches!(scope, Scope::Model | Scope::AccountModel) && !place.model.is_empty();
+        let is_of_account = matches!(scope, Scope::Account | Scope::AccountModel) && account.is_some();
+        let is_meant =
+            |(other, key): &(&Number, &Subject)| **other == number || (is_of_account && key.account == account);
+        let members: Vec<_> = self.keys.iter().filter(is_meant).map(|(number, _)| *number).collect();
+        match (is_of_model, account.filter(|_| is_of_account)) {
+            (true, _) => {
+                let naps = self.models.entry(place.model.into()).or_default();
+                for member in members {
+                    let nap = naps.of.entry(member).or_default();
+                    nap.defer(time, now);
+                    naps.last_end = naps.last_end.max(nap.deferred);
+                }
+            }
+            (false, Some(account)) => self.accounts.entry(account).or_default().defer(time, now),
+            (false, None) => self.keys.get_mut(&number).unwrap().certain.defer(time, now),
         }
     }
 
@@ -266,7 +349,7 @@ impl Reference {
             circuit.runs.remove(&number);
         }
         let key = self.keys.get_mut(&number).unwrap();
-        key.strikes = 0;
+        (key.strikes, key.refusals) = (0, 0);
         let account = key.account.and_then(|name| self.accounts.get_mut(&name));
         let model = self.models.get_mut(place.model).and_then(|naps| naps.of.get_mut(&number));
         for nap in [Some(&mut key.certain), Some(&mut key.suspicion), account, model].into_iter().flatten() {
@@ -276,7 +359,7 @@ impl Reference {
 
     pub(super) fn reset(&mut self, number: Number) {
         let key = self.keys.get_mut(&number).unwrap();
-        (key.certain, key.suspicion, key.strikes) = Default::default();
+        (key.certain, key.suspicion, key.strikes, key.refusals) = Default::default();
         for naps in self.models.values_mut() {
             naps.of.remove(&number);
         }
@@ -299,6 +382,7 @@ impl Reference {
     /// Other keys take the place of these. One that stays keeps what it earned; one that comes anew has nothing.
     pub(super) fn reload(&mut self, keys: BTreeMap<Number, Subject>) {
         self.keys = keys;
+        self.crowds.clear();
         let is_known = |number: &Number| self.keys.contains_key(number);
         self.models.values_mut().for_each(|naps| naps.of.retain(|number, _| is_known(number)));
         self.refused.values_mut().for_each(|(refused, _)| refused.retain(|number, _| is_known(number)));

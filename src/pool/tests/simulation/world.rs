@@ -137,6 +137,7 @@ impl World {
                 priority: subject.priority,
                 account: subject.account.map(|name| format!("account {name}").into()),
                 egress: subject.egress.map(|name| format!("egress {name}").into()),
+                models: Vec::new(),
                 is_off: subject.is_off,
             }
         };
@@ -163,6 +164,15 @@ impl World {
         Place { target: self.rng.choice(TARGETS).unwrap(), model: self.rng.choice(MODELS).unwrap() }
     }
 
+    /// The egress that an attempt used, if it is still there.
+    pub(super) fn egress(&self, attempt: &Attempt) -> Option<u8> {
+        let pool = &attempt.generation.pool;
+        let used = pool.group(pool.key(attempt.lease.index())?.egress)?;
+        let newest = self.newest();
+        let is_same = newest.pool.groups.iter().any(|group| Arc::ptr_eq(&group.is_served, &used.is_served));
+        is_same.then(|| used.name.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
     /// The key that an attempt was made with, unless it is gone.
     pub(super) fn present(&self, attempt: &Attempt) -> Option<Number> {
         attempt.generation.key_present(attempt.lease.index() as usize, &self.reference)
@@ -174,10 +184,15 @@ impl World {
         match generation.pool.checkout(place.model, self.now) {
             Ok(lease) => {
                 let attempt = self.handed_out(lease, generation, place);
-                let key = &self.reference.keys[&attempt.number()];
-                let better = self.reference.keys.iter().filter(|(_, other)| other.priority < key.priority);
-                let noticed = better.filter(|(n, _)| self.reference.until(**n, place.model) <= self.noticed.0);
-                assert_eq!(noticed.count(), 0, "a key of lower priority came first");
+                let deferred = |number| self.reference.deferred(number, place.model);
+                let rank = |number| (deferred(number) > self.now.0, self.reference.keys[&number].priority);
+                let is_better = |number: &Number| rank(*number) < rank(attempt.number());
+                let is_noticed = |number: &Number| {
+                    let is_known = deferred(*number) <= self.noticed.0 || deferred(*number) > self.now.0;
+                    is_known && self.reference.until(*number, place.model) <= self.noticed.0
+                };
+                let better = self.reference.keys.keys().copied().filter(is_better).find(is_noticed);
+                assert_eq!(better, None, "a key of lower priority, or with nothing left of a limit, came first");
                 Some(attempt)
             }
             Err(exhausted) => {
@@ -236,7 +251,7 @@ impl World {
             assert_eq!(key.state.in_flight(), in_flight.get(incarnation).copied().unwrap_or(0));
             assert_eq!(key.state.uses(), self.uses.get(incarnation).copied().unwrap_or(0));
             self.check_board(&pool.board, "", index, number);
-            models.iter().for_each(|model| self.check_board(&model.board, &model.model, index, number));
+            models.iter().for_each(|model| self.check_board(&model.board, model.model().unwrap(), index, number));
         }
         for (reason, rests, disablements) in pool.transitions().by_reason() {
             assert_eq!(rests, self.reference.rests.get(reason.as_str()).copied().unwrap_or(0));
@@ -250,6 +265,10 @@ impl World {
         let is_entered = board.ready.contains(index as usize);
         assert!(!is_entered || until <= self.now.0, "key {number} is entered as ready for {model:?}");
         assert!(is_entered || until > self.noticed.0, "key {number} is ready for {model:?} but not entered");
+        let until = until.max(self.reference.deferred(number, model));
+        let is_preferred = board.preferred.contains(index as usize);
+        assert!(!is_preferred || until <= self.now.0, "key {number} is preferred for {model:?} with nothing left");
+        assert!(is_preferred || until > self.noticed.0, "key {number} is not preferred for {model:?} again");
     }
 
     /// What the pool tells of each key.
@@ -260,6 +279,8 @@ impl World {
             let left = (until != NEVER).then(|| Duration::from_millis(until.saturating_sub(self.now.0)));
             assert_eq!(explanation.ready_in, left, "key {number}");
             assert_eq!(explanation.blocked.is_none(), until <= self.now.0, "key {number}");
+            let deferred = self.reference.deferred(*number, model).saturating_sub(self.now.0);
+            assert_eq!(explanation.deferred, Duration::from_millis(deferred), "key {number}");
         }
     }
 }

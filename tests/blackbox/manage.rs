@@ -1,0 +1,235 @@
+//! Pools, keys, settings and tokens that come and go through the API, and what is left of them after a restart.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Response, TOKEN, chat, eventually};
+
+fn send(keyweir: &Keyweir, method: &str, path: &str, body: &Value) -> Response {
+    send_with(keyweir, method, path, &[], body.to_string().as_bytes())
+}
+
+fn send_with(keyweir: &Keyweir, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    let mut connection = Connection::open(keyweir.admin);
+    connection.send([head.as_bytes(), body].concat());
+    connection.response()
+}
+
+fn expect(answer: &Response, status: u16) -> Value {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    if answer.text().is_empty() { Value::Null } else { answer.json() }
+}
+
+/// A mark is promised to be kept by then.
+fn within_a_second() {
+    let begun = Instant::now();
+    eventually("a second", || begun.elapsed() > Duration::from_secs(1));
+}
+
+fn code(answer: &Response) -> String {
+    answer.json()["code"].as_str().unwrap_or_default().to_owned()
+}
+
+fn id_of(keyweir: &Keyweir, name: &str) -> String {
+    keyweir.key(name)["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_empty_server_is_filled_through_the_api_and_stays_so() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::default().start();
+    assert_eq!(keyweir.chat(&json!({})).status, 404, "no pool yet");
+    let pool = json!({"name": "p", "targets": [{"url": format!("http://{mock}/v1")}], "retry": {"attempts": 2}});
+    let shown = expect(&send(&keyweir, "POST", "/api/v1/pools", &pool), 201);
+    assert_eq!((&shown["name"], &shown["provisioned"], &shown["default"]), (&json!("p"), &json!(false), &json!(true)));
+    assert_eq!(code(&send(&keyweir, "POST", "/api/v1/pools", &pool)), "conflict");
+    let added = expect(
+        &send(
+            &keyweir,
+            "POST",
+            "/api/v1/pools/p/keys",
+            &json!({"keys": ["sk-ok-1", {"key": "sk-ok-2", "name": "second", "account": "a", "note": "mine"}, "sk-ok-1"]}),
+        ),
+        201,
+    );
+    assert_eq!((&added["added"], &added["duplicates"]), (&json!(2), &json!(1)));
+    assert_eq!(keyweir.chat(&json!({})).status, 200);
+    let second = keyweir.key("second");
+    assert_eq!(
+        (&second["account"], &second["note"], &second["provisioned"]),
+        (&json!("a"), &json!("mine"), &json!(false))
+    );
+
+    keyweir.restart();
+    assert_eq!(keyweir.chat(&json!({})).status, 200);
+    assert_eq!(keyweir.key("second")["note"], "mine");
+    let export = send(&keyweir, "GET", "/api/v1/pools/p/keys/export?format=text", &Value::Null);
+    assert_eq!(export.text(), "sk-ok-1\nsk-ok-2\n");
+    expect(&send(&keyweir, "DELETE", "/api/v1/pools/p", &Value::Null), 204);
+    assert_eq!(keyweir.chat(&json!({})).status, 404);
+}
+
+#[test]
+fn keys_are_removed_and_brought_back_with_their_marks() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    expect(&send(&keyweir, "POST", "/api/v1/pools/p/keys", &json!({"key": "sk-429-1", "name": "limited"})), 201);
+    eventually("the limit", || {
+        keyweir.chat(&json!({}));
+        keyweir.state("limited").0 == "cooling"
+    });
+    let id = id_of(&keyweir, "limited");
+    within_a_second();
+    expect(&send(&keyweir, "DELETE", &format!("/api/v1/keys/{id}"), &Value::Null), 204);
+    assert_eq!(keyweir.admin("GET", &format!("/api/v1/keys/{id}")).status, 404);
+    keyweir.restart();
+    expect(&send(&keyweir, "POST", &format!("/api/v1/keys/{id}/restore"), &json!({})), 200);
+    assert_eq!(keyweir.state("limited"), ("cooling".into(), "rate_limited".into()));
+    let answer = send(&keyweir, "POST", &format!("/api/v1/keys/{id}/restore"), &json!({}));
+    assert_eq!(answer.status, 404, "it is back already");
+
+    let from_file = id_of(&keyweir, "ok-1");
+    for (method, body) in [("DELETE", Value::Null), ("PATCH", json!({"name": "other"}))] {
+        let answer = send(&keyweir, method, &format!("/api/v1/keys/{from_file}"), &body);
+        assert_eq!((answer.status, code(&answer).as_str()), (409, "provisioned"), "{method}");
+    }
+}
+
+#[test]
+fn what_an_operator_disabled_stays_disabled() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1", "sk-ok-2"]).start();
+    let id = id_of(&keyweir, "ok-1");
+    expect(&send(&keyweir, "POST", &format!("/api/v1/keys/{id}/disable"), &json!({})), 200);
+    keyweir.signal("KILL");
+    keyweir.wait();
+    keyweir.restart();
+    assert_eq!(keyweir.state("ok-1"), ("disabled".into(), "operator".into()));
+    let bulk = json!({"action": "reset", "filter": {}});
+    expect(&send(&keyweir, "POST", "/api/v1/pools/p/keys/bulk", &bulk), 200);
+    keyweir.restart();
+    assert_eq!(keyweir.state("ok-1"), ("disabled".into(), "operator".into()), "reset spares what operators disabled");
+    expect(&send(&keyweir, "POST", &format!("/api/v1/keys/{id}/enable"), &json!({})), 200);
+    keyweir.restart();
+    assert_eq!(keyweir.state("ok-1").0, "ready");
+}
+
+#[test]
+fn rests_survive_a_kill() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-429-1", "sk-401-1", "sk-ok-1"]).start();
+    eventually("both are marked", || {
+        keyweir.chat(&json!({}));
+        keyweir.marked().len() == 2
+    });
+    within_a_second();
+    keyweir.signal("KILL");
+    keyweir.wait();
+    keyweir.restart();
+    assert_eq!(keyweir.state("429-1"), ("cooling".into(), "rate_limited".into()));
+    assert_eq!(keyweir.state("401-1"), ("disabled".into(), "unauthorized".into()));
+    let left = keyweir.key("429-1")["back_in"].as_f64().unwrap();
+    assert!(left > 0.0 && left <= 30.0, "{left}");
+}
+
+#[test]
+fn settings_have_an_origin_and_take_effect_at_once() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool_with(&mock, "retry: {attempts: 2}", &["sk-ok-1"]).start();
+    let field = |keyweir: &Keyweir, path: &str| {
+        keyweir.admin("GET", "/api/v1/pools/p/settings").json()["settings"][path].clone()
+    };
+    assert_eq!(field(&keyweir, "retry.attempts"), json!({"value": 2, "origin": "file"}));
+    assert_eq!(field(&keyweir, "enabled"), json!({"value": true, "origin": "default"}));
+    let put = |keyweir: &Keyweir, body: &Value| send(keyweir, "PUT", "/api/v1/pools/p/settings", body);
+    let answer = expect(&put(&keyweir, &json!({"enabled": false, "retry": {"attempts": 5}})), 200);
+    assert_eq!(answer["settings"]["retry.attempts"], json!({"value": 5, "origin": "console"}));
+    assert_ne!(keyweir.chat(&json!({})).status, 200, "the pool is off");
+    keyweir.restart();
+    assert_eq!(field(&keyweir, "retry.attempts")["value"], 5);
+    expect(&put(&keyweir, &json!({"enabled": null, "retry.attempts": null})), 200);
+    assert_eq!(field(&keyweir, "retry.attempts"), json!({"value": 2, "origin": "file"}));
+    assert_eq!(keyweir.chat(&json!({})).status, 200);
+
+    for (body, path) in [
+        (json!({"retry": {"attempts": -1}}), "pools.p.retry.attempts"),
+        (json!({"retry": {"attemptz": 1}}), "pools.p.retry.attemptz"),
+        (json!({"headers": {"x-a": {"file": "/etc/passwd"}}}), "pools.p.headers"),
+    ] {
+        let answer = put(&keyweir, &body);
+        assert_eq!((answer.status, code(&answer).as_str()), (422, "invalid"), "{body}");
+        assert!(answer.json()["errors"][0].as_str().unwrap().starts_with(path), "{}", answer.text());
+    }
+    let answer = send(&keyweir, "PUT", "/api/v1/settings", &json!({"server": {"threads": 3}}));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    expect(&send(&keyweir, "PUT", "/api/v1/settings", &json!({"log.format": "text"})), 200);
+    keyweir.reload();
+    eventually("lines for people", || keyweir.log().contains(" INFO  keyweir::manage"));
+}
+
+#[test]
+fn the_second_of_two_editors_is_told() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let read = keyweir.admin("GET", "/api/v1/pools/p/settings");
+    let tag = format!("If-Match: {}", read.header("etag").unwrap());
+    let put = || send_with(&keyweir, "PUT", "/api/v1/pools/p/settings", &[&tag], b"{\"retry.attempts\": 4}");
+    assert_eq!((put().status, put().status), (200, 412));
+}
+
+#[test]
+fn tokens_are_made_changed_and_revoked() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let made = expect(&send(&keyweir, "POST", "/api/v1/tokens", &json!({"name": "ci", "rpm": 1})), 201);
+    let (id, text) = (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned());
+    let ask = |keyweir: &Keyweir| {
+        let mut connection = keyweir.connect();
+        let bytes = String::from_utf8(chat(&json!({}))).unwrap();
+        connection.send(bytes.replace(TOKEN, &text));
+        connection.response().status
+    };
+    assert_eq!((ask(&keyweir), ask(&keyweir)), (200, 429));
+    keyweir.restart();
+    assert_eq!(ask(&keyweir), 200);
+    let path = format!("/api/v1/tokens/{id}");
+    let shown = expect(&send(&keyweir, "PATCH", &path, &json!({"rpm": null, "models": ["gpt-*"]})), 200);
+    assert_eq!((&shown["rpm"], &shown["models"]), (&Value::Null, &json!(["gpt-*"])));
+    assert!(!keyweir.admin("GET", "/api/v1/tokens").text().contains(&text));
+    let refused = send(&keyweir, "POST", "/api/v1/tokens", &json!({"name": "ci"}));
+    assert_eq!((refused.status, code(&refused).as_str()), (409, "conflict"));
+    let refused = send(&keyweir, "POST", "/api/v1/tokens", &json!({"name": "x", "pools": ["nowhere"]}));
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    expect(&send(&keyweir, "DELETE", &path, &Value::Null), 204);
+    assert_eq!(ask(&keyweir), 401);
+    assert_eq!(code(&send(&keyweir, "DELETE", "/api/v1/tokens/test", &Value::Null)), "provisioned");
+}
+
+#[test]
+fn an_import_tells_every_line() {
+    let keyweir = Config::pool(MockProvider::start(), &["sk-ok-1"]).start();
+    let text = b"# mine\nsk-ok-1\nsk-ok-2\nsk-ok-2\nnot a key\n";
+    let answer = send_with(&keyweir, "POST", "/api/v1/pools/p/keys/import", &[], text);
+    let report = expect(&answer, 200);
+    assert_eq!(
+        report["added"].as_u64().unwrap() + report["duplicates"].as_u64().unwrap(),
+        report["total"].as_u64().unwrap() + 1,
+        "{report}"
+    );
+    let lines = send_with(
+        &keyweir,
+        "POST",
+        "/api/v1/pools/p/keys/import",
+        &["Accept: application/x-ndjson"],
+        b"sk-ok-7 sk-ok-8",
+    );
+    let lines: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0], &lines[1]["added"]), (&json!({"done": 2, "total": 2}), &json!(2)));
+}
