@@ -95,9 +95,9 @@ pub struct RequestFilter {
     pub pool: Option<String>,
     /// With this `x-request-id`.
     pub request_id: Option<String>,
-    /// Served by this key.
+    /// Served by this key …
     pub key: Option<KeyId>,
-    /// Served or tried in vain by a key of this name.
+    /// … or by one of this name, or tried with it in vain.
     pub key_name: Option<String>,
     /// By the token of this name.
     pub token: Option<String>,
@@ -256,11 +256,14 @@ impl RequestFilter {
         if let Some((lowest, highest)) = self.status {
             query = query.filter(Status.between(i32::from(lowest), i32::from(highest)));
         }
+        let has_id = self.key.map(|key| KeyId.eq(key.as_bytes().to_vec()));
         if let Some(name) = self.key_name {
             // As it stands in the trail.
             let in_trail = serde_json::json!({ "key": name }).to_string();
             let in_trail = contains(Trail, in_trail.trim_matches(['{', '}']));
-            query = query.filter(Condition::any().add(KeyName.eq(name)).add(in_trail));
+            query = query.filter(Condition::any().add(KeyName.eq(name)).add(in_trail).add_option(has_id));
+        } else if let Some(has_id) = has_id {
+            query = query.filter(has_id);
         }
         if let Some(text) = self.text {
             let columns = [Path, Model, RequestId, KeyName, Token, Client, Trail];
@@ -270,7 +273,6 @@ impl RequestFilter {
         query
             .filter_if(Pool, self.pool)
             .filter_if(RequestId, self.request_id)
-            .filter_if(KeyId, self.key.map(|key| key.as_bytes().to_vec()))
             .filter_if(Token, self.token)
             .filter_if(Model, self.model)
             .filter_if(Client, self.client)
