@@ -16,7 +16,10 @@ use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, patch, post, put};
-use super::{egress, explain, failures, import, keys, pools, reload, session, settings, tokens, verdict};
+use super::{
+    audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
+    tokens, verdict,
+};
 use crate::config::Role;
 use crate::manage::{Actor, ManageError, Manager};
 
@@ -62,6 +65,14 @@ pub(super) fn routes() -> Vec<Route> {
         post("/egress/test", Role::Operator, egress::test),
         get("/explain", Role::Viewer, explain::explain),
         post("/verdict", Role::Operator, verdict::verdict),
+        get("/stats", Role::Viewer, stats::overview),
+        get("/stats/series", Role::Viewer, stats::series),
+        get("/logs", Role::Viewer, logs::list),
+        get("/logs/{request_id}", Role::Viewer, logs::one),
+        get("/audit", Role::Viewer, audit::list),
+        get("/events", Role::Viewer, events::listen),
+        get("/log-level", Role::Viewer, log_level::show),
+        put("/log-level", Role::Admin, log_level::set),
         get("/tokens", Role::Viewer, tokens::list),
         post("/tokens", Role::Admin, tokens::add),
         patch("/tokens/{token}", Role::Admin, tokens::update),

@@ -11,7 +11,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 
 use super::answer::{Answer, Provider};
-use super::context::{Context, Suspect};
+use super::context::{Context, Heard, Suspect};
 use super::edge::EdgePool;
 use super::pick;
 use crate::config::On5xx;
@@ -43,7 +43,10 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     let status = head.status.as_u16();
     let (status, body) = match evidence {
         Some(Evidence::StreamError(data)) => (None, data.as_ref()),
-        Some(Evidence::EmptyStream) => return settle(context, Blame::of_failure(AttemptResult::Broken)),
+        Some(Evidence::EmptyStream) => {
+            context.attempts.heard.status = Some(status);
+            return settle(context, Blame::of_failure(AttemptResult::Broken));
+        }
         _ if status < 400 => {
             defer(context, head);
             return settle(context, Blame::success());
@@ -56,6 +59,7 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     remember(context, head, &words, &judgement);
     let Judgement { verdict, answer, .. } = judgement;
     let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
+    context.attempts.heard = Heard { status: Some(head.status.as_u16()), rule: Some(verdict.rule) };
     let next = settle(context, blame);
     if next == Next::Explain {
         context.provider = Some(Provider { status: head.status.as_u16(), code: error_code(&answer) });

@@ -6,7 +6,7 @@ use std::time::Instant;
 use pingora::prelude::*;
 
 use super::answer::Answer;
-use super::context::{Body, Context};
+use super::context::{Body, Context, Heard};
 use super::model;
 use crate::keypool;
 use crate::pool::{Exhausted, Lease, Millis, Pool};
@@ -117,6 +117,7 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     context.attempts.egress = egress;
     context.attempts.current = Some(Arc::new(attempt));
     context.attempts.is_counted = false;
+    context.attempts.heard = Heard::default();
     context.times.sent = Some(now);
     Ok(peer)
 }

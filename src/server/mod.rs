@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
 use crate::health::{self, Checker, TargetChecks};
-use crate::manage::{Live, Manager, StartError, Writer};
+use crate::manage::{Live, Manager, Recorder, StartError, Writer};
 use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
@@ -99,6 +99,7 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.add_service(background_service("reload", watch::Service(manager.clone())));
     server
         .add_service(background_service("journal", Writer { manager: manager.clone(), readiness: readiness.clone() }));
+    server.add_service(background_service("records", Recorder { manager: manager.clone() }));
     server.add_service(background_service("ready", listen::Announce::new(&config, readiness.clone())));
     let hurry = Arc::new(Notify::new());
     let signals = Signals { config: live.config.clone(), readiness: readiness.clone(), hurry: hurry.clone() };
@@ -146,6 +147,7 @@ fn proxy_service(
         shared.readiness.clone(),
         connector.clone(),
         shared.live.access_log.clone(),
+        shared.live.records.clone(),
     );
     let mut options = HttpServerOptions::default();
     options.force_custom = true;

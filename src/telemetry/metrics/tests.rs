@@ -101,12 +101,15 @@ fn retries_are_counted_by_reason() {
 #[test]
 fn tokens_are_counted_by_models_that_were_served() {
     let metrics = PoolMetrics::for_pool("tokens");
-    metrics.tokens_used("typed", 5, 0, false);
-    metrics.tokens_used("served", 10, 20, true);
-    metrics.tokens_used("served", 1, 2, false);
+    let used = |model: &str, prompt, completion, is_served| {
+        metrics.tokens_used(metrics.model(model, is_served), prompt, completion);
+    };
+    used("typed", 5, 0, false);
+    used("served", 10, 20, true);
+    used("served", 1, 2, false);
     let long = "x".repeat(1000);
     for odd in ["", "a\nb", &long] {
-        metrics.tokens_used(odd, 1, 1, true);
+        used(odd, 1, 1, true);
     }
     let series = |model: &str, kind: &str| {
         sample(&text(), TOKENS.name, &["pool=\"tokens\"", &format!("model=\"{model}\""), &format!("type=\"{kind}\"")])
@@ -114,7 +117,7 @@ fn tokens_are_counted_by_models_that_were_served() {
     assert_eq!((series("served", "prompt"), series("served", "completion")), (Some(11.0), Some(22.0)));
     assert_eq!((series("other", "prompt"), series("typed", "prompt")), (Some(8.0), None));
     for number in 0..1000 {
-        metrics.tokens_used(&format!("m{number}"), 1, 1, true);
+        used(&format!("m{number}"), 1, 1, true);
     }
     let names =
         text().lines().filter(|line| line.contains("pool=\"tokens\"") && line.contains("type=\"prompt\"")).count();
