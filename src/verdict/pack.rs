@@ -29,6 +29,10 @@ pub struct PackText {
     /// Where the key goes.
     #[serde(default)]
     pub auth: AuthText,
+    /// Where it goes below base URLs that don't end in `/openai`, for providers that have an interface of their own
+    /// beside that of OpenAI.
+    #[serde(default)]
+    pub native_auth: Option<AuthText>,
     /// Headers every request to this provider carries.
     #[serde(default)]
     pub headers: Named<String>,
@@ -107,6 +111,8 @@ pub struct Pack {
     pub base_urls: Vec<String>,
     /// Where the key goes.
     pub auth: Auth,
+    /// Where it goes below base URLs that don't end in `/openai`, if elsewhere.
+    pub native_auth: Option<Auth>,
     /// Headers every request to this provider carries.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The clock by which quotas begin anew.
@@ -156,6 +162,7 @@ impl Pack {
     fn parse(name: &'static str, text: &str) -> Result<Self, PackError> {
         let text: PackText = yaml::parse(text).map_err(PackError::Shape)?;
         let header = |name: &str| HeaderName::try_from(name).map_err(|_| PackError::Header(name.into()));
+        let auth = |text: AuthText| Ok(Auth { header: header(&text.header)?, prefix: text.prefix });
         let mut headers = Vec::new();
         for (name, value) in &text.headers.0 {
             headers.push((header(name)?, HeaderValue::try_from(value).map_err(|_| PackError::Header(name.clone()))?));
@@ -164,7 +171,8 @@ impl Pack {
             name,
             base_url: text.base_urls.first().cloned(),
             base_urls: text.base_urls,
-            auth: Auth { header: header(&text.auth.header)?, prefix: text.auth.prefix },
+            auth: auth(text.auth)?,
+            native_auth: text.native_auth.map(auth).transpose()?,
             headers,
             zone: TimeZone::get(&text.reset_zone).map_err(|_| PackError::Zone(text.reset_zone))?,
             probe: text.probe,
@@ -174,6 +182,11 @@ impl Pack {
             limit_headers: text.limit_headers,
             engine: OnceLock::new(),
         })
+    }
+
+    /// Where the key goes below a base URL with this path.
+    pub fn auth_below(&self, path: &str) -> &Auth {
+        self.native_auth.as_ref().filter(|_| !path.trim_end_matches('/').ends_with("/openai")).unwrap_or(&self.auth)
     }
 
     pub(super) fn is_generic(&self) -> bool {

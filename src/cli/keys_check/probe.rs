@@ -76,7 +76,7 @@ impl Provider {
         let mut provider = Self {
             agent: config.build().new_agent(),
             base: base.to_owned(),
-            auth: pack.auth.clone(),
+            auth: pack.auth_below(base).clone(),
             rules: Engine::of_pack(pack),
             headers: headers.to_vec(),
             call: Call::of(pack),
