@@ -38,6 +38,10 @@ look() {
     need 'Node.js 18 or newer' nodejs \
         node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'
     need npm npm has npm
+    # The other side of the tests of proxies and host names.
+    need tinyproxy tinyproxy-bin has tinyproxy
+    need microsocks microsocks has microsocks
+    need dnsmasq dnsmasq-base sh -c 'PATH=$PATH:/usr/sbin command -v dnsmasq'
 }
 
 apt_install() {

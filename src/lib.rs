@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cli;
 pub mod clients;
 pub mod config;
+pub mod health;
 pub mod keypool;
 pub mod manage;
 pub mod mock;

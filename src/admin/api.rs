@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, patch, post, put};
-use super::{explain, import, keys, pools, reload, session, settings, tokens, verdict};
+use super::{egress, explain, import, keys, pools, reload, session, settings, tokens, verdict};
 use crate::config::Role;
 use crate::manage::{Actor, ManageError, Manager};
 
@@ -55,6 +55,8 @@ pub(super) fn routes() -> Vec<Route> {
         post("/keys/{key}/{action}", Role::Operator, keys::act),
         get("/reload", Role::Viewer, reload::last),
         post("/reload", Role::Operator, reload::reload),
+        get("/egress", Role::Viewer, egress::list),
+        post("/egress/test", Role::Operator, egress::test),
         get("/explain", Role::Viewer, explain::explain),
         post("/verdict", Role::Operator, verdict::verdict),
         get("/tokens", Role::Viewer, tokens::list),
@@ -108,7 +110,7 @@ pub(super) async fn change<T: Send + 'static>(
 
 /// A JSON object as the body.
 pub(super) fn object(body: Result<Json<Map<String, Value>>, JsonRejection>) -> Result<Map<String, Value>, Problem> {
-    body.map(|Json(object)| object).map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))
+    Ok(body?.0)
 }
 
 pub(super) type ObjectResult = Result<Json<Map<String, Value>>, JsonRejection>;

@@ -4,6 +4,7 @@
 //! everything is done. Secrets come in and never leave, but by the export.
 
 mod api;
+mod egress;
 mod explain;
 mod guard;
 mod health;

@@ -16,6 +16,7 @@ use super::session::Sessions;
 use super::throttle::Throttle;
 use super::{api, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
+use crate::health::Checker;
 use crate::keypool::KeyPool;
 use crate::manage::Manager;
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
@@ -45,6 +46,8 @@ pub struct AdminState {
     pub keypool: Arc<KeyPool>,
     /// Answers `GET /api/v1/explain`.
     pub explain: Explain,
+    /// Tests proxies.
+    pub egress: Arc<Checker>,
     /// The client tokens.
     pub tokens: TokenSnapshots,
     /// Answers `/readyz`.

@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::document;
+use super::egress::Egress;
 use super::expand::Environment;
 use super::formats::{self, Entry as Written, State};
 use super::model::{KeySpec, Keys, KeysFile};
@@ -280,8 +281,11 @@ fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context
                     let key_at = at.field("key");
                     let headers = validate::headers::headers(&key.headers, &at.field("headers"), context);
                     validate::models::globs(&key.models, &at.field("models"));
+                    let egress = key.egress.as_ref();
+                    let egress =
+                        egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context));
                     if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
-                        lot.add(text, Some((key, headers)), &at, &key_at);
+                        lot.add(text, Some(Details { key, headers, egress }), &at, &key_at);
                     }
                 }
             }
@@ -331,6 +335,7 @@ impl Lot {
             weight: entry.weight,
             priority: entry.priority,
             models: Vec::new(),
+            egress: None,
             headers: Vec::new(),
             disabled,
             is_stored: false,
@@ -345,16 +350,16 @@ impl Lot {
         true
     }
 
-    fn add(&mut self, text: String, details: Option<(Box<Key>, Headers)>, at: &At<'_>, key_at: &At<'_>) {
+    fn add(&mut self, text: String, details: Option<Details>, at: &At<'_>, key_at: &At<'_>) {
         if let Some(message) = formats::refusal(&text) {
             return key_at.error(message);
         }
         let id = KeyId::of(&self.pool, &text);
-        let disabled = details.as_ref().is_some_and(|(key, _)| key.disabled);
+        let disabled = details.as_ref().is_some_and(|details| details.key.disabled);
         if self.is_duplicate(id, disabled, at.position()) {
             return;
         }
-        let name = details.as_ref().and_then(|(key, _)| key.name.clone());
+        let name = details.as_ref().and_then(|details| details.key.name.clone());
         if let Some(name) = &name {
             self.check_name(name, &text, &at.field("name"));
         }
@@ -392,12 +397,17 @@ impl Lot {
     }
 }
 
-type Headers = Vec<(http::HeaderName, http::HeaderValue)>;
+/// What the long form tells of a key.
+struct Details {
+    key: Box<Key>,
+    headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    egress: Option<Egress>,
+}
 
-fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>, Headers)>) -> KeySpec {
+fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>) -> KeySpec {
     let (key, name) = (Secret::new(text), name.unwrap_or_default());
     match details {
-        Some((raw, headers)) => KeySpec {
+        Some(Details { key: raw, headers, egress }) => KeySpec {
             id,
             key,
             name,
@@ -405,6 +415,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>
             weight: raw.weight,
             priority: raw.priority,
             models: raw.models,
+            egress,
             headers,
             disabled: raw.disabled,
             is_stored: false,
@@ -417,6 +428,7 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<(Box<Key>
             weight: 1,
             priority: 0,
             models: Vec::new(),
+            egress: None,
             headers: Vec::new(),
             disabled: false,
             is_stored: false,

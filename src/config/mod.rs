@@ -6,6 +6,7 @@
 
 mod additions;
 mod document;
+pub mod egress;
 mod expand;
 pub mod formats;
 mod key_spec;
@@ -30,11 +31,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use additions::{AddedToken, Additions, Origin};
+pub use egress::Egress;
 pub use expand::{Environment, Process};
 pub use key_spec::{fingerprint, key_spec};
 pub use keys::KeyId;
 pub use model::*;
 pub use models::Models;
+pub(crate) use problem::without_values;
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, TokenDigest};

@@ -13,10 +13,12 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
+use super::egress::Egress;
 use super::keys::KeyId;
 use super::models::Models;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};
+pub use super::raw::upkeep::OnFailure;
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::{Auth, Pack};
@@ -49,6 +51,8 @@ pub struct Server {
     pub admin: Admin,
     /// The Prometheus listener.
     pub metrics: Metrics,
+    /// Name servers; none = the system's.
+    pub dns: Vec<SocketAddr>,
     /// Worker threads of the proxy service, at least 1 (`auto` is resolved).
     pub threads: usize,
     /// Bounds on what clients may do.
@@ -336,6 +340,10 @@ pub struct Pool {
     pub timeouts: Timeouts,
     /// Models by name.
     pub models: Models,
+    /// Proxies over which keys without one of their own are spread; none = directly.
+    pub egress: Vec<Egress>,
+    /// How proxies are checked.
+    pub egress_check: EgressCheck,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
@@ -362,9 +370,26 @@ pub struct Target {
     pub path: String,
     /// Share of requests, at least 1.
     pub weight: usize,
+    /// How its health is checked.
+    pub health: Health,
+}
+
+/// `health:` of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How often.
+    pub every: Duration,
+    /// What is asked for, beginning with `/`; `None` = a connection is all.
+    pub path: Option<String>,
 }
 
 impl Target {
+    /// The whole URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.path)
+    }
+
     /// The value of the `Host` header: the port only where it is not the scheme's default.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -440,6 +465,21 @@ pub struct Timeouts {
     pub keepalive_comment: Duration,
 }
 
+/// `egress_check:` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressCheck {
+    /// How often.
+    pub every: Duration,
+    /// What is fetched through them, with its query; `None` = the pool's own target.
+    pub url: Option<Target>,
+    /// For one check.
+    pub timeout: Duration,
+    /// Failures in a row before a proxy is out of use; at least 1.
+    pub max_failures: u32,
+    /// What happens to its keys then.
+    pub on_failure: OnFailure,
+}
+
 /// `metrics.per_key` of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerKeyMetrics {
@@ -468,6 +508,8 @@ pub struct KeySpec {
     pub priority: u32,
     /// Globs of the models it may be used for; none = all.
     pub models: Vec<String>,
+    /// A proxy of its own.
+    pub egress: Option<Egress>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

@@ -31,19 +31,11 @@ const CONFIG: &[Row] = &[
     ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
     ("otlp", &[], Warn),
-    ("pools.*.targets.*.health.every", &["30s"], Warn),
-    ("pools.*.targets.*.health.path", &[], Warn),
     ("pools.*.priority", &["0"], Warn),
     ("pools.*.fallback", &[], Refuse),
     ("pools.*.select.strategy", &["round_robin"], Refuse),
     ("pools.*.wait.max", &["0s"], Refuse),
     ("pools.*.wait.queue", &["1000"], Warn),
-    ("pools.*.egress", &[], Refuse),
-    ("pools.*.egress_check.every", &["1h"], Warn),
-    ("pools.*.egress_check.url", &[], Warn),
-    ("pools.*.egress_check.timeout", &["10s"], Warn),
-    ("pools.*.egress_check.max_failures", &["3"], Warn),
-    ("pools.*.egress_check.on_failure", &["rebind"], Warn),
     ("pools.*.probe.every", &["30m"], Warn),
     ("pools.*.probe.concurrency", &["4"], Warn),
     ("pools.*.reactivate", &["off"], Warn),
@@ -53,7 +45,7 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse), ("egress", &[], Refuse)];
+const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
+use super::egress::{Egress, Egresses};
 use super::pins::Pins;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Event, Explanation, Key, Millis, Pool, Reason, Rules, Seed, Standing};
+use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed, Standing};
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
 
+/// A proxy that is out of use is checked at least so often.
+pub const RECHECK: Duration = Duration::from_secs(30);
 /// Above this many keys, per-key metrics are off unless asked for.
 const PER_KEY_METRICS_UP_TO: usize = 1000;
 
@@ -31,6 +35,7 @@ pub struct Entry {
     pub pool: Arc<Pool>,
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
+    egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
     credentials: Vec<Credential>,
@@ -51,13 +56,14 @@ impl Entry {
             PerKeyMetrics::Off => false,
             PerKeyMetrics::Auto => specs.len() <= PER_KEY_METRICS_UP_TO,
         };
-        let seeds = specs.iter().map(|spec| seed(spec)).collect();
         let list_key =
             config.models.list_key.as_ref().and_then(|name| specs.iter().position(|spec| spec.name == *name));
         if let (Some(name), None) = (&config.models.list_key, list_key) {
             let pool = config.name.as_str();
             log::warn!(pool; "models.list_key: the pool has no key called {name}; any key lists models.");
         }
+        let egresses = Egresses::new(&config, &specs, before.map(|before| &before.egresses));
+        let seeds = specs.iter().enumerate().map(|(index, spec)| seed(spec, egresses.home(index))).collect();
         let blacklist = &config.blacklist;
         let rules = Rules {
             threshold: blacklist.threshold,
@@ -68,23 +74,51 @@ impl Entry {
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
         let list_key = list_key.map(|place| place as u32);
+        let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        Self {
-            config,
-            pool: Arc::new(pool),
-            metrics,
-            pins,
-            credentials,
-            specs,
-            per_key,
-            list_key,
-            places: OnceLock::new(),
-        }
+        Self { config, pool, metrics, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
     pub(super) fn open(&self, before: Option<&Self>, now: Millis) {
         self.pool.open(before.map(|before| &*before.pool), now);
+        self.apply_egresses(now);
+    }
+
+    /// The proxies of the pool.
+    pub fn egresses(&self) -> &Egresses {
+        &self.egresses
+    }
+
+    /// Rests keys whose proxy is out of use, if they may not leave by another way, and wakes those whose proxy is back.
+    pub fn apply_egresses(&self, now: Millis) {
+        for egress in self.egresses.list() {
+            if self.egresses.must_rest(egress) {
+                let check = &self.config.egress_check;
+                self.pool.rest_egress(egress.name(), check.every.min(RECHECK) + check.timeout, now);
+            } else {
+                self.pool.wake_egress(egress.name(), now);
+            }
+        }
+    }
+
+    /// Puts a mark on a key or on what it belongs to. `egress` is what the attempt left by.
+    pub fn mark(
+        &self,
+        index: u32,
+        (scope, mark): (Scope, Mark),
+        egress: Option<&Egress>,
+        place: &Place<'_>,
+        now: Millis,
+    ) -> Option<Event> {
+        match (scope, egress) {
+            // Its keys need not rest where they have another way.
+            (Scope::Egress, Some(egress)) if self.egresses.may_rebind() => {
+                egress.shun(mark.rest().unwrap_or(self.config.blacklist.cooldown), now);
+                None
+            }
+            _ => self.pool.mark(index, scope, mark, place, now),
+        }
     }
 
     /// Tells operators what became of a key.
@@ -147,6 +181,9 @@ impl Entry {
             is_default,
             keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
             transitions,
+            egress: self.egresses.snapshot(),
+            // Whoever asks targets knows of them.
+            targets: Vec::new(),
         }
     }
 
@@ -189,14 +226,14 @@ impl Entry {
     }
 }
 
-fn seed(spec: &KeySpec) -> Seed {
+fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
     Seed {
         id: spec.id,
         name: spec.name.as_str().into(),
         priority: spec.priority,
         account: spec.account.as_deref().map(Arc::from),
-        egress: None,
         models: spec.models.clone(),
+        egress: egress.map(|egress| egress.name().clone()),
         is_off: spec.disabled,
     }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod control;
+pub mod egress;
 mod entry;
 mod pins;
 mod service;
@@ -15,7 +16,8 @@ use arc_swap::ArcSwap;
 
 pub use clock::{at, now, wall_time};
 pub use control::{Action, ControlError};
-pub use entry::{Credential, Entry};
+pub use egress::{Certainty, Egress, Egresses};
+pub use entry::{Credential, Entry, RECHECK};
 pub use pins::{Pin, Pins, ResourceId, Span};
 
 use crate::config::{Config, Keys};

@@ -17,6 +17,7 @@ use crate::keypool::{Entry, KeyPool};
 use crate::proxy::Edge;
 use crate::telemetry::access_log::Destination;
 use crate::telemetry::{AccessLog, logger};
+use crate::upstream::dns;
 
 /// A picture that can be put into effect.
 pub(super) struct Prepared {
@@ -37,6 +38,7 @@ pub(super) fn first(loaded: &Loaded, tokens: &Tokens) -> Result<Live, StartError
     let entries = keypool.prepare(config, loaded.keys.clone());
     let edge = Edge::new(config, &entries, &tokens.clients, None)?;
     let access_log = AccessLog::open(&config.log).map_err(StartError::AccessLog)?;
+    dns::use_name_servers(&config.server.dns);
     keypool.put_in_place(entries);
     Ok(Live {
         config: Arc::new(ArcSwap::from_pointee(config.clone())),
@@ -72,6 +74,7 @@ impl Manager {
     pub(super) fn put_in_effect(&self, prepared: Prepared) -> Report {
         let Prepared { config, entries, edge, access_log, access, warnings, before, after } = prepared;
         let live = &self.live;
+        dns::use_name_servers(&config.server.dns);
         live.keypool.put_in_place(entries);
         live.edge.store(Arc::new(edge));
         live.access.store(Arc::new(access));

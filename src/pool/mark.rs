@@ -18,12 +18,21 @@ pub enum Reason {
     Failing,
     /// The operator switched it off.
     Operator,
+    /// The proxy it leaves by is out of use.
+    Egress,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::RateLimited, Self::Unauthorized, Self::Forbidden, Self::Exhausted, Self::Failing, Self::Operator];
+    pub const ALL: [Self; 7] = [
+        Self::RateLimited,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Exhausted,
+        Self::Failing,
+        Self::Operator,
+        Self::Egress,
+    ];
 
     /// As shown in metrics and answers.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +43,7 @@ impl Reason {
             Self::Exhausted => "exhausted",
             Self::Failing => "failing",
             Self::Operator => "operator",
+            Self::Egress => "egress",
         }
     }
 
@@ -65,6 +75,17 @@ pub enum Mark {
     },
     /// Switched off until someone or something brings it back.
     Disable(Reason),
+}
+
+impl Mark {
+    /// The rest it states or begins with, if any.
+    pub fn rest(self) -> Option<Duration> {
+        match self {
+            Self::Cool { stated, .. } => stated,
+            Self::Escalate { first, .. } => Some(first),
+            Self::Disable(_) => None,
+        }
+    }
 }
 
 /// What a mark is put on.

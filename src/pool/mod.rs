@@ -17,6 +17,7 @@ mod build;
 mod circuit;
 mod control;
 mod crowd;
+mod egress;
 mod explain;
 mod group;
 mod key;

@@ -16,7 +16,7 @@ use super::resource::Notes;
 use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
-use crate::keypool;
+use crate::keypool::{self, Egress};
 use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
@@ -91,6 +91,11 @@ pub(super) struct Attempts {
     /// The key of the next attempt, reserved before the last one is given up.
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
+    /// Targets that failed this request, and those among them that don't know what is asked for.
+    pub(super) avoided: Vec<Arc<Target>>,
+    pub(super) lacking: Vec<Arc<Target>>,
+    /// The proxy that the attempt leaves by.
+    pub(super) egress: Option<Arc<Egress>>,
     pub(super) current: Option<Arc<Attempt>>,
     /// Keys of the attempts before the one under way.
     pub(super) tried: Vec<u32>,
@@ -114,6 +119,8 @@ pub(super) struct Attempts {
 /// A key that failed for an uncertain cause, and is not yet blamed for it.
 pub(super) struct Suspect {
     pub(super) index: u32,
+    /// Where it failed.
+    pub(super) target: Arc<Target>,
     /// When its attempt began.
     pub(super) since: Millis,
     pub(super) blame: Blame,

@@ -23,13 +23,14 @@ use tokio::sync::Notify;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
+use crate::health::{self, Checker, TargetChecks};
 use crate::manage::{Live, Manager, StartError, Writer};
 use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
 use crate::proxy::tls_door::TlsDoor;
 use crate::telemetry::{Readiness, Snapshots, logger, metrics, redact};
-use crate::upstream::Connector;
+use crate::upstream::{Connector, dns};
 
 pub(crate) use listen::reachable;
 
@@ -85,8 +86,13 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
     let connector = Connector::new();
+    let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
     server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
-    add_operator_services(&mut server, &config, &shared)?;
+    add_operator_services(&mut server, &config, &shared, checker.clone())?;
+    server.add_service(background_service("host names", dns::Refresher));
+    server.add_service(background_service("egress checks", health::Schedule(checker)));
+    let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
+    server.add_service(background_service("target checks", targets));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
@@ -171,12 +177,17 @@ fn proxy_service(
     Ok(Listeners { inner: service, sockets, door, proxy })
 }
 
-fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) -> Result<(), ServerError> {
+fn add_operator_services(
+    server: &mut Server,
+    config: &Config,
+    shared: &Shared,
+    checker: Arc<Checker>,
+) -> Result<(), ServerError> {
     let Live { keypool, edge, access, certificates, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
-        let (keypool, manager) = (keypool.clone(), manager.clone());
-        Arc::new(move || keypool.snapshots(manager.default_pool().as_deref()))
+        let (keypool, manager, edge) = (keypool.clone(), manager.clone(), edge.clone());
+        Arc::new(move || edge.load().with_targets(keypool.snapshots(manager.default_pool().as_deref())))
     };
     metrics::register_keys(snapshots.clone());
     let state = AdminState {
@@ -186,6 +197,7 @@ fn add_operator_services(server: &mut Server, config: &Config, shared: &Shared) 
             Arc::new(move |pool, model| keypool.explain(pool, model))
         },
         keypool,
+        egress: checker,
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
         access: access.clone(),

@@ -19,5 +19,6 @@ pub use metrics::{Outcome, PoolMetrics};
 pub use readiness::{Phase, Readiness};
 pub use refusals::{AdminAuthFailure, AuthFailure, client_refused, operator_refused};
 pub use snapshot::{
-    AttemptResult, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot, TokenSnapshots,
+    AttemptResult, EgressSnapshot, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TargetSnapshot,
+    TokenSnapshot, TokenSnapshots,
 };

@@ -27,6 +27,10 @@ pub struct PoolSnapshot {
     pub keys: Vec<KeySnapshot>,
     /// How often keys entered a state since the start: state, reason, times.
     pub transitions: Vec<(State, &'static str, u64)>,
+    /// The proxies its keys leave by.
+    pub egress: Vec<EgressSnapshot>,
+    /// Its base URLs.
+    pub targets: Vec<TargetSnapshot>,
 }
 
 impl PoolSnapshot {
@@ -57,6 +61,38 @@ pub struct KeySnapshot {
     pub attempts: [u64; AttemptResult::COUNT],
     /// Attempts under way.
     pub in_flight: u32,
+}
+
+/// One proxy of a pool, without its user and password.
+#[derive(Debug, Clone)]
+pub struct EgressSnapshot {
+    /// Unique in the pool.
+    pub name: Arc<str>,
+    /// In use.
+    pub is_up: bool,
+    /// Keys that leave by it in good times.
+    pub keys: usize,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// What the last of them was.
+    pub error: Option<String>,
+    /// When it was checked last.
+    pub checked: Option<SystemTime>,
+    /// How long that check took; `None` = it failed.
+    pub took: Option<Duration>,
+}
+
+/// One base URL of a pool.
+#[derive(Debug, Clone)]
+pub struct TargetSnapshot {
+    /// Unique in the pool.
+    pub name: Arc<str>,
+    /// It passes its checks, and most requests are answered.
+    pub is_up: bool,
+    /// Why the last check failed, if it did.
+    pub error: Option<String>,
+    /// When it was checked last.
+    pub checked: Option<SystemTime>,
 }
 
 /// Takes a snapshot of every client token, in the order of the configuration.

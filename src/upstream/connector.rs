@@ -25,7 +25,7 @@ const SWEEPS_KEPT: usize = 12;
 /// Dials, reuses and keeps upstream connections. Cheap to clone: clones share the connections.
 #[derive(Clone)]
 pub struct Connector {
-    transport: Arc<TransportConnector>,
+    pub(super) transport: Arc<TransportConnector>,
     idle: Arc<IdlePool>,
 }
 

@@ -4,10 +4,14 @@
 //! upstream is ours. That is what lets a body of any size be replayed, an error's text be read before deciding to retry,
 //! a connection outlive a 429, and a stream be held until its first event.
 
+mod ask;
 pub mod attempt;
+mod breaker;
 mod call;
 pub mod connector;
-mod dial;
+pub mod dial;
+pub mod dns;
+mod egress;
 mod evidence;
 mod exchange;
 pub mod first_event;
@@ -16,12 +20,15 @@ mod idle;
 mod interject;
 mod outbox;
 pub mod payload;
+mod race;
 mod session;
 mod tail;
 pub mod target;
+pub mod targets;
 
 pub use attempt::{Attempt, Evidence};
 pub use call::Call;
 pub use connector::Connector;
 pub use payload::Payload;
-pub use target::{Target, Targets};
+pub use target::Target;
+pub use targets::{Targets, Wanted};

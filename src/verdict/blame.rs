@@ -47,12 +47,14 @@ pub enum Fault {
     Unknown,
     /// The provider's, or that of the way there. Never the key's.
     Target,
+    /// Certainly the proxy's that the attempt left by.
+    Egress,
 }
 
 impl Fault {
     /// What another key answers won't change what is known of this one.
     pub fn is_certain(self) -> bool {
-        matches!(self, Self::Key(..))
+        matches!(self, Self::Key(..) | Self::Egress)
     }
 }
 
@@ -66,6 +68,11 @@ impl Blame {
     pub fn of_failure(result: AttemptResult) -> Self {
         let fault = if result == AttemptResult::Unreachable { Fault::Target } else { Fault::Unknown };
         Self { fault, retry: true, result }
+    }
+
+    /// An attempt that did not get past its proxy.
+    pub fn of_egress(result: AttemptResult) -> Self {
+        Self { fault: Fault::Egress, retry: true, result }
     }
 
     /// What a verdict on an answer of that status (`None`: an error inside a 200) comes to.

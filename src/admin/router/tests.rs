@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::ClientLimits;
 use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
+use crate::upstream::Connector;
 
 const TOKEN: &str = "admin-CANARY";
 
@@ -30,7 +31,15 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
 }
 
 fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
-    PoolSnapshot { pool: name.into(), per_key: true, is_default, keys, transitions: vec![] }
+    PoolSnapshot {
+        pool: name.into(),
+        per_key: true,
+        is_default,
+        keys,
+        transitions: vec![],
+        egress: vec![],
+        targets: vec![],
+    }
 }
 
 fn pools() -> Vec<PoolSnapshot> {
@@ -87,6 +96,7 @@ fn state() -> AdminState {
     readiness.set_keys_loaded();
     AdminState {
         snapshots: Arc::new(pools),
+        egress: Arc::new(Checker::new(Connector::new(), Arc::default())),
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
@@ -466,8 +476,8 @@ async fn an_answer_can_be_tried_against_the_rules() {
         (json!({"status": 500, "provider": "none"}), 404),
         (json!({"status": 500, "provider": "openai", "headers": {"a b": "c"}}), 400),
         (json!({"status": 500, "provider": "openai", "now": "soon"}), 400),
-        (json!({"stats": 500}), 400),
-        (json!({}), 400),
+        (json!({"stats": 500}), 422),
+        (json!({}), 422),
     ] {
         assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
     }
@@ -478,7 +488,7 @@ async fn tokens_are_listed_with_scopes_limits_and_use() {
     let list = get("/api/v1/tokens?q=lap").await.json();
     assert_eq!(list["total"], 1);
     let expected = json!({
-        "name": "laptop", "reveal_key": false, "pools": ["modelscope"], "models": [],
+        "id": "laptop", "name": "laptop", "provisioned": true, "created_at": null, "reveal_key": false, "pools": ["modelscope"], "models": [],
         "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
         "expires": "2025-07-05T10:30:00.007Z", "expired": true,
         "in_flight": 1, "requests": 12, "refused": 3, "tokens_in": 100, "tokens_out": 200,

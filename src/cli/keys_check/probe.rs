@@ -176,7 +176,7 @@ impl Provider {
                 Finding::new(Outcome::Limited, reason.as_str())
             }
             Fault::Target if blame.result == AttemptResult::Unreachable => Finding::unreached(),
-            Fault::Refused(..) | Fault::Client | Fault::Absent | Fault::Unknown | Fault::Target => {
+            Fault::Refused(..) | Fault::Client | Fault::Absent | Fault::Unknown | Fault::Target | Fault::Egress => {
                 Finding::new(Outcome::Unknown, blame.result.as_str())
             }
         }

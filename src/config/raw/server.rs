@@ -16,6 +16,8 @@ pub struct Server {
     pub admin: Admin,
     /// The listener of `GET /metrics`.
     pub metrics: Metrics,
+    /// Name servers (`IP` or `IP:PORT`) for the hosts of providers and proxies; `[]` = the system's.
+    pub dns: Vec<String>,
     /// Worker threads; `auto` = one per CPU available. Needs a restart.
     pub threads: Threads,
     /// Bounds on what clients may do.
@@ -30,6 +32,7 @@ impl Default for Server {
             proxy: Proxy::default(),
             admin: Admin::default(),
             metrics: Metrics::default(),
+            dns: Vec::new(),
             threads: Threads::Word(Auto::Auto),
             limits: Limits::default(),
             shutdown: Shutdown::default(),

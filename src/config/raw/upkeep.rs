@@ -11,14 +11,16 @@ use super::Time;
 pub struct EgressCheck {
     /// How often.
     pub every: Time,
-    /// What to fetch through them; null = the pool's target.
+    /// What to fetch through them, which must be answered with a 2xx or 3xx; null = the pool's target, where any answer
+    /// will do.
     pub url: Option<String>,
     /// For one check.
     pub timeout: Time,
     /// Failures in a row before a proxy counts as down.
     #[schemars(range(min = 1))]
     pub max_failures: u32,
-    /// What happens to its keys.
+    /// What happens to its keys: they take another of the pool's proxies (`rebind`; they rest where there is none), none
+    /// (`direct`), or they `rest`.
     pub on_failure: OnFailure,
 }
 
@@ -35,7 +37,7 @@ impl Default for EgressCheck {
 }
 
 /// What happens to the keys of a proxy that is down.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]
 pub enum OnFailure {

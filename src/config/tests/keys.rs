@@ -64,7 +64,7 @@ modelscope:
   - key: CANARY7
     limits: {rpm: 10}
     models: [\"qwen*\", \"q[\"]
-    egress: \"http://u:CANARY@h:1\"
+    egress: \"http://u:CANARY@h:1/x\"
 nosuch:
   - CANARY8
 ";
@@ -82,7 +82,7 @@ nosuch:
          keys.yaml:14:5: modelscope[9]: must be text, or a mapping with account, disabled, egress, headers, key, limits, models, name, priority or weight, not a list\n\
          keys.yaml:16:13: modelscope[10].limits: not built yet; remove it\n\
          keys.yaml:17:23: modelscope[10].models[1]: not a glob; write a model's name, or e.g. qwen*\n\
-         keys.yaml:18:13: modelscope[10].egress: not built yet; remove it\n\
+         keys.yaml:18:13: modelscope[10].egress: a proxy's URL ends after its port; remove path, query and fragment\n\
          keys.yaml:19:1: nosuch: no such pool; write modelscope or openai"
     );
 }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::server::positive;
-use super::{Context, headers, models, target};
-use crate::config::model::{Blacklist, On5xx, PerKeyMetrics, Pool, Retry, Routes, Target, Timeouts};
+use super::{Context, headers, models, secret, target};
+use crate::config::egress::Egress;
+use crate::config::model::{Blacklist, EgressCheck, On5xx, PerKeyMetrics, Pool, Retry, Routes, Target, Timeouts};
 use crate::config::problem::{At, is_plain_word};
 use crate::config::raw::pool as raw;
-use crate::config::raw::{Named, pool::TargetEntry};
+use crate::config::raw::upkeep::EgressCheck as EgressCheckText;
+use crate::config::raw::{Named, Secret, pool::TargetEntry};
 use crate::config::suggest;
 use crate::verdict::Engine;
 use crate::verdict::pack::{self, Pack};
@@ -86,6 +88,8 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
         blacklist,
         timeouts,
         models: models::models(&raw.models, &at.field("models")),
+        egress: egress(&raw.egress, &at.field("egress"), context),
+        egress_check: egress_check(&raw.egress_check, &at.field("egress_check")),
         headers: headers::headers(&raw.headers, &at.field("headers"), context),
         per_key_metrics: match raw.metrics.per_key {
             raw::PerKey::Auto => PerKeyMetrics::Auto,
@@ -139,13 +143,13 @@ fn targets(raw: &raw::Pool, provider: Option<&Pack>, at: &At<'_>) -> Vec<Target>
     let here = at.field("targets");
     if !raw.targets.is_empty() {
         let read = |(index, entry): (usize, &TargetEntry)| match entry {
-            TargetEntry::Url(url) => target::target(url, 1, &here.index(index)),
-            TargetEntry::Full(full) => target::target(&full.url, full.weight, &here.index(index).field("url")),
+            TargetEntry::Url(url) => target::target(url, &here.index(index)),
+            TargetEntry::Full(full) => target::target_with(full, &here.index(index)),
         };
         return raw.targets.iter().enumerate().filter_map(read).collect();
     }
     match provider {
-        Some(Pack { base_url: Some(url), .. }) => target::target(url, 1, &here).into_iter().collect(),
+        Some(Pack { base_url: Some(url), .. }) => target::target(url, &here).into_iter().collect(),
         Some(_) if at.field("provider").is_damaged() => Vec::new(),
         Some(pack) => {
             at.missing(
@@ -158,6 +162,29 @@ fn targets(raw: &raw::Pool, provider: Option<&Pack>, at: &At<'_>) -> Vec<Target>
             Vec::new()
         }
         None => Vec::new(),
+    }
+}
+
+fn egress(raw: &[Secret], at: &At<'_>, context: &Context<'_>) -> Vec<Egress> {
+    let mut list: Vec<Egress> = Vec::with_capacity(raw.len());
+    for (index, url) in raw.iter().enumerate() {
+        let at = at.index(index);
+        let Some(egress) = secret::egress(url, &at, context) else { continue };
+        if list.iter().any(|other| other.name == egress.name) {
+            at.error("written twice: same protocol, host, port and user; remove one");
+        }
+        list.push(egress);
+    }
+    list
+}
+
+fn egress_check(raw: &EgressCheckText, at: &At<'_>) -> EgressCheck {
+    EgressCheck {
+        every: positive(raw.every, &at.field("every")),
+        url: raw.url.as_ref().and_then(|url| target::page(url, &at.field("url"))),
+        timeout: positive(raw.timeout, &at.field("timeout")),
+        max_failures: raw.max_failures,
+        on_failure: raw.on_failure,
     }
 }
 

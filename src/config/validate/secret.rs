@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Context;
+use crate::config::egress::Egress;
 use crate::config::problem::At;
 use crate::config::raw;
 use crate::config::secret::Secret;
@@ -48,6 +49,12 @@ pub(crate) fn resolve(raw: &raw::Secret, at: &At<'_>, context: &Context<'_>) -> 
         Err(e) => at.error(format!("cannot read {}: {e}", path.display())),
     }
     None
+}
+
+/// A proxy; `None` = complained about.
+pub(crate) fn egress(raw: &raw::Secret, at: &At<'_>, context: &Context<'_>) -> Option<Egress> {
+    let url = resolve(raw, at, context)?;
+    Egress::parse(&url).map_err(|error| at.error(error.to_string())).ok()
 }
 
 /// A token that may be left empty; `None` = not set, or complained about.

@@ -16,6 +16,8 @@ use crate::config::problem::At;
 use crate::config::raw::server as raw;
 use crate::config::units::{Size, Time};
 
+const DNS_PORT: u16 = 53;
+
 pub(crate) fn server(raw: &raw::Server, at: &At<'_>, context: &Context<'_>, operators: Operators) -> Option<Server> {
     let proxy_at = at.field("proxy");
     let listen_at = proxy_at.field("listen");
@@ -47,12 +49,21 @@ pub(crate) fn server(raw: &raw::Server, at: &At<'_>, context: &Context<'_>, oper
     };
     Some(Server {
         proxy,
+        dns: name_servers(&raw.dns, &at.field("dns")),
         threads: threads(raw.threads),
         limits: limits(&raw.limits, &at.field("limits")),
         shutdown: Shutdown { delay: raw.shutdown.delay.0, grace: raw.shutdown.grace.0 },
         admin: admin?,
         metrics: Metrics { listen: metrics?, token: metrics_token },
     })
+}
+
+fn name_servers(raw: &[String], at: &At<'_>) -> Vec<SocketAddr> {
+    let read = |(index, text): (usize, &String)| {
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::from((ip, DNS_PORT))));
+        address.map_err(|_| at.index(index).error("not a name server's address; write IP or IP:PORT")).ok()
+    };
+    raw.iter().enumerate().filter_map(read).collect()
 }
 
 fn admin(raw: &raw::Admin, listen: Listen, at: &At<'_>, operators: Operators) -> Admin {

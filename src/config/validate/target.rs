@@ -1,16 +1,50 @@
 //! Upstream base URLs.
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
-use crate::config::model::Target;
+use super::server::positive;
+use crate::config::model::{Health, Target};
 use crate::config::problem::At;
+use crate::config::raw::pool as raw;
 
 /// Reads a base URL; `None` = complained about.
-pub(crate) fn target(url: &str, weight: u32, at: &At<'_>) -> Option<Target> {
-    parse(url, weight).map_err(|message| at.error(message)).ok()
+pub(crate) fn target(url: &str, at: &At<'_>) -> Option<Target> {
+    parse(url).map_err(|message| at.error(message)).ok()
 }
 
-fn parse(url: &str, weight: u32) -> Result<Target, &'static str> {
+/// The same with its settings.
+pub(crate) fn target_with(full: &raw::Target, at: &At<'_>) -> Option<Target> {
+    let health = health(&full.health, &at.field("health"));
+    Some(Target { weight: full.weight as usize, health, ..target(&full.url, &at.field("url"))? })
+}
+
+/// Reads the URL of something to be fetched; `None` = complained about.
+pub(crate) fn page(url: &str, at: &At<'_>) -> Option<Target> {
+    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let page = parse(base).map_err(|message| at.error(message)).ok()?;
+    let path = base.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|slash| rest.get(slash..)));
+    let path = [path.unwrap_or("/"), query.map_or("", |_| "?"), query.unwrap_or_default()].concat();
+    if path.parse::<PathAndQuery>().is_err() {
+        at.error("not a URL that can be fetched; write e.g. https://example.com/generate_204");
+        return None;
+    }
+    Some(Target { path, ..page })
+}
+
+fn health(raw: &raw::Health, at: &At<'_>) -> Health {
+    let path_at = at.field("path");
+    let path = raw.path.clone().filter(|path| {
+        let is_path = path.starts_with('/') && path.parse::<PathAndQuery>().is_ok();
+        if !is_path {
+            path_at.error("not a path; write e.g. /health, which is asked for at the target's host");
+        }
+        is_path
+    });
+    Health { every: positive(raw.every, &at.field("every")), path }
+}
+
+fn parse(url: &str) -> Result<Target, &'static str> {
     const FORM: &str = "not a base URL; write https://HOST[:PORT][/PATH], e.g. https://api.example.com/v1";
     if url.contains('#') {
         return Err("a base URL has no fragment (#…); remove it");
@@ -45,7 +79,8 @@ fn parse(url: &str, weight: u32) -> Result<Target, &'static str> {
         return Err("the path must not contain //, . or ..");
     }
     let path = if path.is_empty() { "/v1" } else { path };
-    Ok(Target { tls, host, port, path: path.to_owned(), weight: weight as usize })
+    let health = Health { every: raw::Health::default().every.0, path: None };
+    Ok(Target { tls, host, port, path: path.to_owned(), weight: 1, health })
 }
 
 #[cfg(test)]
@@ -55,7 +90,7 @@ mod tests {
     #[test]
     fn base_urls_are_normalised() {
         let shown = |url| {
-            let target = parse(url, 1).unwrap();
+            let target = parse(url).unwrap();
             format!("{} {} {} {}", target.tls, target.authority(), target.port, target.path)
         };
         assert_eq!(shown("https://api.example.com"), "true api.example.com 443 /v1");
@@ -83,7 +118,7 @@ mod tests {
             "https:///v1",
             "https://a b/v1",
         ] {
-            assert!(parse(url, 1).is_err(), "{url}");
+            assert!(parse(url).is_err(), "{url}");
         }
     }
 }

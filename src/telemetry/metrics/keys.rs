@@ -9,8 +9,11 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::{ATTEMPTS, KEY_STATE, KEY_TRANSITIONS, KEYS, opts, registered};
+use super::{ATTEMPTS, EGRESS_UP, KEY_STATE, KEY_TRANSITIONS, KEYS, TARGET_UP, opts, registered};
 use crate::telemetry::snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State};
+
+/// Above this many proxies there is no series for each.
+const EGRESS_MAX: usize = 1000;
 
 static SNAPSHOTS: RwLock<Option<Snapshots>> = RwLock::new(None);
 
@@ -41,9 +44,9 @@ impl Collector for KeyCollector {
     fn collect(&self) -> Vec<MetricFamily> {
         let snapshots = SNAPSHOTS.read().clone();
         let (Some(snapshots), Ok(families)) = (snapshots, KeyFamilies::new()) else { return Vec::new() };
-        for pool in snapshots() {
-            families.fill(&pool);
-        }
+        let pools = snapshots();
+        pools.iter().for_each(|pool| families.fill(pool));
+        families.fill_egresses(&pools);
         families.parts().iter().flat_map(|part| part.collect()).collect()
     }
 }
@@ -53,6 +56,8 @@ struct KeyFamilies {
     keys: IntGaugeVec,
     state: IntGaugeVec,
     transitions: IntCounterVec,
+    targets: IntGaugeVec,
+    egress: IntGaugeVec,
 }
 
 impl KeyFamilies {
@@ -62,11 +67,13 @@ impl KeyFamilies {
             keys: IntGaugeVec::new(opts(&KEYS), KEYS.labels)?,
             state: IntGaugeVec::new(opts(&KEY_STATE), KEY_STATE.labels)?,
             transitions: IntCounterVec::new(opts(&KEY_TRANSITIONS), KEY_TRANSITIONS.labels)?,
+            targets: IntGaugeVec::new(opts(&TARGET_UP), TARGET_UP.labels)?,
+            egress: IntGaugeVec::new(opts(&EGRESS_UP), EGRESS_UP.labels)?,
         })
     }
 
-    fn parts(&self) -> [&dyn Collector; 4] {
-        [&self.attempts, &self.keys, &self.state, &self.transitions]
+    fn parts(&self) -> [&dyn Collector; 6] {
+        [&self.attempts, &self.keys, &self.state, &self.transitions, &self.targets, &self.egress]
     }
 
     fn fill(&self, pool: &PoolSnapshot) {
@@ -78,6 +85,9 @@ impl KeyFamilies {
         for (state, reason, times) in &pool.transitions {
             self.transitions.with_label_values(&[name, state.as_str(), reason]).inc_by(*times);
         }
+        for target in &pool.targets {
+            self.targets.with_label_values(&[name, &*target.name]).set(target.is_up.into());
+        }
         for key in &pool.keys {
             self.add_attempts(pool, key);
             if pool.per_key {
@@ -86,6 +96,20 @@ impl KeyFamilies {
                     self.state.with_label_values(&[name, key.name.as_str(), state.as_str()]).set(is_in);
                 }
             }
+        }
+    }
+
+    /// A proxy may serve several pools; too many of them get no series.
+    fn fill_egresses(&self, pools: &[PoolSnapshot]) {
+        let all = || pools.iter().flat_map(|pool| &pool.egress);
+        if all().count() > EGRESS_MAX {
+            return;
+        }
+        for egress in all() {
+            self.egress.with_label_values(&[&*egress.name]).set(1);
+        }
+        for egress in all().filter(|egress| !egress.is_up) {
+            self.egress.with_label_values(&[&*egress.name]).set(0);
         }
     }
 

@@ -3,6 +3,7 @@
 mod client;
 mod http2;
 mod provider;
+mod proxies;
 mod server;
 mod tls;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Connection, Response, chat, dial, post, request};
 pub(crate) use http2::{Exchange, Http2};
 pub(crate) use provider::{Deaf, MockProvider, Peer, Scripted, chunk, event};
+pub(crate) use proxies::Program;
 pub(crate) use server::{ADMIN_TOKEN, Config, Keyweir, PATIENCE, TOKEN, free_address, keys_yaml, new_directory, spawn};
 pub(crate) use tls::{Authority, Dates, TlsProvider};
 

@@ -29,6 +29,7 @@ pub(crate) struct Config {
     admin_tls: Option<(PathBuf, PathBuf)>,
     metrics: String,
     limits: String,
+    server: String,
     grace: String,
     tokens: String,
     level: &'static str,
@@ -51,6 +52,7 @@ impl Default for Config {
             admin_tls: None,
             metrics: String::new(),
             limits: String::new(),
+            server: String::new(),
             grace: "10s".into(),
             tokens: format!("tokens: [{{name: test, token: {TOKEN}}}]"),
             level: "info",
@@ -107,6 +109,12 @@ impl Config {
 
     pub(crate) fn limits(mut self, limits: &str) -> Self {
         self.limits = limits.into();
+        self
+    }
+
+    /// What stands in `server:` beside the rest.
+    pub(crate) fn server(mut self, settings: &str) -> Self {
+        self.server = format!("  {settings}\n");
         self
     }
 
@@ -209,6 +217,7 @@ impl Config {
             limits,
             grace,
             tokens,
+            server,
             level,
             log,
             top,
@@ -217,7 +226,7 @@ impl Config {
         } = self;
         format!(
             "{top}server:\n  proxy: {{listen: [{proxy}{also_listen}]{}}}\n  admin: {{listen: {admin}, token: {ADMIN_TOKEN}{admin_settings}}}\n  \
-             metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n  shutdown: {{grace: {grace}}}\n\
+             metrics: {{listen: {metrics}{metrics_token}}}\n  threads: 2\n  limits: {{{limits}}}\n{server}  shutdown: {{grace: {grace}}}\n\
              log: {{level: {level}, {log}}}\nkeys_file: keys.yaml\nclients: {{{tokens}}}\npools:\n{pools}",
             self.proxy
         )
@@ -344,6 +353,18 @@ impl Keyweir {
         let mut connection = Connection::open(self.admin);
         connection.send(format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        connection.response()
+    }
+
+    /// An admin request with the token and a JSON body.
+    pub(crate) fn admin_json(&self, method: &str, path: &str, body: &Value) -> Response {
+        let mut connection = Connection::open(self.admin);
+        let body = body.to_string();
+        connection.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         ));
         connection.response()
     }
