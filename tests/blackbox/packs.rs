@@ -77,7 +77,7 @@ fn every_mistake_in_a_pack_is_named_with_its_place() {
                 \x20 - {id: A, key: keep, retry: none}\n  - {id: b, when: [{message: \"(\"}], key: keep, retry: none}\n";
     let said = |text: &str| {
         let pack = file(text);
-        let config = format!("pools: {{p: {{provider: mine.yaml, targets: [\"http://127.0.0.1:1\"]}}}}\n");
+        let config = "pools: {p: {provider: mine.yaml, targets: [\"http://127.0.0.1:1\"]}}\n";
         fs::write(pack.with_file_name("keyweir.yaml"), config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyweir"));
         let output =
