@@ -110,7 +110,7 @@ pub(super) async fn change<T: Send + 'static>(
 
 /// A JSON object as the body.
 pub(super) fn object(body: Result<Json<Map<String, Value>>, JsonRejection>) -> Result<Map<String, Value>, Problem> {
-    body.map(|Json(object)| object).map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))
+    Ok(body?.0)
 }
 
 pub(super) type ObjectResult = Result<Json<Map<String, Value>>, JsonRejection>;

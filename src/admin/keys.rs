@@ -263,7 +263,7 @@ pub(super) async fn bulk(
     Path(pool): Path<String>,
     bulk: Result<Json<Bulk>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(bulk) = bulk.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Json(bulk) = bulk?;
     let pool = state.pool(Some(&pool))?;
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {

@@ -1,10 +1,12 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::config::without_values;
 use crate::manage::ManageError;
 use crate::store::StoreError;
 
@@ -44,6 +46,17 @@ impl Problem {
 
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+}
+
+/// A body that was not understood; it may hold a key or a token where none belongs.
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
+        let detail = match &error {
+            JsonRejection::JsonDataError(error) => without_values(&error.body_text()),
+            _ => error.body_text(),
+        };
+        Self::new(error.status(), "bad_request", detail)
     }
 }
 

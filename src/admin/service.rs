@@ -3,6 +3,7 @@
 //! The router runs in hyper on Pingora's own connection, not in a server of axum's: so TLS, unix sockets, shutdown and
 //! the hand-over of listening sockets to a new process work as they do for the proxy, and there is one set of runtimes.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::listening::Service;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Time for a request's head; an idle connection ends after it too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +45,9 @@ const CONNECTIONS_MAX: usize = 4096;
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
+/// Time to hear that.
+const FAREWELL: Duration = Duration::from_millis(250);
+
 /// Serves a router on Pingora's connections.
 pub struct AdminApp {
     router: Router,
@@ -57,13 +62,19 @@ pub fn service(name: &str, endpoint: ListenerConfig, router: Router) -> Service<
     service
 }
 
+/// Says that there is no room. What was sent must be read, or the kernel takes the answer back by a reset.
+async fn refuse(stream: &mut Stream) -> io::Result<()> {
+    stream.write_all(BUSY).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
+}
+
 #[async_trait]
 impl ServerApp for AdminApp {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let Ok(_connection) = self.connections.try_acquire() else {
-            // Whoever does not read it has gone.
-            let _unread = stream.write_all(BUSY).await;
-            let _gone = stream.shutdown().await;
+            // Whoever does not read it in time has lost nothing.
+            let _unread = timeout(FAREWELL, refuse(&mut stream)).await;
             return None;
         };
         let address = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());

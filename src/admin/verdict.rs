@@ -41,7 +41,7 @@ pub(super) async fn verdict(
     State(state): State<Arc<AdminState>>,
     trial: Result<Json<Trial>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(trial) = trial.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Json(trial) = trial?;
     let engine = engine(&state, &trial)?;
     let now = match &trial.now {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("now: write e.g. 2026-01-31T12:00:00Z"))?,

@@ -42,8 +42,8 @@ pub fn key_spec(pool: &str, text: &Secret, details: &Map<String, Json>) -> Resul
         account: None,
         weight: 1,
         priority: 0,
-        egress: None,
         models: Vec::new(),
+        egress: None,
         headers: Vec::new(),
         disabled: false,
         is_stored: true,
@@ -71,9 +71,9 @@ fn detailed(plain: KeySpec, details: &Map<String, Json>, report: &Report) -> Opt
     let raw: Key = yaml::read(value?).ok()?;
     let context = Context { folder: Path::new(""), env: &Process };
     let headers = validate::headers::headers(&raw.headers, &at.field("headers"), &context);
+    validate::models::globs(&raw.models, &at.field("models"));
     let egress = raw.egress.as_ref();
     let egress = egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), &context));
-    validate::models::globs(&raw.models, &at.field("models"));
     let name = raw.name.unwrap_or(plain.name);
     if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
         at.field("name").error("a name has 1 to 64 characters and no control characters");
@@ -85,8 +85,8 @@ fn detailed(plain: KeySpec, details: &Map<String, Json>, report: &Report) -> Opt
         account: raw.account,
         weight: raw.weight,
         priority: raw.priority,
-        egress,
         models: raw.models,
+        egress,
         headers,
         disabled: raw.disabled,
         ..plain

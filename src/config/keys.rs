@@ -280,10 +280,10 @@ fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context
                 Entry::Long(key) => {
                     let key_at = at.field("key");
                     let headers = validate::headers::headers(&key.headers, &at.field("headers"), context);
+                    validate::models::globs(&key.models, &at.field("models"));
                     let egress = key.egress.as_ref();
                     let egress =
                         egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context));
-                    validate::models::globs(&key.models, &at.field("models"));
                     if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
                         lot.add(text, Some(Details { key, headers, egress }), &at, &key_at);
                     }
@@ -334,8 +334,8 @@ impl Lot {
             account: entry.account,
             weight: entry.weight,
             priority: entry.priority,
-            egress: None,
             models: Vec::new(),
+            egress: None,
             headers: Vec::new(),
             disabled,
             is_stored: false,
@@ -414,8 +414,8 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>)
             account: raw.account,
             weight: raw.weight,
             priority: raw.priority,
-            egress,
             models: raw.models,
+            egress,
             headers,
             disabled: raw.disabled,
             is_stored: false,
@@ -427,8 +427,8 @@ fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>)
             account: None,
             weight: 1,
             priority: 0,
-            egress: None,
             models: Vec::new(),
+            egress: None,
             headers: Vec::new(),
             disabled: false,
             is_stored: false,

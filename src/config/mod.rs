@@ -37,6 +37,7 @@ pub use key_spec::{fingerprint, key_spec};
 pub use keys::KeyId;
 pub use model::*;
 pub use models::Models;
+pub(crate) use problem::without_values;
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, TokenDigest};

@@ -338,12 +338,12 @@ pub struct Pool {
     pub blacklist: Blacklist,
     /// Per-attempt and per-request deadlines.
     pub timeouts: Timeouts,
+    /// Models by name.
+    pub models: Models,
     /// Proxies over which keys without one of their own are spread; none = directly.
     pub egress: Vec<Egress>,
     /// How proxies are checked.
     pub egress_check: EgressCheck,
-    /// Models by name.
-    pub models: Models,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
@@ -499,10 +499,10 @@ pub struct KeySpec {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: u32,
-    /// A proxy of its own.
-    pub egress: Option<Egress>,
     /// Globs of the models it may be used for; none = all.
     pub models: Vec<String>,
+    /// A proxy of its own.
+    pub egress: Option<Egress>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

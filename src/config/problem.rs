@@ -289,6 +289,18 @@ impl<'a> At<'a> {
     }
 }
 
+/// What serde says of a value that does not fit, without a word of what was sent: a key or a token may stand where none
+/// belongs.
+pub(crate) fn without_values(message: &str) -> String {
+    if let Some((_, expected)) = message.rsplit_once(", expected ") {
+        return format!("not as expected: {expected}");
+    }
+    match message.rsplit_once("missing field ") {
+        Some((_, field)) => format!("missing field {field}"),
+        None => "not of the form expected here".to_owned(),
+    }
+}
+
 /// Whether a name that should not be there may be repeated: it looks like a misspelt field, not like a key.
 pub(crate) fn is_plain_word(name: &str) -> bool {
     let digits = name.bytes().filter(u8::is_ascii_digit).count();
@@ -307,6 +319,25 @@ fn looks_like_key(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Shape {
+            #[expect(dead_code, reason = "only its type counts")]
+            limit: u8,
+        }
+        for (text, said) in [
+            (r#"{"limit": "sk-1, expected "}"#, "not as expected: u8 at line 1 column 27"),
+            (r#"{"sk-1": 1}"#, "not as expected: `limit` at line 1 column 7"),
+            (r#""sk-1""#, "not as expected: struct Shape at line 1 column 6"),
+            ("{}", "missing field `limit` at line 1 column 2"),
+        ] {
+            let error = serde_json::from_str::<Shape>(text).unwrap_err();
+            assert_eq!(without_values(&error.to_string()), said);
+        }
+    }
 
     #[test]
     fn names_that_may_be_keys_are_not_repeated() {

@@ -310,7 +310,6 @@ pools:
     assert_eq!(
         warnings(&read(text).unwrap()),
         "f.yaml:1:1: default_pool: warning: not set while there are several pools: unprefixed paths such as /v1/models are 404\n\
-         f.yaml:1:14: store.url: warning: has no effect yet\n\
          f.yaml:2:9: notify: warning: has no effect yet\n\
          f.yaml:3:37: clients.tokens[0].token: warning: shorter than 16 characters; short tokens can be guessed; make one e.g. with `openssl rand -hex 24`\n\
          f.yaml:5:40: pools.a.probe.every: warning: has no effect yet"

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
+use super::pins::Pins;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed, Standing};
@@ -35,6 +36,8 @@ pub struct Entry {
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
     egresses: Egresses,
+    /// What its keys made.
+    pub pins: Arc<Pins>,
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
@@ -53,14 +56,14 @@ impl Entry {
             PerKeyMetrics::Off => false,
             PerKeyMetrics::Auto => specs.len() <= PER_KEY_METRICS_UP_TO,
         };
-        let egresses = Egresses::new(&config, &specs, before.map(|before| &before.egresses));
-        let seeds = specs.iter().enumerate().map(|(index, spec)| seed(spec, egresses.home(index))).collect();
         let list_key =
             config.models.list_key.as_ref().and_then(|name| specs.iter().position(|spec| spec.name == *name));
         if let (Some(name), None) = (&config.models.list_key, list_key) {
             let pool = config.name.as_str();
             log::warn!(pool; "models.list_key: the pool has no key called {name}; any key lists models.");
         }
+        let egresses = Egresses::new(&config, &specs, before.map(|before| &before.egresses));
+        let seeds = specs.iter().enumerate().map(|(index, spec)| seed(spec, egresses.home(index))).collect();
         let blacklist = &config.blacklist;
         let rules = Rules {
             threshold: blacklist.threshold,
@@ -72,7 +75,8 @@ impl Entry {
         let metrics = PoolMetrics::for_pool(&config.name);
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
-        Self { config, pool, metrics, egresses, credentials, specs, per_key, list_key, places }
+        let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
+        Self { config, pool, metrics, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -154,7 +158,7 @@ impl Entry {
     }
 
     /// Where a key is, if it is here.
-    pub(super) fn place(&self, id: KeyId) -> Option<u32> {
+    pub fn place(&self, id: KeyId) -> Option<u32> {
         let places = self.places.get_or_init(|| self.pool.keys().iter().map(|key| key.id).zip(0..).collect());
         places.get(&id).copied()
     }
@@ -228,8 +232,8 @@ fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
         name: spec.name.as_str().into(),
         priority: spec.priority,
         account: spec.account.as_deref().map(Arc::from),
-        egress: egress.map(|egress| egress.name().clone()),
         models: spec.models.clone(),
+        egress: egress.map(|egress| egress.name().clone()),
         is_off: spec.disabled,
     }
 }

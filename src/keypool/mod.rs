@@ -7,6 +7,7 @@ mod clock;
 mod control;
 pub mod egress;
 mod entry;
+mod pins;
 mod service;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use clock::{at, now, wall_time};
 pub use control::{Action, ControlError};
 pub use egress::{Certainty, Egress, Egresses};
 pub use entry::{Credential, Entry, RECHECK};
+pub use pins::{Pin, Pins, ResourceId, Span};
 
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};

@@ -6,7 +6,7 @@ use super::Manager;
 use super::error::ManageError;
 use super::operate::Actor;
 use super::stored::Stored;
-use crate::config::{Secret, raw};
+use crate::config::{Secret, raw, without_values};
 use crate::store::{NewToken, StoreError, StoredToken, TokenChange};
 
 /// A client token as operators see it.
@@ -146,7 +146,7 @@ fn judged(mut details: Map<String, Json>) -> Result<(String, Map<String, Json>),
     let invalid = |message: String| ManageError::Invalid(vec![message]);
     details.insert("token".into(), "".into());
     let shape = serde_json::from_value::<raw::clients::Token>(Json::Object(details.clone()));
-    let token = shape.map_err(|error| invalid(error.to_string()))?;
+    let token = shape.map_err(|error| invalid(without_values(&error.to_string())))?;
     if token.budget.is_some() {
         return Err(invalid("budget: not built yet; remove it".into()));
     }

@@ -21,6 +21,7 @@ mod control;
 mod http;
 mod misbehave;
 mod request;
+mod resources;
 mod session;
 mod stats;
 mod stream;
@@ -47,6 +48,7 @@ pub struct Mock {
 struct Shared {
     stats: Stats,
     settings: parking_lot::Mutex<control::Settings>,
+    resources: resources::Resources,
 }
 
 impl Mock {

@@ -62,7 +62,7 @@ struct Request<'a> {
     head: &'a Head,
     asked: Parameters<'a>,
     behaviour: Behaviour,
-    body_length: usize,
+    body: &'a [u8],
     arrival: Arrival,
 }
 
@@ -117,7 +117,7 @@ impl Session {
         let (act, delay) = match Parameters::read(head, body) {
             Ok(asked) => {
                 let delay = Duration::from_millis(asked.mock.sleep_ms);
-                let request = Request { head, asked, behaviour, body_length: body.len(), arrival };
+                let request = Request { head, asked, behaviour, body, arrival };
                 (request.decide(&self.shared, &settings), delay)
             }
             Err(error) => (Act::Answer(unreadable(&error)), Duration::ZERO),
@@ -246,7 +246,7 @@ impl Request<'_> {
         }
         match self.asked.mock.status {
             Some(status) => Act::Answer(self.scripted(answers::failed(status))),
-            None => self.fulfil(settings),
+            None => self.fulfil(shared, settings),
         }
     }
 
@@ -283,7 +283,7 @@ impl Request<'_> {
     }
 
     /// A 200, with whatever flaw the key gives it.
-    fn fulfil(&self, settings: &Settings) -> Act {
+    fn fulfil(&self, shared: &Shared, settings: &Settings) -> Act {
         let endpoint = Endpoint::of(self.head);
         if endpoint == Endpoint::Chat && self.asked.stream() {
             return Act::Stream(self.stream(settings));
@@ -293,13 +293,16 @@ impl Request<'_> {
             Endpoint::Chat => answers::completion(
                 self.arrival.number,
                 &self.asked,
-                self.body_length,
+                self.body.len(),
                 self.behaviour == Behaviour::Empty,
             ),
             Endpoint::Models => answers::models(),
-            Endpoint::Embeddings => answers::embeddings(&self.asked, self.body_length),
+            Endpoint::Embeddings => answers::embeddings(&self.asked, self.body.len()),
             Endpoint::Realtime => return Act::WebSocket,
-            Endpoint::Other => answers::unknown_path(&self.head.method, self.head.path()),
+            Endpoint::Other => {
+                let made = shared.resources.answer(self.head, self.body, self.asked.model(), self.arrival.number);
+                made.unwrap_or_else(|| answers::unknown_path(&self.head.method, self.head.path()))
+            }
         };
         let mut answer = self.scripted(answer);
         match self.behaviour {
@@ -319,7 +322,7 @@ impl Request<'_> {
             Behaviour::Cut => Ending::Cut,
             _ => Ending::Complete,
         };
-        let mut stream = Stream::new(self.arrival.number, &self.asked, self.body_length, settings, ending);
+        let mut stream = Stream::new(self.arrival.number, &self.asked, self.body.len(), settings, ending);
         if self.behaviour == Behaviour::NoLength {
             stream.frame = Frame::Close;
         }

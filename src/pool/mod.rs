@@ -209,11 +209,21 @@ impl Pool {
     ///
     /// # Errors
     /// [`Exhausted`] if it can't be used now.
-    pub fn checkout_key(&self, index: u32, now: Millis) -> Result<Lease, Exhausted> {
-        let until = self.blocked_until(index, None);
-        let lease = if until <= now.0 { self.lease(index, now) } else { None };
-        let back = if until == NEVER { Exhausted::NoneUsable } else { Exhausted::Cooling(now.until(Millis(until))) };
-        lease.ok_or(back)
+    pub fn checkout_key(&self, index: u32, model: &str, now: Millis) -> Result<Lease, Exhausted> {
+        self.usable(index, model, now)?;
+        self.lease(index, now).ok_or(Exhausted::NoneUsable)
+    }
+
+    /// Whether a key can be used for this model.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if it can't be used now.
+    pub fn usable(&self, index: u32, model: &str, now: Millis) -> Result<(), Exhausted> {
+        match self.blocked_until(index, self.view(model, now).board()) {
+            NEVER => Err(Exhausted::NoneUsable),
+            until if until > now.0 => Err(Exhausted::Cooling(now.until(Millis(until)))),
+            _ => Ok(()),
+        }
     }
 
     /// Some keys are for some models only.

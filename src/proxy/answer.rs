@@ -55,6 +55,12 @@ pub enum Answer {
     AllKeysCooling(Duration),
     /// No key is left that time alone brings back.
     NoUsableKey,
+    /// What is named was made with a key that is resting; it is back after this time.
+    MakerResting(Duration),
+    /// What is named was made with a key that is disabled, or not there any more.
+    MakerGone,
+    /// What is named was made with several keys.
+    MakersDiffer,
     /// Several keys refused in a row, ready ones remain.
     AttemptsSpent,
     /// In-flight or memory cap.
@@ -88,6 +94,7 @@ impl Answer {
             Self::PoolDenied | Self::ModelDenied | Self::ModelClosed | Self::RouteDenied => 403,
             Self::UnknownPath => 404,
             Self::RequestTimeout => 408,
+            Self::MakerResting(_) | Self::MakerGone | Self::MakersDiffer => 409,
             Self::RequestTooLarge(_) => 413,
             Self::EncodedBody => 415,
             Self::HeadersTooLarge => 431,
@@ -114,6 +121,8 @@ impl Answer {
             Self::HeadersTooLarge => "headers_too_large",
             Self::AllKeysCooling(_) => "all_keys_cooling",
             Self::NoUsableKey => "no_usable_key",
+            Self::MakerResting(_) | Self::MakerGone => "resource_key_unavailable",
+            Self::MakersDiffer => "resource_keys_differ",
             Self::AttemptsSpent => "attempts_spent",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
@@ -126,7 +135,11 @@ impl Answer {
     /// As it is counted.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::AllKeysCooling(_) | Self::NoUsableKey | Self::AttemptsSpent => Outcome::Exhausted,
+            Self::AllKeysCooling(_)
+            | Self::NoUsableKey
+            | Self::MakerResting(_)
+            | Self::MakerGone
+            | Self::AttemptsSpent => Outcome::Exhausted,
             Self::UpstreamUnreachable | Self::UpstreamTimeout | Self::Internal => Outcome::ProviderError,
             _ => Outcome::Rejected,
         }
@@ -152,6 +165,15 @@ impl Answer {
                 return format!("All keys of the pool are resting; the first is back in {} s.", seconds(*rest)).into();
             }
             Self::NoUsableKey => "No key of the pool can be used; time alone will bring none back.",
+            Self::MakerResting(rest) => {
+                let back = seconds(*rest);
+                return format!(
+                    "What this request names can only be used with a key that is resting; it is back in {back} s."
+                )
+                .into();
+            }
+            Self::MakerGone => "What this request names can only be used with a key that is disabled or removed.",
+            Self::MakersDiffer => "This request names things that were made with different keys.",
             Self::AttemptsSpent => "Several keys in a row were refused by the provider. Others are ready: try again.",
             Self::Overloaded => "Too many requests are under way. Try again.",
             Self::Draining => "The server is shutting down. Try again.",
@@ -164,7 +186,7 @@ impl Answer {
     /// Seconds for `Retry-After`, where a time is known.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::AllKeysCooling(rest) => Some(seconds(*rest)),
+            Self::AllKeysCooling(rest) | Self::MakerResting(rest) => Some(seconds(*rest)),
             Self::ClientLimit(refusal) => Some(seconds(refusal.wait)),
             Self::Overloaded | Self::Draining => Some(1),
             _ => None,
@@ -173,9 +195,9 @@ impl Answer {
 
     fn is_retry_pointless(&self) -> bool {
         match self {
-            Self::AllKeysCooling(rest) => *rest > RETRY_WORTHWHILE,
+            Self::AllKeysCooling(rest) | Self::MakerResting(rest) => *rest > RETRY_WORTHWHILE,
             Self::ClientLimit(refusal) => refusal.wait > RETRY_WORTHWHILE,
-            Self::NoUsableKey => true,
+            Self::NoUsableKey | Self::MakerGone | Self::MakersDiffer => true,
             _ => false,
         }
     }
@@ -189,7 +211,7 @@ impl Answer {
             "param": null,
             "request_id": request_id,
         });
-        if let Self::AllKeysCooling(rest) = self {
+        if let Self::AllKeysCooling(rest) | Self::MakerResting(rest) = self {
             error["retry_at"] = rfc3339(SystemTime::now() + *rest).into();
         }
         if let Some(provider) = provider {
@@ -343,7 +365,10 @@ mod tests {
             Answer::HeadersTooLarge => Answer::ClientLimit(Refusal { limit: Limit::Rpm, wait: Duration::ZERO }),
             Answer::ClientLimit(_) => Answer::AllKeysCooling(Duration::ZERO),
             Answer::AllKeysCooling(_) => Answer::NoUsableKey,
-            Answer::NoUsableKey => Answer::AttemptsSpent,
+            Answer::NoUsableKey => Answer::MakerResting(Duration::ZERO),
+            Answer::MakerResting(_) => Answer::MakerGone,
+            Answer::MakerGone => Answer::MakersDiffer,
+            Answer::MakersDiffer => Answer::AttemptsSpent,
             Answer::AttemptsSpent => Answer::Overloaded,
             Answer::Overloaded => Answer::Draining,
             Answer::Draining => Answer::UpstreamUnreachable,

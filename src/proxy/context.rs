@@ -12,6 +12,7 @@ use super::admit::{BodyBudget, Slot};
 use super::answer::{Answer, Provider};
 use super::edge::{Edge, EdgePool};
 use super::model::Asked;
+use super::resource::Notes;
 use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
@@ -44,6 +45,8 @@ pub struct Context {
     pub(super) times: Times,
     pub(super) bytes_out: u64,
     pub(super) answered: Answered,
+    /// Notes the things that the answer tells of.
+    pub(super) notes: Option<Box<Notes>>,
 }
 
 /// The request's body.
@@ -76,6 +79,8 @@ pub(super) struct Bound {
     /// The key's place in the pool.
     pub(super) key: Option<u32>,
     pub(super) target: Option<Arc<Target>>,
+    /// It names something that this key made.
+    pub(super) is_by_resource: bool,
 }
 
 /// What was tried so far.
@@ -156,6 +161,7 @@ impl Context {
             times: Times::default(),
             bytes_out: 0,
             answered: Answered::default(),
+            notes: None,
         }
     }
 

@@ -24,7 +24,7 @@ use super::edge::Edge;
 use super::judge::{self, Next};
 use super::model::{self, Care};
 use super::read_body::{Failure, read_body};
-use super::{catalog, cors, local, names, pick, relay, scope, send};
+use super::{catalog, cors, local, names, pick, relay, resource, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
 use crate::keypool;
@@ -117,7 +117,7 @@ impl Gateway {
         if matches!(context.body, Body::Streamed { .. } | Body::Tunnel) {
             session.set_read_timeout(Some(limits.body_timeout));
         }
-        let wanted = judge_models(session.req_header(), context, limits)?;
+        let wanted = judge_request(session.req_header(), context, limits)?;
         admit_client(context).await?;
         let Some(wanted) = wanted else { return Ok(false) };
         let (head, body) = Box::pin(self.list_models(session.req_header(), context, wanted)).await?;
@@ -171,8 +171,9 @@ impl Gateway {
     }
 }
 
-/// Finds out which models are asked for, and whether they may be; what of the list of models is wanted, if anything.
-fn judge_models(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<Option<Wanted>, Answer> {
+/// Finds out which models are asked for, and whether they may be, and what only one key can serve; what of the list of
+/// models is wanted, if anything.
+fn judge_request(request: &RequestHeader, context: &mut Context, limits: &Limits) -> Result<Option<Wanted>, Answer> {
     let (Some(pool), Some(route)) = (context.pool(), &context.route) else { return Ok(None) };
     let (client, models) = (context.client.as_deref(), &pool.entry.config.models);
     let care = scope::care(client, models, pool.entry.pool.has_reserved_keys());
@@ -181,9 +182,10 @@ fn judge_models(request: &RequestHeader, context: &mut Context, limits: &Limits)
     if care == Care::Filter {
         scope::check(client, models, &asked)?;
     }
+    let bound = resource::bound(request, path, &context.body, pool)?;
     let is_list = !matches!(context.body, Body::Tunnel | Body::Streamed { .. });
     let wanted = if is_list { catalog::wanted(request, path, pool, client)? } else { None };
-    context.asked = asked;
+    (context.asked, context.bound) = (asked, bound);
     Ok(wanted)
 }
 
@@ -337,7 +339,9 @@ impl ProxyHttp for Gateway {
         if self.readiness.phase() >= Phase::Leaving {
             session.set_keepalive(None);
         }
-        relay::head(head, session.req_header(), context)
+        let request = session.req_header();
+        context.notes = context.route.as_ref().and_then(|r| resource::notes(request, r.rest(request.uri.path()), head));
+        relay::head(head, request, context)
     }
 
     fn response_body_filter(
@@ -351,6 +355,7 @@ impl ProxyHttp for Gateway {
             context.bytes_out += piece.len() as u64;
             let counts_tokens = context.guards.admitted.as_ref().is_some_and(Admitted::counts_tokens);
             context.answered.feed(piece, counts_tokens);
+            resource::note(context, piece);
         }
         if is_last {
             context.settle();

@@ -309,6 +309,10 @@ fn may_retry(context: &mut Context, blame: Blame) -> bool {
 /// of this request are in the pool that took over.
 fn own_answer(context: &Context) -> Answer {
     let now: Millis = keypool::now();
+    if let (Some(key), Some(pool)) = (context.bound.key, context.pool()) {
+        let usable = pool.entry.pool.usable(key, context.model(), now);
+        return usable.map_or_else(|why| pick::lacking(context, why), |()| Answer::AttemptsSpent);
+    }
     let Some(pool) = context.pool().map(|pool| pool.entry.pool.newest()) else { return Answer::Internal };
     if pool.has_ready(context.model(), now) {
         Answer::AttemptsSpent

@@ -24,6 +24,7 @@ mod pick;
 mod read_body;
 mod record;
 mod relay;
+mod resource;
 mod route;
 mod scope;
 mod send;

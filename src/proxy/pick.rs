@@ -21,13 +21,24 @@ impl From<Exhausted> for Answer {
     }
 }
 
+/// Why there is no key for a request.
+pub(super) fn lacking(context: &Context, why: Exhausted) -> Answer {
+    match why {
+        Exhausted::Cooling(rest) if context.bound.is_by_resource => Answer::MakerResting(rest),
+        Exhausted::NoneUsable if context.bound.is_by_resource => Answer::MakerGone,
+        why => why.into(),
+    }
+}
+
 /// Reserves the first key, here rather than at the first attempt: an answer given now keeps the client's connection.
 pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
     let now = Instant::now();
     let lease = match context.bound.key {
         None => pool.entry.pool.checkout(context.model(), keypool::at(now))?,
-        Some(key) => pool.entry.pool.checkout_key(key, keypool::at(now))?,
+        Some(key) => {
+            pool.entry.pool.checkout_key(key, context.model(), keypool::at(now)).map_err(|why| lacking(context, why))?
+        }
     };
     context.attempts.next = Some(lease);
     context.times.picked = Some(now);
@@ -37,7 +48,8 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
     let Some(key) = context.bound.key else { return reserve_with(context, Pool::checkout_again) };
-    let next = context.pool().and_then(|pool| pool.entry.pool.checkout_key(key, keypool::now()).ok());
+    let pool = context.pool();
+    let next = pool.and_then(|pool| pool.entry.pool.checkout_key(key, context.model(), keypool::now()).ok());
     context.attempts.next = next;
     context.attempts.next.is_some()
 }

@@ -120,6 +120,11 @@ impl Targets {
         self.list.iter()
     }
 
+    /// The one of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Target>> {
+        self.list.iter().find(|target| &*target.name == name)
+    }
+
     /// The next target in turn: rather one that is healthy, that did not fail this request, and that has what is wanted.
     pub fn next(&self, wanted: &Wanted<'_>) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };

@@ -158,6 +158,15 @@ fn nothing_is_sent_to_metadata_services_unless_that_is_meant() {
     }
     let (accepted, said) = pool("http://0xA9FEA9FE/v1", "allow_link_local: true");
     assert!(!accepted && said.contains("unusual spelling"), "{said}");
+
+    let keyweir = Config::default().start();
+    let bearer = format!("Authorization: Bearer {ADMIN_TOKEN}");
+    for url in forbidden {
+        let body = json!({"name": "q", "targets": [url]}).to_string();
+        let answer = send(&keyweir, "POST", "/api/v1/pools", &[&bearer, JSON], &body);
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        assert!(answer.text().contains("allow_link_local"), "{}", answer.text());
+    }
 }
 
 const VIEWER: &str = "kwa-canary-viewer-token";
@@ -198,6 +207,19 @@ fn no_secret_comes_out_of_the_admin_listener() {
         for route in routes().iter().filter(|route| quiet(&route.path)) {
             let path = route.path.replace("{pool}", "p").replace("{key}", "a").replace("{action}", "reset");
             note(&send(&keyweir, route.method.as_str(), &path, &[&caller], ""));
+        }
+    }
+    // Bodies that hold a key and are not understood.
+    let posts = ["pools/p/keys", "pools/p/keys/bulk", "pools/p/keys/import", "tokens", "verdict", "pools"];
+    for (method, path) in posts.map(|path| ("POST", path)).into_iter().chain([("PUT", "settings")]) {
+        for body in [
+            r#""sk-canary-key""#,
+            r#"{"key": ["sk-canary-key"], "rpm": "sk-canary-key"}"#,
+            r#"{"sk-canary-key": 1}"#,
+            "sk-canary-key, {",
+        ] {
+            let bearer = format!("Authorization: Bearer {ADMIN_TOKEN}");
+            note(&send(&keyweir, method, &format!("/api/v1/{path}?dry_run=true"), &[&bearer, JSON], body));
         }
     }
     keyweir.rewrite("name: vera", "nam: vera");

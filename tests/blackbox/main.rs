@@ -38,6 +38,7 @@ mod operators;
 mod protocols;
 mod redaction;
 mod reload;
+mod resources;
 mod routing;
 mod streams;
 mod strictness;

@@ -476,8 +476,8 @@ async fn an_answer_can_be_tried_against_the_rules() {
         (json!({"status": 500, "provider": "none"}), 404),
         (json!({"status": 500, "provider": "openai", "headers": {"a b": "c"}}), 400),
         (json!({"status": 500, "provider": "openai", "now": "soon"}), 400),
-        (json!({"stats": 500}), 400),
-        (json!({}), 400),
+        (json!({"stats": 500}), 422),
+        (json!({}), 422),
     ] {
         assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
     }
@@ -488,7 +488,7 @@ async fn tokens_are_listed_with_scopes_limits_and_use() {
     let list = get("/api/v1/tokens?q=lap").await.json();
     assert_eq!(list["total"], 1);
     let expected = json!({
-        "name": "laptop", "reveal_key": false, "pools": ["modelscope"], "models": [],
+        "id": "laptop", "name": "laptop", "provisioned": true, "created_at": null, "reveal_key": false, "pools": ["modelscope"], "models": [],
         "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
         "expires": "2025-07-05T10:30:00.007Z", "expired": true,
         "in_flight": 1, "requests": 12, "refused": 3, "tokens_in": 100, "tokens_out": 200,

@@ -4,7 +4,6 @@ use pingora::protocols::l4::stream::Stream as L4Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::*;
 
@@ -57,5 +56,22 @@ async fn a_connection_is_kept_until_shutdown_and_knows_its_peer() {
     }
     stop.send(true).unwrap();
     read_to_end(&mut client).await;
+    assert!(timeout(HANG, serving).await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    client.write_all(REQUEST).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let (_stop, shutdown) = watch::channel(false);
+    let app = Arc::new(AdminApp { router: routes(), connections: Semaphore::new(0) });
+    let stream: L4Stream = accepted.into();
+    let serving = tokio::spawn(async move { app.process_new(Box::new(stream), &shutdown).await.is_none() });
+    let mut answer = String::new();
+    timeout(HANG, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+    drop(client);
     assert!(timeout(HANG, serving).await.unwrap().unwrap());
 }

@@ -87,9 +87,9 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
         retry,
         blacklist,
         timeouts,
+        models: models::models(&raw.models, &at.field("models")),
         egress: egress(&raw.egress, &at.field("egress"), context),
         egress_check: egress_check(&raw.egress_check, &at.field("egress_check")),
-        models: models::models(&raw.models, &at.field("models")),
         headers: headers::headers(&raw.headers, &at.field("headers"), context),
         per_key_metrics: match raw.metrics.per_key {
             raw::PerKey::Auto => PerKeyMetrics::Auto,

@@ -108,11 +108,14 @@ fn however_many_models_are_asked_for_the_boards_are_bounded() {
 #[test]
 fn one_certain_key_is_handed_out_if_it_can_be_used() {
     let pool = pool(3);
-    assert_eq!(pool.checkout_key(1, T0).map(|lease| lease.index()), Ok(1));
+    assert_eq!(pool.checkout_key(1, "", T0).map(|lease| lease.index()), Ok(1));
     mark(&pool, 1, cool(30), T0);
-    assert_eq!(pool.checkout_key(1, T0).err(), Some(Exhausted::Cooling(secs(30))));
-    assert!(pool.checkout_key(1, T0.after(secs(30))).is_ok());
+    assert_eq!(pool.checkout_key(1, "", T0).err(), Some(Exhausted::Cooling(secs(30))));
+    assert!(pool.checkout_key(1, "", T0.after(secs(30))).is_ok());
     pool.disable(1, T0);
-    assert_eq!(pool.checkout_key(1, T0.after(secs(30))).err(), Some(Exhausted::NoneUsable));
-    assert_eq!(pool.checkout_key(9, T0).err(), Some(Exhausted::NoneUsable));
+    assert_eq!(pool.checkout_key(1, "", T0.after(secs(30))).err(), Some(Exhausted::NoneUsable));
+    pool.mark(2, Scope::Model, cool(30), &HERE, T0);
+    assert_eq!(pool.checkout_key(2, "m", T0).err(), Some(Exhausted::Cooling(secs(30))));
+    assert!(pool.checkout_key(2, "n", T0).is_ok());
+    assert_eq!(pool.checkout_key(9, "", T0).err(), Some(Exhausted::NoneUsable));
 }

@@ -228,7 +228,7 @@ async fn ask_all(
         inquiry.edge = context.edge.clone();
         inquiry.route = context.route.clone();
         inquiry.request_id = Some(context.request_id());
-        inquiry.bound = Bound { key: pool.entry.list_key(), target: Some(target.clone()) };
+        inquiry.bound = Bound { key: pool.entry.list_key(), target: Some(target.clone()), is_by_resource: false };
         async move {
             let said = timeout(PATIENCE, ask::ask(connector, inquiry, request)).await;
             let said = said.unwrap_or(Err(Answer::UpstreamTimeout));

@@ -173,6 +173,9 @@ const ALL: &[&Metric] = &[
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIME,
     &LOG_DROPPED,
+    &STORE_UP,
+    &STORE_PENDING,
+    &STORE_DROPPED,
     &BUILD_INFO,
 ];
 

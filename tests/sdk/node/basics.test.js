@@ -112,9 +112,9 @@ for (const [path, pool] of [
   test(`base URL http://HOST${path}`, async () => {
     const client = server.client(pool, { baseURL: server.url + path });
     await chat(client);
-    await client.models.list();
+    await client.embeddings.create({ model: "m", input: "x" });
     const { last } = await server.stats();
-    assert.deepEqual(last.map((seen) => seen.path), ["/v1/chat/completions", "/v1/models"]);
+    assert.deepEqual(last.map((seen) => seen.path), ["/v1/chat/completions", "/v1/embeddings"]);
     assert(last.every((seen) => (seen.key === OTHER) === (pool === "other")));
   });
 }
