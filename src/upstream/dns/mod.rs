@@ -147,8 +147,12 @@ impl Dns {
     fn ask(&self, host: &Arc<Host>) {
         let Some(asked) = Asked::begin(host) else { return };
         let lookup = self.lookup.read().clone();
+        let allows_all = self.allow_link_local.load(Relaxed);
         tokio::spawn(async move {
             let found = lookup.lookup(&asked.0.name).await;
+            if let (Ok(found), false) = (&found, allows_all) {
+                warn_of_forbidden(&asked.0.name, &found.addresses);
+            }
             asked.0.learn(found);
         });
     }
@@ -161,6 +165,13 @@ impl Dns {
             hosts.values().cloned().collect()
         };
         held.iter().filter(|host| host.known.borrow().is_due()).for_each(|host| self.ask(host));
+    }
+}
+
+fn warn_of_forbidden(host: &str, addresses: &[IpAddr]) {
+    if addresses.iter().any(|ip| destination::is_forbidden(*ip)) {
+        let reason = destination::Forbidden::LinkLocal.to_string();
+        log::warn!(host, reason; "The host resolves to an address that is not connected to.");
     }
 }
 
