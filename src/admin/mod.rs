@@ -4,15 +4,21 @@
 //! everything is done. Secrets come in and never leave, but by the export.
 
 mod api;
+mod audit;
 mod egress;
+mod events;
 mod explain;
+mod failures;
 mod guard;
 mod health;
 mod identity;
 mod import;
 mod keys;
 pub mod legacy;
+mod log_level;
+mod logs;
 mod metrics;
+mod moment;
 mod origin;
 mod pools;
 mod problem;
@@ -22,6 +28,7 @@ mod routes;
 mod service;
 mod session;
 mod settings;
+mod stats;
 mod throttle;
 mod tokens;
 mod verdict;

@@ -5,14 +5,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::json;
 
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
+use super::seen::Seen;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed, Standing};
-use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
+use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
+use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};
+use crate::verdict::Memory;
 
 /// A proxy that is out of use is checked at least so often.
 pub const RECHECK: Duration = Duration::from_secs(30);
@@ -35,6 +38,8 @@ pub struct Entry {
     pub pool: Arc<Pool>,
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
+    /// Its last failures.
+    pub failures: Arc<Memory>,
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
@@ -73,10 +78,11 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
+        let failures = before.map(|before| before.failures.clone()).unwrap_or_default();
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        Self { config, pool, metrics, egresses, pins, credentials, specs, per_key, list_key, places }
+        Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -134,12 +140,20 @@ impl Entry {
                 pool, key, seconds = rest.as_secs_f64();
                 "One account after the other is limited behind this key's egress, and none is served: the egress rests."
             ),
-            Event::MassRefusal { keys } => log::error!(
-                pool, keys;
-                "The provider refuses most keys of the pool at once. They rest and are not disabled: \
-                 check the provider and the pool's target."
-            ),
+            Event::MassRefusal { keys } => {
+                log::error!(
+                    pool, keys;
+                    "The provider refuses most keys of the pool at once. They rest and are not disabled: \
+                     check the provider and the pool's target."
+                );
+                events::publish("mass_refusal", || json!({"pool": pool, "keys": keys}));
+            }
         }
+    }
+
+    /// The text of that key.
+    pub fn secret(&self, index: u32) -> Option<&str> {
+        self.specs.get(index as usize).map(|spec| spec.key.expose())
     }
 
     /// What a request with that key carries.
@@ -155,6 +169,11 @@ impl Entry {
     /// What the keys are, in their order.
     pub fn specs(&self) -> &[Arc<KeySpec>] {
         &self.specs
+    }
+
+    /// Whether a key is here.
+    pub fn has(&self, id: KeyId) -> bool {
+        self.place(id).is_some()
     }
 
     /// Where a key is, if it is here.
@@ -182,6 +201,8 @@ impl Entry {
             keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
             transitions,
             egress: self.egresses.snapshot(),
+            // Whoever asks targets knows of them.
+            targets: Vec::new(),
         }
     }
 
@@ -197,6 +218,7 @@ impl Entry {
             blocked_by: explanation.blocked.map(|(blocker, _)| blocker.as_str()),
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
+            deferred: explanation.deferred,
         };
         let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
@@ -205,21 +227,18 @@ impl Entry {
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
-        let (state, reason, back_in) = match self.pool.worst_standing(index, now) {
-            Standing::Ready => (State::Ready, None, None),
-            Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
-            Standing::Disabled(reason) => (State::Disabled, reason, None),
-        };
+        let Seen { state, reason, back_in } = self.pool.worst_standing(index, now).into();
         KeySnapshot {
             id: key.id,
             name: key.name.to_string(),
             state,
-            reason: reason.map(Reason::as_str),
+            reason,
             back_in,
             requests: key.state.uses(),
             last_used: key.state.last_used().map(wall_time),
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
+            recheck_at: self.pool.recheck_at(index).map(wall_time),
         }
     }
 }
