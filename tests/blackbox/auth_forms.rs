@@ -1,6 +1,6 @@
 //! The header a key travels in, for each provider that has one of its own.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Config, MockProvider, TOKEN, post};
 
