@@ -60,7 +60,7 @@ pub(super) async fn verdict(
         let memory = failures::of(&state, &pool_of(&state, &trial)?)?;
         return Ok(Json(failures::replay(&memory, &engine)));
     }
-    let status = trial.status.ok_or_else(|| Problem::bad_request("status: say the answer's, or replay: true"))?;
+    let status = trial.status.ok_or_else(|| Problem::unprocessable("status: say the answer's, or replay: true"))?;
     let now = match &trial.now {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("now: write e.g. 2026-01-31T12:00:00Z"))?,
         None => Timestamp::now(),
@@ -98,7 +98,7 @@ fn flawed(flaws: &[(usize, Flaw)], is_led: bool) -> Problem {
     };
     let errors: Vec<_> = flaws.iter().map(|(at, flaw)| format!("{}.{flaw}", place(*at))).collect();
     let detail = errors.first().cloned().unwrap_or_default();
-    Problem { errors, ..Problem::bad_request(detail) }
+    Problem { errors, ..Problem::unprocessable(detail) }
 }
 
 fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {
