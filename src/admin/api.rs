@@ -16,7 +16,10 @@ use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, patch, post, put};
-use super::{egress, explain, failures, import, keys, pools, reload, session, settings, tokens, verdict};
+use super::{
+    audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
+    tokens, verdict,
+};
 use crate::config::Role;
 use crate::manage::{Actor, ManageError, Manager};
 
@@ -55,12 +58,21 @@ pub(super) fn routes() -> Vec<Route> {
         delete("/keys/{key}", Role::Admin, keys::remove),
         post("/keys/{key}/restore", Role::Admin, keys::restore),
         post("/keys/{key}/{action}", Role::Operator, keys::act),
+        post("/master-key/rotate", Role::Admin, keys::rotate_master),
         get("/reload", Role::Viewer, reload::last),
         post("/reload", Role::Operator, reload::reload),
         get("/egress", Role::Viewer, egress::list),
         post("/egress/test", Role::Operator, egress::test),
         get("/explain", Role::Viewer, explain::explain),
         post("/verdict", Role::Operator, verdict::verdict),
+        get("/stats", Role::Viewer, stats::overview),
+        get("/stats/series", Role::Viewer, stats::series),
+        get("/logs", Role::Viewer, logs::list),
+        get("/logs/{request_id}", Role::Viewer, logs::one),
+        get("/audit", Role::Viewer, audit::list),
+        get("/events", Role::Viewer, events::listen),
+        get("/log-level", Role::Viewer, log_level::show),
+        put("/log-level", Role::Admin, log_level::set),
         get("/tokens", Role::Viewer, tokens::list),
         post("/tokens", Role::Admin, tokens::add),
         patch("/tokens/{token}", Role::Admin, tokens::update),

@@ -229,6 +229,14 @@ pub(super) async fn act(
     }
 }
 
+pub(super) async fn rotate_master(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+) -> Result<StatusCode, Problem> {
+    change(state, identity, |manager, actor| manager.rotate_master(actor)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 // === many at once ===
 
 /// What a request does to many keys.

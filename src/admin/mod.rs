@@ -4,7 +4,9 @@
 //! everything is done. Secrets come in and never leave, but by the export.
 
 mod api;
+mod audit;
 mod egress;
+mod events;
 mod explain;
 mod failures;
 mod guard;
@@ -13,7 +15,10 @@ mod identity;
 mod import;
 mod keys;
 pub mod legacy;
+mod log_level;
+mod logs;
 mod metrics;
+mod moment;
 mod origin;
 mod pools;
 mod problem;
@@ -23,6 +28,7 @@ mod routes;
 mod service;
 mod session;
 mod settings;
+mod stats;
 mod throttle;
 mod tokens;
 mod verdict;

@@ -5,14 +5,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::json;
 
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
+use super::seen::Seen;
 use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed, Standing};
-use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State};
+use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
+use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};
 use crate::verdict::Memory;
 
 /// A proxy that is out of use is checked at least so often.
@@ -138,11 +140,14 @@ impl Entry {
                 pool, key, seconds = rest.as_secs_f64();
                 "One account after the other is limited behind this key's egress, and none is served: the egress rests."
             ),
-            Event::MassRefusal { keys } => log::error!(
-                pool, keys;
-                "The provider refuses most keys of the pool at once. They rest and are not disabled: \
-                 check the provider and the pool's target."
-            ),
+            Event::MassRefusal { keys } => {
+                log::error!(
+                    pool, keys;
+                    "The provider refuses most keys of the pool at once. They rest and are not disabled: \
+                     check the provider and the pool's target."
+                );
+                events::publish("mass_refusal", || json!({"pool": pool, "keys": keys}));
+            }
         }
     }
 
@@ -164,6 +169,11 @@ impl Entry {
     /// What the keys are, in their order.
     pub fn specs(&self) -> &[Arc<KeySpec>] {
         &self.specs
+    }
+
+    /// Whether a key is here.
+    pub fn has(&self, id: KeyId) -> bool {
+        self.place(id).is_some()
     }
 
     /// Where a key is, if it is here.
@@ -191,6 +201,8 @@ impl Entry {
             keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
             transitions,
             egress: self.egresses.snapshot(),
+            // Whoever asks targets knows of them.
+            targets: Vec::new(),
         }
     }
 
@@ -215,16 +227,12 @@ impl Entry {
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
-        let (state, reason, back_in) = match self.pool.worst_standing(index, now) {
-            Standing::Ready => (State::Ready, None, None),
-            Standing::Cooling(left, reason) => (State::Cooling, reason, Some(left)),
-            Standing::Disabled(reason) => (State::Disabled, reason, None),
-        };
+        let Seen { state, reason, back_in } = self.pool.worst_standing(index, now).into();
         KeySnapshot {
             id: key.id,
             name: key.name.to_string(),
             state,
-            reason: reason.map(Reason::as_str),
+            reason,
             back_in,
             requests: key.state.uses(),
             last_used: key.state.last_used().map(wall_time),

@@ -8,6 +8,7 @@ mod control;
 pub mod egress;
 mod entry;
 mod pins;
+mod seen;
 mod service;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use control::{Action, ControlError};
 pub use egress::{Certainty, Egress, Egresses};
 pub use entry::{Credential, Entry, RECHECK};
 pub use pins::{Pin, Pins, ResourceId, Span};
+pub use seen::Seen;
 
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};

@@ -61,6 +61,7 @@ impl KeyIds {
 
 /// Settings that differ from those the process was started with and take effect only at a restart.
 pub(super) fn restart_required(started: &Config, now: &Config) -> Vec<String> {
+    let (store, new_store) = (&started.store, &now.store);
     let (started, now) = (&started.server, &now.server);
     let (limits, new_limits) = (&started.limits, &now.limits);
     // Pingora copies these bounds for connections on which TLS negotiated HTTP/2.
@@ -70,6 +71,7 @@ pub(super) fn restart_required(started: &Config, now: &Config) -> Vec<String> {
         ("server.admin.listen", !same([&started.admin.listen], [&now.admin.listen])),
         ("server.metrics.listen", !same([&started.metrics.listen], [&now.metrics.listen])),
         ("server.threads", started.threads != now.threads),
+        ("store.url", store.url.expose() != new_store.url.expose()),
         ("server.limits.headers (HTTP/2 over TLS)", is_tls && limits.headers != new_limits.headers),
         ("server.limits.keepalive (HTTP/2 over TLS)", is_tls && limits.keepalive != new_limits.keepalive),
     ];

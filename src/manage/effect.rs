@@ -46,6 +46,7 @@ pub(super) fn first(loaded: &Loaded, tokens: &Tokens) -> Result<Live, StartError
         edge: Arc::new(ArcSwap::from_pointee(edge)),
         access: Arc::new(ArcSwap::from_pointee(access(config, tokens))),
         access_log: Arc::new(access_log),
+        records: Arc::default(),
         certificates: Arc::new(Certificates::of(config)),
     })
 }
@@ -81,6 +82,7 @@ impl Manager {
         live.certificates.replace(&config);
         logger::set(&config.log);
         live.access_log.switch(access_log);
+        self.store.set_limits(&config.store);
         let report = Report {
             pools: after.changes(&before),
             warnings,

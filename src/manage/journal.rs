@@ -70,6 +70,8 @@ impl Manager {
     /// Writes what is not written yet, as far as the store takes it within a moment.
     pub async fn finish(&self) {
         self.journal_marks();
+        self.journal_rows();
+        self.journal_sums();
         match tokio::time::timeout(LAST, self.store.flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::error!(error:%; "The store did not take what was pending."),

@@ -14,10 +14,12 @@ mod journal;
 mod keys;
 mod marks;
 mod operate;
+mod recorder;
 mod reload;
 mod settings;
 mod stored;
 mod tokens;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,16 +35,18 @@ pub use error::{ManageError, StartError};
 pub use journal::Writer;
 pub use keys::{Added, Candidate, KeyDetail};
 pub use operate::Actor;
+pub use recorder::Recorder;
 pub use reload::{Last, PoolChange, Refusal, Report, Trigger};
 pub use settings::Settings;
 pub use tokens::TokenView;
+pub use watch::show_totals;
 
 use crate::admin::Access;
 use crate::config::{Config, Files, Loaded, Shown};
 use crate::keypool::KeyPool;
-use crate::proxy::Edge;
+use crate::proxy::{Edge, Records};
 use crate::store::Store;
-use crate::telemetry::{AccessLog, metrics};
+use crate::telemetry::{AccessLog, Recent, metrics};
 use change::KeyIds;
 use files::Contents;
 use first_run::Tokens;
@@ -61,6 +65,8 @@ pub struct Live {
     pub access: Arc<ArcSwap<Access>>,
     /// The access log.
     pub access_log: Arc<AccessLog>,
+    /// What finished requests leave behind for the store.
+    pub records: Arc<Records>,
     /// The listeners' certificates.
     pub certificates: Arc<Certificates>,
 }
@@ -81,6 +87,8 @@ pub struct Manager {
     reloaded: Notify,
     /// Keys came or went, and the store does not know yet.
     keys_changed: AtomicBool,
+    /// The last hour, for the overview.
+    recent: Recent,
 }
 
 /// What holds now.
@@ -137,6 +145,7 @@ impl Manager {
             last: ArcSwap::from_pointee(Last { time: SystemTime::now(), trigger: Trigger::Start, outcome }),
             reloaded: Notify::new(),
             keys_changed: AtomicBool::new(true),
+            recent: Recent::default(),
         };
         manager.restore_marks();
         Ok(manager)
@@ -150,6 +159,11 @@ impl Manager {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The last hour's requests.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// How the last reload went.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::files::{self, Contents};
 use super::{Manager, Picture, Turn, first_run};
 use crate::config::{self, Problems};
-use crate::telemetry::metrics;
+use crate::telemetry::{events, metrics};
 
 /// What a reload changed.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -151,6 +152,10 @@ impl Manager {
             }
             Err(refusal) => log::error!("The reload was refused and changed nothing: {refusal}"),
         }
+        events::publish("reload", || {
+            let message = outcome.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+            json!({"ok": outcome.is_ok(), "trigger": trigger, "message": message})
+        });
         self.last.store(Arc::new(Last { time: SystemTime::now(), trigger, outcome: outcome.clone() }));
         self.reloaded.notify_one();
         outcome

@@ -12,10 +12,12 @@ use super::admit::{BodyBudget, Slot};
 use super::answer::{Answer, Provider};
 use super::edge::{Edge, EdgePool};
 use super::model::Asked;
+use super::records::Tried;
 use super::resource::Notes;
 use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
+use crate::config::RequestLog;
 use crate::keypool::{self, Egress};
 use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
@@ -91,6 +93,9 @@ pub(super) struct Attempts {
     /// The key of the next attempt, reserved before the last one is given up.
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
+    /// Targets that failed this request, and those among them that don't know what is asked for.
+    pub(super) avoided: Vec<Arc<Target>>,
+    pub(super) lacking: Vec<Arc<Target>>,
     /// The proxy that the attempt leaves by.
     pub(super) egress: Option<Arc<Egress>>,
     pub(super) current: Option<Arc<Attempt>>,
@@ -111,11 +116,24 @@ pub(super) struct Attempts {
     pub(super) is_counted: bool,
     /// The status passed on.
     pub(super) status: u16,
+    /// What the attempt under way was answered, if it was judged.
+    pub(super) heard: Heard,
+    /// The attempts that failed, where the request may be logged with them.
+    pub(super) failed: Vec<Tried>,
+}
+
+/// A judged answer.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub(super) status: Option<u16>,
+    pub(super) rule: Option<Arc<str>>,
 }
 
 /// A key that failed for an uncertain cause, and is not yet blamed for it.
 pub(super) struct Suspect {
     pub(super) index: u32,
+    /// Where it failed.
+    pub(super) target: Arc<Target>,
     /// When its attempt began.
     pub(super) since: Millis,
     pub(super) blame: Blame,
@@ -194,6 +212,24 @@ impl Context {
         if let Some(lease) = &self.attempts.lease {
             lease.state().count(result.index());
         }
+        let is_logged = self.edge.as_ref().is_some_and(|edge| edge.request_log != RequestLog::Off);
+        if result != AttemptResult::Ok && is_logged {
+            let tried = self.tried(result);
+            self.attempts.failed.extend(tried);
+        }
+    }
+
+    /// The attempt under way, that ends so.
+    pub(super) fn tried(&mut self, result: AttemptResult) -> Option<Tried> {
+        let Heard { status, rule } = std::mem::take(&mut self.attempts.heard);
+        Some(Tried {
+            key: self.key()?.name.clone(),
+            target: self.attempts.target.as_ref()?.authority.clone(),
+            result,
+            status,
+            rule,
+            took: self.times.sent.map(|sent| sent.elapsed()).unwrap_or_default(),
+        })
     }
 
     /// What the provider told of tokens, where it served the request.

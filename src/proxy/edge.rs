@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use crate::clients::Clients;
-use crate::config::{ClientToken, Config, Cors, Limits};
+use crate::config::{ClientToken, Config, Cors, KeyId, Limits, RequestLog};
 use crate::keypool::Entry;
-use crate::telemetry::TokenSnapshot;
+use crate::telemetry::{PoolSnapshot, TokenSnapshot};
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
@@ -24,6 +24,9 @@ pub struct Edge {
     pub(super) limits: Limits,
     pub(super) cors: Cors,
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
+    /// Which requests leave a row in the request log, and whether with their bodies.
+    pub(super) request_log: RequestLog,
+    pub(super) keeps_bodies: bool,
 }
 
 /// One pool, with what only the data path needs.
@@ -31,8 +34,10 @@ pub(super) struct EdgePool {
     pub(super) entry: Arc<Entry>,
     /// The pool's name, ready for an answer's head.
     pub(super) name: HeaderValue,
-    pub(super) targets: Targets,
+    pub(super) targets: Arc<Targets>,
     pub(super) routes: RouteFilter,
+    /// Stands in for the key of requests that got none.
+    pub(super) no_key: KeyId,
     pub(super) catalog: Arc<Catalog>,
 }
 
@@ -51,12 +56,14 @@ impl Edge {
         let pools = entries
             .iter()
             .map(|entry| {
-                let targets = Targets::new(&entry.config)?;
+                let known = before.and_then(|before| before.pool(&entry.config.name));
+                let targets = Targets::new(&entry.config, known.map(|pool| &*pool.targets)).map(Arc::new)?;
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
                 let routes = RouteFilter::new(&entry.config.routes);
+                let no_key = KeyId::of(&entry.config.name, "");
                 let catalog = before.and_then(|before| before.catalog_of(entry)).unwrap_or_default();
-                Ok(EdgePool { entry: entry.clone(), name, targets, routes, catalog })
+                Ok(EdgePool { entry: entry.clone(), name, targets, routes, no_key, catalog })
             })
             .collect::<Result<Vec<_>, TargetError>>()?;
         let tokens = config.clients.tokens.iter().chain(extra);
@@ -68,7 +75,31 @@ impl Edge {
             limits: config.server.limits.clone(),
             cors: config.server.proxy.cors.clone(),
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
+            request_log: config.store.request_log,
+            keeps_bodies: config.store.request_body,
         })
+    }
+
+    fn pool(&self, name: &str) -> Option<&EdgePool> {
+        self.pools.iter().find(|pool| pool.entry.config.name == name)
+    }
+
+    /// The pools and their targets, for those who look after them.
+    pub fn targets(&self) -> impl Iterator<Item = (&Arc<Entry>, &Arc<Targets>)> {
+        self.pools.iter().map(|pool| (&pool.entry, &pool.targets))
+    }
+
+    /// Adds to what is known of pools how their targets do.
+    pub fn with_targets(&self, mut pools: Vec<PoolSnapshot>) -> Vec<PoolSnapshot> {
+        for snapshot in &mut pools {
+            snapshot.targets = self.pool(&snapshot.pool).map(|pool| pool.targets.snapshot()).unwrap_or_default();
+        }
+        pools
+    }
+
+    /// Whether this is a client's token.
+    pub fn is_token(&self, word: &[u8]) -> bool {
+        self.clients.find(word).is_some()
     }
 
     /// What a pool listed, as long as the same would be asked again.

@@ -24,6 +24,7 @@ use super::edge::Edge;
 use super::judge::{self, Next};
 use super::model::{self, Care};
 use super::read_body::{Failure, read_body};
+use super::records::Records;
 use super::{catalog, cors, local, names, pick, relay, resource, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
@@ -48,6 +49,7 @@ pub struct Gateway {
     readiness: Arc<Readiness>,
     connector: Connector,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) records: Arc<Records>,
     pub(super) unrouted: Arc<PoolMetrics>,
 }
 
@@ -59,8 +61,9 @@ impl Gateway {
         readiness: Arc<Readiness>,
         connector: Connector,
         access_log: Arc<AccessLog>,
+        records: Arc<Records>,
     ) -> Self {
-        Self { edge, admission, readiness, connector, access_log, unrouted: PoolMetrics::for_pool("") }
+        Self { edge, admission, readiness, connector, access_log, records, unrouted: PoolMetrics::for_pool("") }
     }
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.

@@ -11,7 +11,8 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 
 use super::answer::{Answer, Provider};
-use super::context::{Context, Suspect};
+use super::context::{Context, Heard, Suspect};
+use super::edge::EdgePool;
 use super::pick;
 use crate::config::On5xx;
 use crate::keypool::{self, Entry};
@@ -42,7 +43,10 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     let status = head.status.as_u16();
     let (status, body) = match evidence {
         Some(Evidence::StreamError(data)) => (None, data.as_ref()),
-        Some(Evidence::EmptyStream) => return settle(context, Blame::of_failure(AttemptResult::Broken)),
+        Some(Evidence::EmptyStream) => {
+            context.attempts.heard.status = Some(status);
+            return settle(context, Blame::of_failure(AttemptResult::Broken));
+        }
         _ if status < 400 => {
             defer(context, head);
             return settle(context, Blame::success());
@@ -55,6 +59,7 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
     remember(context, head, &words, &judgement);
     let Judgement { verdict, answer, .. } = judgement;
     let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
+    context.attempts.heard = Heard { status: Some(head.status.as_u16()), rule: Some(verdict.rule) };
     let next = settle(context, blame);
     if next == Next::Explain {
         context.provider = Some(Provider { status: head.status.as_u16(), code: error_code(&answer) });
@@ -137,7 +142,8 @@ pub(super) fn broken(context: &mut Context) {
     let Some((entry, place)) = scene(context) else { return };
     entry.pool.broke(&place);
     entry.pool.fault(suspect.index, &place, keypool::now());
-    hold(entry, &place, &suspect);
+    hold(entry, place.model, &suspect);
+    note_target(context, &suspect);
 }
 
 /// An answer came to its end.
@@ -153,6 +159,7 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
         context.count_result(blame.result);
     }
     let Some(suspect) = suspect(context, blame) else { return Next::PassOn };
+    note_target(context, &suspect);
     match blame.fault {
         Fault::None => {
             confirm(context, suspect.index);
@@ -163,9 +170,10 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
             Next::PassOn
         }
         Fault::Absent => {
+            context.attempts.avoided.push(suspect.target.clone());
+            context.attempts.lacking.push(suspect.target);
             // The same target would say the same of it, whatever the key.
-            let is_elsewhere = context.pool().is_some_and(|pool| pool.targets.len() > 1);
-            if is_elsewhere && may_retry(context, blame) && pick::reserve_other(context) {
+            if has_other_target(context) && may_retry(context, blame) && pick::reserve(context) {
                 return retried(context, blame);
             }
             context.attempts.suspects.clear();
@@ -206,17 +214,28 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
         (Some((entry, place)), Fault::Unknown | Fault::Target) => entry.pool.fault(suspect.index, &place, now),
         _ => false,
     };
+    if !matches!(blame.fault, Fault::Refused(..)) {
+        context.attempts.avoided.push(suspect.target.clone());
+    }
+    let is_elsewhere = has_other_target(context);
     let suspects = &mut context.attempts.suspects;
-    let is_alike = |other: &Suspect| other.index != suspect.index && other.blame.result == blame.result;
+    // Two keys failing alike at two targets tell nothing of the request before the others were asked.
+    let is_alike = |other: &Suspect| {
+        let is_comparable = !is_elsewhere || other.target.name == suspect.target.name;
+        other.index != suspect.index && other.blame.result == blame.result && is_comparable
+    };
     if blame.fault != Fault::Target && suspects.iter().any(is_alike) {
         suspects.clear();
         return Next::PassOn;
     }
+    // A target that was not reached was not burdened either, and the next one can bear what it was meant to bear.
+    let is_free = blame.fault == Fault::Target && is_elsewhere;
     // A refusal is only worth a second opinion: the same key would refuse again.
-    let reserve = if blame.fault == Fault::Unknown { pick::reserve } else { pick::reserve_other };
+    let is_same_worth_it = blame.fault == Fault::Unknown || is_free;
+    let reserve = if is_same_worth_it { pick::reserve } else { pick::reserve_other };
     if may_retry(context, blame) && reserve(context) {
-        // Where there are several targets the next attempt goes to another one.
-        if context.pool().is_some_and(|pool| pool.entry.pool.spend_retry(is_down && pool.targets.len() == 1, now)) {
+        let spend = |pool: &EdgePool| pool.entry.pool.spend_retry(is_down && !is_elsewhere, now);
+        if is_free || context.pool().is_some_and(spend) {
             context.attempts.suspects.push(suspect);
             return retried(context, blame);
         }
@@ -229,9 +248,13 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
 /// Another key was served: what the earlier ones did is held against them.
 fn confirm(context: &mut Context, served: u32) {
     let suspects = std::mem::take(&mut context.attempts.suspects);
+    let lacking = std::mem::take(&mut context.attempts.lacking);
     let Some((entry, place)) = scene(context) else { return };
     entry.pool.served(served, &place);
-    suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, &place, suspect));
+    suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, place.model, suspect));
+    if let Some(pool) = context.pool() {
+        lacking.iter().for_each(|target| pool.targets.lacks(target, place.model, keypool::now()));
+    }
 }
 
 /// No other key's answer will tell whose fault it was.
@@ -243,13 +266,14 @@ fn unresolved(context: &mut Context, suspect: Suspect) {
     if was_alone || entry.config.blacklist.on_5xx == On5xx::Key {
         suspects.push(suspect);
         let unknown = suspects.iter().filter(|suspect| suspect.blame.fault == Fault::Unknown);
-        unknown.for_each(|suspect| hold(entry, &place, suspect));
+        unknown.for_each(|suspect| hold(entry, place.model, suspect));
     }
 }
 
-/// Holds an uncertain failure against the key.
-fn hold(entry: &Entry, place: &Place<'_>, suspect: &Suspect) {
+/// Holds an uncertain failure against the key, where it failed.
+fn hold(entry: &Entry, model: &str, suspect: &Suspect) {
     let (pool, now) = (&entry.pool, keypool::now());
+    let place = &Place { target: &suspect.target.name, model };
     let event = match (suspect.blame.fault, entry.config.blacklist.on_5xx) {
         (Fault::Refused(scope, mark), _) => pool.mark(suspect.index, scope, mark, place, now),
         (Fault::Unknown, On5xx::Attribute) => pool.blame(suspect.index, place, suspect.since, now),
@@ -261,13 +285,29 @@ fn hold(entry: &Entry, place: &Place<'_>, suspect: &Suspect) {
 
 fn suspect(context: &Context, blame: Blame) -> Option<Suspect> {
     let lease = context.attempts.lease.as_ref()?;
-    Some(Suspect { index: lease.index(), since: lease.since(), blame })
+    let target = context.attempts.target.clone()?;
+    Some(Suspect { index: lease.index(), target, since: lease.since(), blame })
+}
+
+/// Tells the pool's targets how the one that was asked did.
+fn note_target(context: &Context, suspect: &Suspect) {
+    let Some(pool) = context.pool() else { return };
+    match suspect.blame.fault {
+        Fault::Unknown | Fault::Target => pool.targets.failed(&suspect.target, suspect.since, keypool::now()),
+        // It was not asked.
+        Fault::Egress => {}
+        _ => pool.targets.answered(&suspect.target, suspect.since),
+    }
+}
+
+fn has_other_target(context: &Context) -> bool {
+    context.pool().is_some_and(|pool| pool.targets.has_other(&context.attempts.avoided))
 }
 
 /// Where the attempt under way went.
 fn scene(context: &Context) -> Option<(&Entry, Place<'_>)> {
     let entry = &*context.pool()?.entry;
-    let target = &*context.attempts.target.as_ref()?.authority;
+    let target = &*context.attempts.target.as_ref()?.name;
     Some((entry, Place { target, model: context.model() }))
 }
 

@@ -23,6 +23,7 @@ mod names;
 mod pick;
 mod read_body;
 mod record;
+pub mod records;
 mod relay;
 mod resource;
 mod route;
@@ -33,3 +34,4 @@ mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;
+pub use records::Records;

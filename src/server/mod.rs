@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
-use crate::health::{self, Checker};
-use crate::manage::{Live, Manager, StartError, Writer};
+use crate::health::{self, Checker, TargetChecks};
+use crate::manage::{Live, Manager, Recorder, StartError, Writer};
 use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
@@ -91,12 +91,15 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     add_operator_services(&mut server, &config, &shared, checker.clone())?;
     server.add_service(background_service("host names", dns::Refresher));
     server.add_service(background_service("egress checks", health::Schedule(checker)));
+    let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
+    server.add_service(background_service("target checks", targets));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
     server.add_service(background_service("reload", watch::Service(manager.clone())));
     server
         .add_service(background_service("journal", Writer { manager: manager.clone(), readiness: readiness.clone() }));
+    server.add_service(background_service("records", Recorder { manager: manager.clone() }));
     server.add_service(background_service("ready", listen::Announce::new(&config, readiness.clone())));
     let hurry = Arc::new(Notify::new());
     let signals = Signals { config: live.config.clone(), readiness: readiness.clone(), hurry: hurry.clone() };
@@ -144,6 +147,7 @@ fn proxy_service(
         shared.readiness.clone(),
         connector.clone(),
         shared.live.access_log.clone(),
+        shared.live.records.clone(),
     );
     let mut options = HttpServerOptions::default();
     options.force_custom = true;
@@ -184,8 +188,8 @@ fn add_operator_services(
     let Live { keypool, edge, access, certificates, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
-        let (keypool, manager) = (keypool.clone(), manager.clone());
-        Arc::new(move || keypool.snapshots(manager.default_pool().as_deref()))
+        let (keypool, manager, edge) = (keypool.clone(), manager.clone(), edge.clone());
+        Arc::new(move || edge.load().with_targets(keypool.snapshots(manager.default_pool().as_deref())))
     };
     metrics::register_keys(snapshots.clone());
     let state = AdminState {

@@ -8,7 +8,7 @@ use super::Store;
 use super::entity::audit;
 use super::error::StoreError;
 use super::shared::Writing;
-use super::text::{clip, now, short, time_of};
+use super::text::{clip, first_id, now, short, time_of};
 
 /// Longest details (characters).
 const DETAILS: usize = 8192;
@@ -58,6 +58,10 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// On what.
     pub subject: Option<String>,
+    /// From this moment on (Unix milliseconds).
+    pub since: Option<i64>,
+    /// Before this moment (Unix milliseconds).
+    pub until: Option<i64>,
 }
 
 /// Some lines, newest first.
@@ -107,6 +111,12 @@ impl Store {
                 ];
                 for (column, wanted) in equal {
                     query = query.filter_if(column, wanted);
+                }
+                if let Some(since) = filter.since {
+                    query = query.filter(audit::Column::Id.gte(first_id(since)));
+                }
+                if let Some(until) = filter.until {
+                    query = query.filter(audit::Column::Id.lt(first_id(until)));
                 }
                 if let Some(before) = before {
                     query = query.filter(audit::Column::Id.lt(before));

@@ -103,6 +103,11 @@ impl Store {
         self.shared.journal.clone()
     }
 
+    /// Takes over what a reload changed: how long the request log may be kept, and how large it may grow.
+    pub fn set_limits(&self, settings: &config::Store) {
+        self.shared.limits.set(settings);
+    }
+
     /// How it is.
     pub fn status(&self) -> Status {
         self.shared.status()

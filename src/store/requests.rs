@@ -2,8 +2,9 @@
 //! added and forgotten.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::OnConflict,
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{LikeExpr, OnConflict, SimpleExpr},
 };
 
 use super::Store;
@@ -22,13 +23,15 @@ const ROWS: usize = 200;
 const BODY_BYTES: usize = 1 << 20;
 /// What a row takes beside its texts (bytes), roughly, its indexes included.
 const OVERHEAD: usize = 250;
+/// What takes a wildcard's meaning away; a backslash means something else to each database.
+const ESCAPE: char = '!';
 /// Longest page.
 const PAGE: u64 = 1000;
 
 /// A request to be kept. Texts that are too long are cut; none may hold a key or token.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// When it arrived (Unix milliseconds).
+    /// When it ended (Unix milliseconds).
     pub at: i64,
     /// The `x-request-id`.
     pub request_id: String,
@@ -54,7 +57,7 @@ pub struct Request {
     pub outcome: String,
     /// Attempts upstream.
     pub attempts: u32,
-    /// What became of each attempt, as JSON.
+    /// What became of each attempt, and our own error code if there was one, as JSON.
     pub trail: String,
     /// How long it took (milliseconds).
     pub duration_ms: u64,
@@ -90,8 +93,12 @@ pub struct RequestFilter {
     pub until: Option<i64>,
     /// Of this pool.
     pub pool: Option<String>,
-    /// Served by this key.
+    /// With this `x-request-id`.
+    pub request_id: Option<String>,
+    /// Served by this key …
     pub key: Option<KeyId>,
+    /// … or by one of this name, or tried with it in vain.
+    pub key_name: Option<String>,
     /// By the token of this name.
     pub token: Option<String>,
     /// For this model.
@@ -102,6 +109,8 @@ pub struct RequestFilter {
     pub outcome: Option<String>,
     /// The lowest and the highest status.
     pub status: Option<(u16, u16)>,
+    /// With this text in its path, model, request id, names or attempts.
+    pub text: Option<String>,
 }
 
 /// Some rows, newest first.
@@ -220,9 +229,24 @@ impl TryFrom<requests::Model> for LoggedRequest {
     }
 }
 
+/// Whether a column has this text in it, taken literally.
+fn contains(column: requests::Column, text: &str) -> SimpleExpr {
+    let mut pattern = String::from("%");
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | ESCAPE) {
+            pattern.push(ESCAPE);
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    column.like(LikeExpr::new(pattern).escape(ESCAPE))
+}
+
 impl RequestFilter {
     fn apply(self, mut query: Select<requests::Entity>) -> Select<requests::Entity> {
-        use requests::Column::{Client, Id, KeyId, Model, Outcome, Pool, Status, Token};
+        use requests::Column::{
+            Client, Id, KeyId, KeyName, Model, Outcome, Path, Pool, RequestId, Status, Token, Trail,
+        };
         if let Some(since) = self.since {
             query = query.filter(Id.gte(first_id(since)));
         }
@@ -232,9 +256,23 @@ impl RequestFilter {
         if let Some((lowest, highest)) = self.status {
             query = query.filter(Status.between(i32::from(lowest), i32::from(highest)));
         }
+        let has_id = self.key.map(|key| KeyId.eq(key.as_bytes().to_vec()));
+        if let Some(name) = self.key_name {
+            // As it stands in the trail.
+            let in_trail = serde_json::json!({ "key": name }).to_string();
+            let in_trail = contains(Trail, in_trail.trim_matches(['{', '}']));
+            query = query.filter(Condition::any().add(KeyName.eq(name)).add(in_trail).add_option(has_id));
+        } else if let Some(has_id) = has_id {
+            query = query.filter(has_id);
+        }
+        if let Some(text) = self.text {
+            let columns = [Path, Model, RequestId, KeyName, Token, Client, Trail];
+            let any = columns.into_iter().fold(Condition::any(), |any, column| any.add(contains(column, &text)));
+            query = query.filter(any);
+        }
         query
             .filter_if(Pool, self.pool)
-            .filter_if(KeyId, self.key.map(|key| key.as_bytes().to_vec()))
+            .filter_if(RequestId, self.request_id)
             .filter_if(Token, self.token)
             .filter_if(Model, self.model)
             .filter_if(Client, self.client)

@@ -2,7 +2,7 @@
 //!
 //! Done in small steps between the journal's writes, so that no write waits long behind it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -26,21 +26,36 @@ pub(super) const RESTORABLE: i64 = 7 * DAY;
 const LOST_MARKS: i64 = 30 * DAY;
 /// How long the use of tokens and the audit are kept.
 const RECORDS: i64 = 400 * DAY;
+/// How long counters are kept at least: a month's statistics are made of them.
+const COUNTERS: i64 = 31 * DAY;
 
-/// What the request log and the counters may take.
+/// What the request log and the counters may take. Both may change while the server runs.
 pub(super) struct Limits {
     /// Milliseconds.
-    age: i64,
+    age: AtomicI64,
     /// Bytes.
-    size: i64,
+    size: AtomicI64,
 }
 
 impl Limits {
     pub(super) fn of(settings: &config::Store) -> Self {
-        Self {
-            age: i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX),
-            size: i64::try_from(settings.max_size).unwrap_or(i64::MAX),
-        }
+        let limits = Self { age: AtomicI64::new(0), size: AtomicI64::new(0) };
+        limits.set(settings);
+        limits
+    }
+
+    /// From the next step on these hold.
+    pub(super) fn set(&self, settings: &config::Store) {
+        self.age.store(i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.size.store(i64::try_from(settings.max_size).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    fn age(&self) -> i64 {
+        self.age.load(Ordering::Relaxed)
+    }
+
+    fn size(&self) -> i64 {
+        self.size.load(Ordering::Relaxed)
     }
 }
 
@@ -50,7 +65,8 @@ pub(super) async fn step(shared: &Shared) -> Result<bool, StoreError> {
     let db = &database.journal;
     let now = now();
     let requests = forget_requests(shared, db, now).await?;
-    let counters = forget_counters(db, now - shared.limits.age).await?;
+    let counted = Ord::max(shared.limits.age(), COUNTERS);
+    let counters = forget_counters(db, now.saturating_sub(counted)).await?;
     keys::Entity::delete_many().filter(keys::Column::RemovedAt.lt(now - RESTORABLE)).exec(db).await?;
     let is_over = marks::Column::OrphanedAt.lt(now - LOST_MARKS).or(marks::Column::Until.lt(now - LOST_MARKS));
     marks::Entity::delete_many().filter(is_over).exec(db).await?;
@@ -75,10 +91,10 @@ async fn forget_requests(shared: &Shared, db: &DatabaseConnection, now: i64) -> 
         .into_tuple()
         .all(db)
         .await?;
-    let too_old = first_id(now.saturating_sub(shared.limits.age));
+    let too_old = first_id(now.saturating_sub(shared.limits.age()));
     let (mut last, mut forgotten) = (None, 0);
     for (id, size) in oldest {
-        if id >= too_old && bytes <= shared.limits.size {
+        if id >= too_old && bytes <= shared.limits.size() {
             break;
         }
         bytes -= size;

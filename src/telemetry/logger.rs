@@ -64,6 +64,11 @@ pub fn set(settings: &model::Log) {
     log::set_max_level(settings.level);
 }
 
+/// Changes the level alone.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
 fn format() -> LogFormat {
     if IS_TEXT.load(Ordering::Relaxed) { LogFormat::Text } else { LogFormat::Json }
 }

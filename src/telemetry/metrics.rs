@@ -21,12 +21,15 @@ use prometheus::{
 
 use super::refusals::{AdminAuthFailure, AuthFailure};
 use super::snapshot::AttemptResult;
-use tokens::TokenMetrics;
+use models::Models;
 
 mod keys;
-mod tokens;
+mod models;
+mod totals;
 
 pub use keys::register as register_keys;
+pub use models::ModelId;
+pub use totals::{Spread, Totals};
 
 /// One registry in the whole process: two versions of the crate would each have their own, and this would not compile.
 const _: fn(prometheus::Registry) -> pingora_prometheus::prometheus::Registry = |registry| registry;
@@ -90,6 +93,11 @@ const KEY_TRANSITIONS: Metric = Metric {
     labels: &["pool", "to", "reason"],
     help: "Times keys entered a state, by why they did.",
 };
+const TARGET_UP: Metric = Metric {
+    name: "keyweir_target_up",
+    labels: &["pool", "target"],
+    help: "1 while a target answers, 0 while it fails.",
+};
 const EGRESS_UP: Metric = Metric {
     name: "keyweir_egress_up",
     labels: &["egress"],
@@ -123,7 +131,7 @@ const RELOAD_TIME: Metric = Metric {
 const LOG_DROPPED: Metric = Metric {
     name: "keyweir_log_dropped_total",
     labels: &[],
-    help: "Log lines given up because their destination was too slow or failed.",
+    help: "Lines of the logs and rows of the request log given up because their destination was too slow or failed.",
 };
 const STORE_UP: Metric =
     Metric { name: "keyweir_store_up", labels: &[], help: "Whether the last write to the store succeeded." };
@@ -191,10 +199,17 @@ impl Outcome {
             Outcome::Broken => "broken",
         }
     }
+
+    /// Whether a client that did nothing wrong, and stayed, went without its answer.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Outcome::ProviderError | Outcome::Exhausted | Outcome::Broken)
+    }
 }
 
 /// Statuses 100–599 and one slot for everything else.
 const CODES: usize = 501;
+
+static POOLS: Lazy<Mutex<HashMap<String, Arc<PoolMetrics>>>> = Lazy::new(Mutex::default);
 
 type OutcomeCounters = [OnceLock<IntCounter>; Outcome::ALL.len()];
 
@@ -208,15 +223,24 @@ pub struct PoolMetrics {
     first_byte: Histogram,
     overhead: Histogram,
     in_flight: IntGauge,
-    tokens: TokenMetrics,
+    models: Models,
 }
 
 impl PoolMetrics {
+    /// The pool's name.
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
     /// The metrics of the pool called `name`, the same ones for as long as the process lives. Requests that reached no
     /// pool are counted under the empty name.
     pub fn for_pool(name: &str) -> Arc<PoolMetrics> {
-        static POOLS: Lazy<Mutex<HashMap<String, Arc<PoolMetrics>>>> = Lazy::new(Mutex::default);
         Arc::clone(POOLS.lock().entry(name.to_owned()).or_insert_with(|| Arc::new(PoolMetrics::new(name))))
+    }
+
+    /// Those of every pool there was so far.
+    pub fn all() -> Vec<Arc<PoolMetrics>> {
+        POOLS.lock().values().cloned().collect()
     }
 
     fn new(name: &str) -> Self {
@@ -228,7 +252,7 @@ impl PoolMetrics {
             first_byte: FAMILIES.first_byte.with_label_values(&[name]),
             overhead: FAMILIES.overhead.with_label_values(&[name]),
             in_flight: FAMILIES.in_flight.with_label_values(&[name]),
-            tokens: TokenMetrics::new(name),
+            models: Models::new(name),
         };
         // Shown as 0 before the first request: rates and alerts need a series to start from.
         metrics.requests_counter(200, Outcome::Ok);
@@ -261,10 +285,20 @@ impl PoolMetrics {
         }
     }
 
-    /// Counts the tokens a request used. Its model is counted under its name once a request for it `is_served` to the
-    /// end, which takes a provider; else as `other`.
-    pub fn tokens_used(&self, model: &str, prompt: u64, completion: u64, is_served: bool) {
-        self.tokens.add(model, prompt, completion, is_served);
+    /// By what a model is counted: by itself once a request for it `is_served` to the end, which takes a provider; else
+    /// as `other`.
+    pub fn model(&self, name: &str, is_served: bool) -> ModelId {
+        self.models.id(name, is_served)
+    }
+
+    /// The name a model is counted under; empty where none was asked for.
+    pub fn model_name(&self, model: ModelId) -> Arc<str> {
+        self.models.name(model)
+    }
+
+    /// Counts the tokens a request used.
+    pub fn tokens_used(&self, model: ModelId, prompt: u64, completion: u64) {
+        self.models.add(model, prompt, completion);
     }
 
     /// Counts one more attempt, made because the last one ended in `reason`.
@@ -326,8 +360,8 @@ pub(super) fn admin_auth_failed(why: AdminAuthFailure) {
     FAMILIES.admin_auth_failures[why as usize].inc();
 }
 
-/// Counts log lines that were given up.
-pub(super) fn log_dropped(lines: u64) {
+/// Counts lines and rows of logs that were given up.
+pub fn log_dropped(lines: u64) {
     FAMILIES.log_dropped.inc_by(lines);
 }
 

@@ -5,20 +5,23 @@
 //! whatever cannot be written in time is dropped and counted in `keyweir_log_dropped_total`.
 
 pub mod access_log;
+pub mod events;
 mod line;
 pub mod logger;
 pub mod metrics;
 pub mod readiness;
+pub mod recent;
 pub mod redact;
 mod refusals;
 mod sink;
 pub mod snapshot;
 
 pub use access_log::{AccessLog, Entry};
-pub use metrics::{Outcome, PoolMetrics};
+pub use metrics::{ModelId, Outcome, PoolMetrics, Totals};
 pub use readiness::{Phase, Readiness};
+pub use recent::Recent;
 pub use refusals::{AdminAuthFailure, AuthFailure, client_refused, operator_refused};
 pub use snapshot::{
-    AttemptResult, EgressSnapshot, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TokenSnapshot,
-    TokenSnapshots,
+    AttemptResult, EgressSnapshot, KeyChance, KeySnapshot, PoolSnapshot, Snapshots, State, TargetSnapshot,
+    TokenSnapshot, TokenSnapshots,
 };

@@ -29,6 +29,8 @@ pub struct PoolSnapshot {
     pub transitions: Vec<(State, &'static str, u64)>,
     /// The proxies its keys leave by.
     pub egress: Vec<EgressSnapshot>,
+    /// Its base URLs.
+    pub targets: Vec<TargetSnapshot>,
 }
 
 impl PoolSnapshot {
@@ -80,6 +82,19 @@ pub struct EgressSnapshot {
     pub checked: Option<SystemTime>,
     /// How long that check took; `None` = it failed.
     pub took: Option<Duration>,
+}
+
+/// One base URL of a pool.
+#[derive(Debug, Clone)]
+pub struct TargetSnapshot {
+    /// Unique in the pool.
+    pub name: Arc<str>,
+    /// It passes its checks, and most requests are answered.
+    pub is_up: bool,
+    /// Why the last check failed, if it did.
+    pub error: Option<String>,
+    /// When it was checked last.
+    pub checked: Option<SystemTime>,
 }
 
 /// Takes a snapshot of every client token, in the order of the configuration.

@@ -45,6 +45,7 @@ mod routing;
 mod scopes;
 mod streams;
 mod strictness;
+mod targets;
 mod timeouts;
 mod tls;
 mod verdicts;

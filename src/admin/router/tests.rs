@@ -32,7 +32,15 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
 }
 
 fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
-    PoolSnapshot { pool: name.into(), per_key: true, is_default, keys, transitions: vec![], egress: vec![] }
+    PoolSnapshot {
+        pool: name.into(),
+        per_key: true,
+        is_default,
+        keys,
+        transitions: vec![],
+        egress: vec![],
+        targets: vec![],
+    }
 }
 
 fn pools() -> Vec<PoolSnapshot> {

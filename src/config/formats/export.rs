@@ -135,6 +135,6 @@ fn csv(keys: &[Entry]) -> String {
 }
 
 /// Text that a spreadsheet does not take for a formula.
-fn guarded(text: &str) -> String {
+pub(crate) fn guarded(text: &str) -> String {
     if text.starts_with(FORMULA) { format!("'{text}") } else { text.to_owned() }
 }

@@ -28,7 +28,7 @@ pub use export::{ExportFormat, export};
 pub use fields::provider_of;
 
 pub(crate) use collect::refusal;
-pub(crate) use export::{flow, scalar};
+pub(crate) use export::{flow, guarded, scalar};
 
 use super::expand::Environment;
 use super::secret::Secret;

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::telemetry::snapshot::{KeySnapshot, PoolSnapshot, State};
+use crate::telemetry::snapshot::{EgressSnapshot, KeySnapshot, PoolSnapshot, State, TargetSnapshot};
 
 fn text() -> String {
     String::from_utf8(encode()).unwrap()
@@ -42,7 +42,16 @@ fn pool(name: &str, per_key: bool) -> PoolSnapshot {
         is_default: false,
         keys: vec![key("a", State::Ready, 5), key("b\"\n\\", State::Cooling, 2)],
         transitions: vec![(State::Cooling, "rate_limited", 3)],
-        egress: Vec::new(),
+        egress: vec![EgressSnapshot {
+            name: "http://h:1".into(),
+            is_up: false,
+            keys: 1,
+            failures: 3,
+            error: None,
+            checked: None,
+            took: None,
+        }],
+        targets: vec![TargetSnapshot { name: "api".into(), is_up: true, error: None, checked: None }],
     }
 }
 
@@ -92,12 +101,15 @@ fn retries_are_counted_by_reason() {
 #[test]
 fn tokens_are_counted_by_models_that_were_served() {
     let metrics = PoolMetrics::for_pool("tokens");
-    metrics.tokens_used("typed", 5, 0, false);
-    metrics.tokens_used("served", 10, 20, true);
-    metrics.tokens_used("served", 1, 2, false);
+    let used = |model: &str, prompt, completion, is_served| {
+        metrics.tokens_used(metrics.model(model, is_served), prompt, completion);
+    };
+    used("typed", 5, 0, false);
+    used("served", 10, 20, true);
+    used("served", 1, 2, false);
     let long = "x".repeat(1000);
     for odd in ["", "a\nb", &long] {
-        metrics.tokens_used(odd, 1, 1, true);
+        used(odd, 1, 1, true);
     }
     let series = |model: &str, kind: &str| {
         sample(&text(), TOKENS.name, &["pool=\"tokens\"", &format!("model=\"{model}\""), &format!("type=\"{kind}\"")])
@@ -105,7 +117,7 @@ fn tokens_are_counted_by_models_that_were_served() {
     assert_eq!((series("served", "prompt"), series("served", "completion")), (Some(11.0), Some(22.0)));
     assert_eq!((series("other", "prompt"), series("typed", "prompt")), (Some(8.0), None));
     for number in 0..1000 {
-        metrics.tokens_used(&format!("m{number}"), 1, 1, true);
+        used(&format!("m{number}"), 1, 1, true);
     }
     let names =
         text().lines().filter(|line| line.contains("pool=\"tokens\"") && line.contains("type=\"prompt\"")).count();
@@ -157,12 +169,17 @@ const ALL: &[&Metric] = &[
     &KEYS,
     &KEY_STATE,
     &KEY_TRANSITIONS,
+    &TARGET_UP,
+    &EGRESS_UP,
     &TOKENS,
     &AUTH_FAILURES,
     &ADMIN_AUTH_FAILURES,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIME,
     &LOG_DROPPED,
+    &STORE_UP,
+    &STORE_PENDING,
+    &STORE_DROPPED,
     &BUILD_INFO,
 ];
 

@@ -1,0 +1,66 @@
+//! `GET /api/v1/events`: what happens, as server-sent events.
+//!
+//! A listener that is too slow loses events and is told how many; one that hears nothing for a while is sent a comment.
+//! After a quarter of an hour the stream ends, and who still may comes back: browsers do so by themselves.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderValue, StatusCode, header};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::problem::Problem;
+use super::router::AdminState;
+use crate::telemetry::events::{self, Event};
+
+/// Longest silence.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Longest stream: a token that was revoked is not listened with for ever.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Most listeners at once.
+const LISTENERS: usize = 100;
+
+/// What a listener is sent first: when to come back (ms) if the stream ends.
+const HELLO: &str = "retry: 2000\n\n";
+
+pub(super) async fn listen(State(state): State<Arc<AdminState>>) -> Result<Response, Problem> {
+    if events::listeners() >= LISTENERS {
+        let detail = format!("{LISTENERS} others listen already: end some of their streams");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners", detail));
+    }
+    let heard = events::listen();
+    // So that a listener need not wait for the next.
+    let counters = Event { name: "counters", data: state.manager.counters().to_string().into() };
+    let hello = Bytes::from(format!("{HELLO}{}", text(&counters)));
+    let end = Instant::now() + LONGEST;
+    let rest = stream::unfold(heard, move |mut heard| async move {
+        let piece = timeout_at(end, next(&mut heard)).await.ok()??;
+        Some((Ok::<_, Infallible>(piece), heard))
+    });
+    let first = stream::once(async { Ok(hello) });
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+    Ok((headers, Body::from_stream(stream::StreamExt::chain(first, rest))).into_response())
+}
+
+/// The next piece of a stream; `None` at its end.
+async fn next(heard: &mut Receiver<Event>) -> Option<Bytes> {
+    match timeout(HEARTBEAT, heard.recv()).await {
+        Ok(Ok(event)) => Some(text(&event).into()),
+        Ok(Err(RecvError::Lagged(lost))) => Some(format!("event: lost\ndata: {{\"events\":{lost}}}\n\n").into()),
+        Ok(Err(RecvError::Closed)) => None,
+        Err(_) => Some(Bytes::from_static(b": still here\n\n")),
+    }
+}
+
+/// JSON has no line breaks.
+fn text(event: &Event) -> String {
+    format!("event: {}\ndata: {}\n\n", event.name, event.data)
+}

@@ -1,0 +1,97 @@
+//! The background service that brings what finished requests left behind to the store's journal, and tells those who
+//! watch what became of keys. Nothing here waits for the database.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::Manager;
+use super::watch::Watch;
+use crate::proxy::records::Sum;
+use crate::store::Use;
+use crate::telemetry::events;
+
+/// A request's row reaches the journal within this time.
+const PACE: Duration = Duration::from_millis(200);
+/// Sums reach it within this one: each is a row of the database that is written again.
+const SUMS: Duration = Duration::from_secs(1);
+
+/// Carries rows and sums to the store, and events to those who watch.
+pub struct Recorder {
+    /// Whose requests.
+    pub manager: Arc<Manager>,
+}
+
+#[async_trait]
+impl BackgroundService for Recorder {
+    /// Runs to the end of the process: requests finish during a drain, too.
+    async fn start(&self, _: ShutdownWatch) {
+        let manager = &self.manager;
+        let mut watch = None;
+        let mut summed = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PACE) => {}
+                () = manager.live.records.filling() => {}
+            }
+            manager.journal_rows();
+            let is_due = summed.elapsed() >= SUMS;
+            if is_due {
+                summed = Instant::now();
+                manager.journal_sums();
+                manager.recent.note();
+            }
+            if events::is_heard() {
+                let watch = watch.get_or_insert_with(|| Watch::begin(&manager.live.keypool));
+                watch.tell_changes(&manager.live.keypool);
+                if is_due {
+                    manager.tell_counters();
+                }
+            } else {
+                watch = None;
+            }
+        }
+    }
+}
+
+impl Manager {
+    /// Hands the rows of finished requests to the journal.
+    pub(super) fn journal_rows(&self) {
+        let rows = self.live.records.take_rows();
+        if rows.is_empty() {
+            return;
+        }
+        let (journal, edge) = (self.store.journal(), self.live.edge.load());
+        rows.into_iter().for_each(|row| journal.log(row.into_row(|word| edge.is_token(word))));
+    }
+
+    /// Hands what was summed up to the journal, for the hour it is now.
+    pub(super) fn journal_sums(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let journal = self.store.journal();
+        for sums in self.live.records.take_sums() {
+            for ((key, model), used) in sums.keys {
+                journal.count(now, used.pool.pool(), key, &used.pool.model_name(model), used.sum.into());
+            }
+            for (client, sum) in sums.clients {
+                journal.count_token(now, &client, sum.into());
+            }
+        }
+    }
+}
+
+impl From<Sum> for Use {
+    fn from(sum: Sum) -> Self {
+        Self {
+            requests: sum.requests,
+            failures: sum.failures,
+            prompt_tokens: sum.tokens.prompt,
+            completion_tokens: sum.tokens.completion,
+            duration_ms: u64::try_from(sum.duration.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
