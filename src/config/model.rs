@@ -21,7 +21,7 @@ pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
-use crate::verdict::pack::Pack;
+use crate::verdict::pack::{Auth, Pack};
 
 /// The whole of `keyweir.yaml`.
 #[derive(Debug, Clone)]
@@ -348,6 +348,13 @@ pub struct Pool {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
     pub per_key_metrics: PerKeyMetrics,
+}
+
+impl Pool {
+    /// Where a key goes: as the first target wants it.
+    pub fn auth(&self) -> &Auth {
+        self.provider.auth_below(self.targets.first().map_or("", |target| &target.path))
+    }
 }
 
 /// One upstream base URL.

@@ -256,7 +256,7 @@ fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
 }
 
 fn credential(config: &config::Pool, spec: &KeySpec) -> Credential {
-    let text = config.provider.auth.value(spec.key.expose());
+    let text = config.auth().value(spec.key.expose());
     // The configuration refuses keys that are not visible ASCII, so this can't fail for a loaded key.
     let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);

@@ -219,9 +219,10 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
     }
     let is_elsewhere = has_other_target(context);
     let suspects = &mut context.attempts.suspects;
-    // Two keys failing alike at two targets tell nothing of the request before the others were asked.
+    // Two failures at two targets may be the targets' before the others were asked; two refusals are answers.
     let is_alike = |other: &Suspect| {
-        let is_comparable = !is_elsewhere || other.target.name == suspect.target.name;
+        let is_refusal = matches!(blame.fault, Fault::Refused(..));
+        let is_comparable = is_refusal || !is_elsewhere || other.target.name == suspect.target.name;
         other.index != suspect.index && other.blame.result == blame.result && is_comparable
     };
     if blame.fault != Fault::Target && suspects.iter().any(is_alike) {
@@ -301,7 +302,8 @@ fn note_target(context: &Context, suspect: &Suspect) {
 }
 
 fn has_other_target(context: &Context) -> bool {
-    context.pool().is_some_and(|pool| pool.targets.has_other(&context.attempts.avoided))
+    let is_free = context.bound.target.is_none();
+    is_free && context.pool().is_some_and(|pool| pool.targets.has_other(&context.attempts.avoided))
 }
 
 /// Where the attempt under way went.

@@ -27,9 +27,9 @@ use crate::telemetry::TargetSnapshot;
 
 /// Checks that fail in a row before a target counts as down.
 const FAILED_CHECKS: u32 = 2;
-/// Turns taken in search of a target: some pass by the same one twice. A prime, so that a search in vain does not begin
-/// with the same target every time.
-const TURNS: usize = 61;
+/// Turns taken in search of a target: some pass by the same one twice. With the one it takes to notice, a prime, so that
+/// a search in vain does not begin with the same target every time.
+const TURNS: usize = 60;
 /// What a target does not have is remembered so long, and so many names.
 const LACKS_FOR: Duration = Duration::from_secs(300);
 const LACKS_MOST: usize = 64;

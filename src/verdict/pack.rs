@@ -33,6 +33,9 @@ pub struct PackText {
     pub base_urls: Vec<String>,
     /// Where the key goes. Default: `Authorization: Bearer`.
     pub auth: Option<AuthText>,
+    /// Where it goes below base URLs that don't end in `/openai`, for providers that have an interface of their own
+    /// beside that of OpenAI.
+    pub native_auth: Option<AuthText>,
     /// Headers every request to this provider carries.
     pub headers: Named<String>,
     /// IANA zone of the clock by which quotas begin anew. Default: UTC.
@@ -162,6 +165,8 @@ pub struct Pack {
     pub base_urls: Vec<String>,
     /// Where the key goes.
     pub auth: Auth,
+    /// Where it goes below base URLs that don't end in `/openai`, if elsewhere.
+    pub native_auth: Option<Auth>,
     /// Headers every request to this provider carries.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The clock by which quotas begin anew.
@@ -211,6 +216,7 @@ impl PackText {
         Self {
             base_urls: or(self.base_urls, &base.base_urls),
             auth: self.auth.or_else(|| base.auth.clone()),
+            native_auth: self.native_auth.or_else(|| base.native_auth.clone()),
             reset_zone: self.reset_zone.or_else(|| base.reset_zone.clone()),
             limit_headers: if self.limit_headers.is_empty() { base.limit_headers.clone() } else { self.limit_headers },
             probe: self.probe.or_else(|| base.probe.clone()),
@@ -263,13 +269,8 @@ impl Pack {
             header
         });
         let headers = headers.collect();
-        let auth_header = header_name(&auth.header).unwrap_or_else(|| {
-            flaws.push(flaw(&["auth", "header"], "not a header's name; write e.g. x-api-key"));
-            http::header::AUTHORIZATION
-        });
-        if HeaderValue::from_str(&auth.prefix).is_err() {
-            flaws.push(flaw(&["auth", "prefix"], "must be plain visible text, e.g. \"Bearer \""));
-        }
+        let auth = ready_auth("auth", auth, flaws);
+        let native_auth = text.native_auth.map(|text| ready_auth("native_auth", text, flaws));
         let urls = [
             ("probe", text.probe.as_ref().map(|probe| &probe.url)),
             ("balance", text.balance.as_ref().map(|b| &b.url)),
@@ -287,7 +288,8 @@ impl Pack {
             file,
             base_url: text.base_urls.first().cloned(),
             base_urls: text.base_urls,
-            auth: Auth { header: auth_header, prefix: auth.prefix },
+            auth,
+            native_auth,
             headers,
             zone,
             probe: text.probe,
@@ -305,6 +307,11 @@ impl Pack {
         let generic: &Self = generic();
         let others = Some(generic).filter(|generic| !std::ptr::eq(*generic, self)).map(|generic| generic.layer(RULES));
         [generic.layer(GUARDS), self.layer(RULES)].into_iter().chain(others)
+    }
+
+    /// Where the key goes below a base URL with this path.
+    pub fn auth_below(&self, path: &str) -> &Auth {
+        self.native_auth.as_ref().filter(|_| !path.trim_end_matches('/').ends_with("/openai")).unwrap_or(&self.auth)
     }
 
     /// Embedded packs are compiled when they are used first: a test compiles each.
@@ -334,6 +341,17 @@ fn flaw(path: &[&str], message: &str) -> Flaw {
 
 fn header_name(text: &str) -> Option<HeaderName> {
     HeaderName::try_from(text).ok()
+}
+
+fn ready_auth(field: &str, text: AuthText, flaws: &mut Vec<Flaw>) -> Auth {
+    let header = header_name(&text.header).unwrap_or_else(|| {
+        flaws.push(flaw(&[field, "header"], "not a header's name; write e.g. x-api-key"));
+        http::header::AUTHORIZATION
+    });
+    if HeaderValue::from_str(&text.prefix).is_err() {
+        flaws.push(flaw(&[field, "prefix"], "must be plain visible text, e.g. \"Bearer \""));
+    }
+    Auth { header, prefix: text.prefix }
 }
 
 fn ready_limit(place: usize, limit: &LimitHeaders, flaws: &mut Vec<Flaw>) -> Option<Limit> {

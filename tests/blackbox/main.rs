@@ -14,6 +14,7 @@
 mod harness;
 
 mod attribution;
+mod auth_forms;
 mod bodies;
 mod clients;
 mod connections;

@@ -185,7 +185,7 @@ impl Provider {
     }
 
     fn headers(&self, key: Option<&str>) -> impl Iterator<Item = (String, String)> {
-        let auth = &self.pack.auth;
+        let auth = self.pack.auth_below(&self.base);
         let key = key.map(|key| (auth.header().to_string(), auth.value(key)));
         self.headers.iter().cloned().chain(key)
     }
