@@ -51,6 +51,9 @@ pub(super) async fn verdict(
     trial: Result<Json<Trial>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(trial) = trial?;
+    if trial.status.is_none() && !trial.replay {
+        return Err(Problem::unprocessable("status: say the answer's, or replay: true"));
+    }
     let mut engine = engine(&state, &trial)?;
     let more: Vec<_> = trial.rule.iter().chain(&trial.rules).cloned().collect();
     if !more.is_empty() {
@@ -60,7 +63,6 @@ pub(super) async fn verdict(
         let memory = failures::of(&state, &pool_of(&state, &trial)?)?;
         return Ok(Json(failures::replay(&memory, &engine)));
     }
-    let status = trial.status.ok_or_else(|| Problem::bad_request("status: say the answer's, or replay: true"))?;
     let now = match &trial.now {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("now: write e.g. 2026-01-31T12:00:00Z"))?,
         None => Timestamp::now(),
@@ -71,7 +73,7 @@ pub(super) async fn verdict(
         Value::String(text) => text.clone(),
         json => json.to_string(),
     };
-    let answer = Answer { status: Some(status), headers: &headers, body: body.as_bytes(), model: &trial.model };
+    let answer = Answer { status: trial.status, headers: &headers, body: body.as_bytes(), model: &trial.model };
     let judgement = engine.judge(&answer, now);
     let read = &judgement.answer;
     let mut shown = json!(Words::from(&judgement.verdict));
@@ -98,7 +100,7 @@ fn flawed(flaws: &[(usize, Flaw)], is_led: bool) -> Problem {
     };
     let errors: Vec<_> = flaws.iter().map(|(at, flaw)| format!("{}.{flaw}", place(*at))).collect();
     let detail = errors.first().cloned().unwrap_or_default();
-    Problem { errors, ..Problem::bad_request(detail) }
+    Problem { errors, ..Problem::unprocessable(detail) }
 }
 
 fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {

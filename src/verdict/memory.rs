@@ -163,6 +163,12 @@ mod tests {
     use super::*;
     use crate::verdict::pack;
 
+    impl Memory {
+        fn bytes(&self) -> usize {
+            self.0.lock().bytes
+        }
+    }
+
     fn remember(memory: &Memory, body: &str) {
         let headers = HeaderMap::new();
         let answer = Answer { status: Some(429), headers: &headers, body: body.as_bytes(), model: "m" };
@@ -181,10 +187,11 @@ mod tests {
         assert_eq!((failures.len(), passed_over), (FAILURES, 0));
         assert_eq!((failures[0].id, failures[0].body.as_str()), (150, "number 149"), "newest first");
         (0..40).for_each(|_| remember(&memory, &"long ".repeat(2000)));
-        assert!(memory.0.lock().bytes <= BYTES && memory.failures().0.len() < FAILURES);
+        let (bytes, kept) = (memory.bytes(), memory.failures().0.len());
+        assert!(bytes <= BYTES && kept < FAILURES, "{bytes} bytes of {kept}");
         (0..150).for_each(|_| remember(&memory, "short"));
         let size: usize = memory.failures().0.iter().map(|failure| failure.size()).sum();
-        assert_eq!((memory.0.lock().bytes, memory.failures().0.len()), (size, FAILURES));
+        assert_eq!((memory.bytes(), memory.failures().0.len()), (size, FAILURES));
     }
 
     #[test]

@@ -87,11 +87,11 @@ fn a_broken_rule_is_refused_with_its_place() {
     let broken = json!({"id": "b", "when": [{"message": "("}], "key": "keep", "retry": "none"});
     let answer = keyweir.admin_json("POST", "/api/v1/verdict", &json!({"replay": true, "rules": [broken]}));
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert_eq!(answer.status, 400);
+    assert_eq!(answer.status, 422);
     assert!(detail.starts_with("rules[0].when.0.message: not a regular expression"), "{detail}");
     let unknown = json!({"replay": true, "rule": {"id": "b", "key": "explode", "retry": "none"}});
-    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &unknown).status, 400);
-    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &json!({})).status, 400, "nothing to judge");
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &unknown).status, 422);
+    assert_eq!(keyweir.admin_json("POST", "/api/v1/verdict", &json!({})).status, 422, "nothing to judge");
 }
 
 #[test]
