@@ -271,7 +271,8 @@ fn note_target(context: &Context, suspect: &Suspect) {
 }
 
 fn has_other_target(context: &Context) -> bool {
-    context.pool().is_some_and(|pool| pool.targets.has_other(&context.attempts.avoided))
+    let has_other = |pool: &EdgePool| pool.targets.has_other(&context.attempts.avoided);
+    context.bound.target.is_none() && context.pool().is_some_and(has_other)
 }
 
 /// Where the attempt under way went.

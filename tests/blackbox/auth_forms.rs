@@ -1,6 +1,6 @@
 //! The header a key travels in, for each provider that has one of its own.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Config, MockProvider, TOKEN, post};
 
@@ -36,7 +36,7 @@ fn each_provider_gets_its_key_where_it_looks_for_it() {
         assert_eq!(forms.len(), 1, "{forms:?}");
         assert_eq!(forms[0].0.to_lowercase(), form, "{provider} {base}");
         assert_eq!(forms[0].1.starts_with("Bearer "), form == "authorization");
-        assert!(!Value::from(last["headers"].clone()).to_string().contains(TOKEN));
+        assert!(!last["headers"].to_string().contains(TOKEN));
         let version = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("anthropic-version"));
         assert_eq!(version.is_some(), provider == "anthropic");
     }
