@@ -77,7 +77,8 @@ pub(super) struct Notes {
 
 /// How long what a request makes is of use, if it makes or shows things.
 fn span(request: &RequestHeader, path: &str) -> Option<Span> {
-    if request.method == Method::DELETE {
+    // What nearly every request asks for makes nothing.
+    if request.method == Method::DELETE || matches!(path, "/chat/completions" | "/embeddings") {
         return None;
     }
     if DEFERRING.iter().any(|name| request.headers.contains_key(*name)) {

@@ -1,7 +1,7 @@
 //! The master key: where it comes from, whether it is the right one, and its rotation's files.
 //!
-//! A configured key is used as it is. Otherwise one is made at the first run and kept in `master.key` (0600) of the
-//! state directory. The database holds a sealed word that tells a wrong key from a right one before anything else is
+//! A configured key is used as it is. Otherwise one is made at the first run and kept in `master.key` (0600)
+//! beside the database's file, or in the state directory. The database holds a sealed word that tells a wrong key from a right one before anything else is
 //! opened. During a rotation the next key is in `master.key.next` before a row is sealed with it, so that a crash at any
 //! moment leaves the key that opens the database in one of the two files.
 
@@ -39,12 +39,14 @@ pub(super) enum Opened {
 }
 
 impl Source {
-    pub(super) fn new(settings: &config::Store) -> Self {
+    /// `beside`: the database's file, if it is one; they belong together.
+    pub(super) fn new(settings: &config::Store, beside: Option<&Path>) -> Self {
+        let folder = beside.and_then(Path::parent).unwrap_or(&settings.directory);
         Self {
             configured: settings.master_key.clone(),
             previous: settings.previous_master_key.clone(),
-            file: settings.directory.join("master.key"),
-            next: settings.directory.join("master.key.next"),
+            file: folder.join("master.key"),
+            next: folder.join("master.key.next"),
         }
     }
 

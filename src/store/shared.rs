@@ -51,9 +51,10 @@ pub(super) struct Writing {
 impl Shared {
     pub(super) fn new(settings: &config::Store) -> Result<Self, StoreError> {
         let ids = Arc::new(RowIds::new());
+        let place = Place::of(settings)?;
         Ok(Self {
-            place: Place::of(settings)?,
-            master: Source::new(settings),
+            master: Source::new(settings, place.file()),
+            place,
             limits: Limits::of(settings),
             database: ArcSwapOption::empty(),
             sealer: ArcSwapOption::empty(),
