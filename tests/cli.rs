@@ -120,7 +120,7 @@ fn init_never_overwrites() {
 #[test]
 fn every_provider_can_be_the_first() {
     for pack in keyweir::verdict::pack::PACKS.iter() {
-        let folder = Folder::new(pack.name);
+        let folder = Folder::new(&pack.name);
         assert_eq!(code(&folder.run(&format!("init --provider {}", pack.name))), 0, "{}", pack.name);
         let check = folder.run("check");
         assert_eq!((code(&check), out(&check).as_str()), (0, ""), "{}", pack.name);

@@ -1,6 +1,6 @@
 //! `keyweir keys check` finds out which keys work, and goes on where it was stopped.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -122,6 +122,30 @@ fn providers_that_list_models_to_anyone_are_asked_otherwise() {
         let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
         let counts = ["valid", "limited", "dead", "unknown"].map(|name| answer[name].as_u64().unwrap());
         assert_eq!(counts, [1, 1, 1, 0], "{provider}: {out}");
+    }
+}
+
+#[test]
+fn a_pack_says_what_is_asked_and_what_answers_show() {
+    let (mock, folder) = (Mock::start(), Folder::new("probe"));
+    folder.file("keyweir.yaml", &format!("pools: {{a: {{provider: mine.yaml, targets: [\"{}\"]}}}}\n", mock.base));
+    folder.file("keys.txt", "sk-ok-1\nsk-401-2\n");
+    let refused = r#"url: /chat/completions, body: '{"model": "{model}", "mock": {"status": 418}}'"#;
+    let told = r#"url: /chat/completions, body: '{"mock": {"status": 200, "body": {"key": {"blocked": true}}}}'"#;
+    for (probe, valid, dead) in [
+        (format!("{refused}, dead: [401], alive: [418]"), 1, 1),
+        (format!("{refused}, dead: [401, 418]"), 0, 2),
+        (format!("{refused}, dead: [401]"), 0, 1),
+        (format!("{told}, dead: [401], dead_if: [/key/blocked]"), 0, 2),
+        (format!("{told}, dead: [401], dead_if: [/key/gone]"), 1, 1),
+        ("method: GET, url: /models, dead: [401]".to_owned(), 1, 1),
+    ] {
+        folder.file("mine.yaml", &format!("probe: {{{probe}}}\n"));
+        let line = "keys.txt -c keyweir.yaml --pool a --model m --rate 1000 --fresh --format json";
+        let (out, err, _) = said(&folder.run(line));
+        let answer: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+        let counts = ["valid", "dead"].map(|name| answer[name].as_u64().unwrap());
+        assert_eq!(counts, [valid, dead], "{probe}: {out}{err}");
     }
 }
 

@@ -17,15 +17,15 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, patch, post, put};
 use super::{
-    audit, egress, events, explain, import, keys, log_level, logs, pools, reload, session, settings, stats, tokens,
-    verdict,
+    audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
+    tokens, verdict,
 };
 use crate::config::Role;
 use crate::manage::{Actor, ManageError, Manager};
 
 /// Items per page unless asked otherwise, and at most.
-const LIMIT: usize = 100;
-const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT: usize = 100;
+pub(super) const LIMIT_MAX: usize = 1000;
 /// Largest body of a login (bytes): whoever sends it has shown nothing yet.
 const LOGIN_MAX: usize = 4096;
 /// Largest import (bytes): a million keys.
@@ -51,11 +51,14 @@ pub(super) fn routes() -> Vec<Route> {
         post("/pools/{pool}/keys/bulk", Role::Operator, keys::bulk),
         post("/pools/{pool}/keys/import", Role::Admin, import::import.layer(DefaultBodyLimit::max(IMPORT_MAX))),
         get("/pools/{pool}/keys/export", Need::Token(Role::Admin), import::export),
+        // Errors may quote what somebody wrote.
+        get("/pools/{pool}/failures", Role::Operator, failures::list),
         get("/keys/{key}", Role::Viewer, keys::one),
         patch("/keys/{key}", Role::Admin, keys::update),
         delete("/keys/{key}", Role::Admin, keys::remove),
         post("/keys/{key}/restore", Role::Admin, keys::restore),
         post("/keys/{key}/{action}", Role::Operator, keys::act),
+        post("/master-key/rotate", Role::Admin, keys::rotate_master),
         get("/reload", Role::Viewer, reload::last),
         post("/reload", Role::Operator, reload::reload),
         get("/egress", Role::Viewer, egress::list),

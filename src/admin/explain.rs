@@ -49,6 +49,7 @@ pub(super) async fn explain(
 
 fn show(key: &KeyChance, now: SystemTime) -> Value {
     json!({
+        "last_for": Some(key.deferred.as_secs_f64()).filter(|left| *left > 0.0),
         "name": key.name,
         "state": key.state,
         "blocked_by": key.blocked_by,

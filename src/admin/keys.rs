@@ -131,6 +131,7 @@ pub(super) fn show_key(key: &KeySnapshot) -> Value {
         "requests": key.requests,
         "in_flight": key.in_flight,
         "last_used": key.last_used.map(rfc3339),
+        "recheck_at": key.recheck_at.map(rfc3339),
         "attempts": attempts,
     })
 }
@@ -226,6 +227,14 @@ pub(super) async fn act(
         Some((_, error)) => Err(error.into()),
         None => Ok(Json(show_by_id(&state, id)?)),
     }
+}
+
+pub(super) async fn rotate_master(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+) -> Result<StatusCode, Problem> {
+    change(state, identity, |manager, actor| manager.rotate_master(actor)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 // === many at once ===

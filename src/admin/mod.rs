@@ -8,6 +8,7 @@ mod audit;
 mod egress;
 mod events;
 mod explain;
+mod failures;
 mod guard;
 mod health;
 mod identity;

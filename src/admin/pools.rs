@@ -7,11 +7,11 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::api::{ObjectResult, PageQueryResult, change, object, page, parsed};
+use super::api::{ObjectResult, PageQueryResult, change, object, page, parsed, rfc3339};
 use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::telemetry::{PoolSnapshot, State as KeyState};
+use crate::telemetry::{PoolSnapshot, State as KeyState, TargetSnapshot};
 
 pub(super) async fn list(State(state): State<Arc<AdminState>>, query: PageQueryResult) -> Result<Json<Value>, Problem> {
     let query = parsed(query)?;
@@ -33,11 +33,21 @@ fn show(state: &AdminState, pool: &PoolSnapshot) -> Value {
     let config = state.manager.live().config.load();
     if let Some(known) = config.pools.iter().find(|known| known.name == pool.pool) {
         shown["enabled"] = known.enabled.into();
-        shown["provider"] = known.provider.name.into();
+        shown["provider"] = known.provider.name.as_str().into();
         shown["paths"] = json!(known.paths);
+        shown["targets"] = pool.targets.iter().map(show_target).collect();
         shown["provisioned"] = state.manager.is_provisioned_pool(&pool.pool).into();
     }
     shown
+}
+
+fn show_target(target: &TargetSnapshot) -> Value {
+    json!({
+        "target": &*target.name,
+        "state": if target.is_up { "up" } else { "down" },
+        "error": target.error,
+        "last_check": target.checked.map(rfc3339),
+    })
 }
 
 /// `{"name": …, …}`: the rest as it would be written below `pools:`.

@@ -2,11 +2,11 @@
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::server::Server;
+use super::table::{aligned, duration};
 use super::{ExplainArgs, Format};
 
 /// Exit status 0 if a key is ready, 1 if none is.
@@ -26,7 +26,6 @@ pub(crate) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 
 fn table(answer: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let heads = ["KEY", "STATE", "BLOCKED BY", "REASON", "READY IN"].map(str::to_owned);
     let rows = answer["items"].as_array().into_iter().flatten().map(|key| {
         let ready_in = match key["ready_in"].as_f64() {
             Some(seconds) if seconds > 0.0 => duration(seconds),
@@ -35,27 +34,14 @@ fn table(answer: &Value) -> String {
         };
         [word(&key["name"]), word(&key["state"]), word(&key["blocked_by"]), word(&key["reason"]), ready_in]
     });
-    let rows: Vec<_> = std::iter::once(heads).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..5).map(width).collect();
     let count = |state: &str| answer["keys"][state].as_u64().unwrap_or(0);
     let model = answer["model"].as_str().map(|model| format!(", model {model}")).unwrap_or_default();
     let (ready, cooling, disabled) = (count("ready"), count("cooling"), count("disabled"));
-    let mut text = format!(
+    let head = format!(
         "pool {}{model}: {ready} ready, {cooling} cooling, {disabled} disabled\n",
         answer["pool"].as_str().unwrap_or_default()
     );
-    for row in &rows {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        text += cells.join("  ").trim_end();
-        text.push('\n');
-    }
-    text
-}
-
-/// To the second, upwards: whoever waits so long is not early.
-fn duration(seconds: f64) -> String {
-    humantime::format_duration(Duration::from_secs(seconds.ceil() as u64)).to_string()
+    head + &aligned(["KEY", "STATE", "BLOCKED BY", "REASON", "READY IN"], rows)
 }
 
 #[cfg(test)]

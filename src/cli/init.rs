@@ -30,7 +30,7 @@ pub(crate) fn execute(args: &InitArgs) -> anyhow::Result<ExitCode> {
     }
     let name = args.provider.as_deref().unwrap_or("generic");
     let Some(provider) = pack::find(name) else {
-        let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name).collect();
+        let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name.as_str()).collect();
         writeln!(stderr(), "keyweir: unknown provider {name}; one of {}", known.join(", "))?;
         return Ok(ExitCode::from(2));
     };
@@ -149,7 +149,7 @@ fn keys_template(provider: &Pack) -> String {
 fn taken_over(path: &Path, provider: &Pack) -> anyhow::Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let absolute = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
-    let (name, file) = (provider.name, serde_json::Value::from(absolute.display().to_string()));
+    let (name, file) = (provider.name.as_str(), serde_json::Value::from(absolute.display().to_string()));
     let only = format!(
         "pools: {{{name}: {{provider: {name}, targets: [\"http://127.0.0.1:8000/v1\"]}}}}\n\
          keys_file: [{{path: {file}, pool: {name}}}]\n"

@@ -9,6 +9,7 @@ mod results;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -83,7 +84,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 /// Who is asked, and for which of the file's keys.
 struct Asked {
-    pack: &'static Pack,
+    pack: Arc<Pack>,
     base: String,
     /// The pool or provider whose keys are meant, if the file has those of several.
     name: String,
@@ -106,13 +107,13 @@ impl Asked {
         };
         let name = name.context("whose keys are these? say --provider NAME, --base-url URL, or -c FILE --pool POOL")?;
         let pack = pack::find(name).with_context(|| {
-            let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name).collect();
+            let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name.as_str()).collect();
             format!("no such provider; one of {}", known.join(", "))
         })?;
         let url = args.base_url.as_deref().or(pack.base_url.as_deref());
         let url = url.with_context(|| format!("provider {name} has no base URL of its own; say --base-url URL"))?;
         let headers = texts(&pack.headers).collect();
-        Ok(Self { pack, base: url.trim_end_matches('/').to_owned(), name: name.to_owned(), headers })
+        Ok(Self { pack: pack.clone(), base: url.trim_end_matches('/').to_owned(), name: name.to_owned(), headers })
     }
 
     fn in_config(path: &Path, pool: Option<&str>) -> anyhow::Result<Self> {
@@ -124,7 +125,7 @@ impl Asked {
         let pool = pool.with_context(|| format!("no such pool in {}; name one with --pool", path.display()))?;
         let target = pool.targets.first().context("the pool has no target")?;
         Ok(Self {
-            pack: pool.provider,
+            pack: pool.provider.clone(),
             base: base(target),
             name: pool.name.clone(),
             headers: texts(&pool.provider.headers).chain(texts(&pool.headers)).collect(),
@@ -136,14 +137,16 @@ impl Asked {
         let owner = |entry: &'a Entry| entry.pool.as_deref().or(entry.provider.as_deref());
         let has_own = reading.entries.iter().any(|entry| owner(entry) == Some(self.name.as_str()));
         let is_meant = |entry: &&'a Entry| {
-            !has_own || owner(entry).is_none_or(|name| name == self.name) || owner(entry) == Some(self.pack.name)
+            !has_own
+                || owner(entry).is_none_or(|name| name == self.name)
+                || owner(entry) == Some(self.pack.name.as_str())
         };
         reading.entries.iter().filter(is_meant).collect()
     }
 
     fn provider(&self, args: &KeysCheckArgs) -> anyhow::Result<Provider> {
         Provider::prepare(
-            self.pack,
+            &self.pack,
             &self.base,
             &self.headers,
             args.model.as_deref(),

@@ -8,13 +8,16 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod init;
+mod keys;
 mod keys_check;
 mod man;
 mod mock;
 mod run;
 mod schema;
 mod server;
+mod table;
 mod takeover;
+mod token;
 mod verdict;
 
 use std::io::{self, Write};
@@ -61,6 +64,9 @@ enum Command {
     /// Work with keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Work with client tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Print the JSON Schema of keyweir.yaml
     Schema(SchemaArgs),
     /// Print a shell's completions
@@ -205,6 +211,8 @@ pub(crate) struct VerdictArgs {
 pub(crate) enum KeysCommand {
     /// Find out which keys of a file work, without a server
     Check(KeysCheckArgs),
+    #[command(flatten)]
+    Server(keys::ServerKeys),
 }
 
 /// `keyweir keys check`
@@ -257,8 +265,8 @@ fn rate(text: &str) -> Result<f64, String> {
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
     /// Print that of providers' packs and of rules instead
-    #[arg(long)]
-    pub(crate) packs: bool,
+    #[arg(long, alias = "packs")]
+    pub(crate) pack: bool,
     /// Print the reference for docs/configuration.md instead
     #[arg(long, hide = true)]
     pub(crate) markdown: bool,
@@ -303,6 +311,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::execute(&args),
         Command::Verdict(args) => verdict::execute(&args),
         Command::Keys(KeysCommand::Check(args)) => keys_check::execute(&args),
+        Command::Keys(KeysCommand::Server(command)) => keys::execute(command),
+        Command::Token(command) => done(token::execute(command)),
         Command::Schema(args) => done(schema::execute(&args)),
         Command::Completions { shell } => done(completions::execute(shell)),
         Command::Man => done(man::execute()),

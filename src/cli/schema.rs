@@ -9,7 +9,7 @@ use crate::verdict::pack;
 pub(crate) fn execute(args: &SchemaArgs) -> anyhow::Result<()> {
     if args.markdown {
         stdout().write_all(config::reference().as_bytes())?;
-    } else if args.packs {
+    } else if args.pack {
         writeln!(stdout(), "{:#}", pack::json_schema())?;
     } else {
         writeln!(stdout(), "{:#}", config::json_schema())?;

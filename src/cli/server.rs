@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::Agent;
 
 use super::ServerArgs;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest answer (bytes): an export of a million keys.
+const ANSWER_MAX: u64 = 512 * 1024 * 1024;
 const TOKEN_VARIABLE: &str = "KEYWEIR_ADMIN_TOKEN";
 
 /// A running server.
@@ -37,13 +40,54 @@ impl Server {
 
     /// What the API says at a path.
     pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let request = self.agent.get(format!("{}/{path}", self.base)).query_pairs(query.iter().copied());
-        let mut response = request
-            .header("authorization", &self.authorization)
-            .call()
+        self.read(self.request("GET", path, query), String::new())
+    }
+
+    /// The text at a path.
+    pub(super) fn get_text(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<String> {
+        let (status, text) = self.ask(self.request("GET", path, query), String::new())?;
+        if status.is_success() { Ok(text) } else { self.judge(status, &text).map(|_| String::new()) }
+    }
+
+    /// Changes something.
+    pub(super) fn send(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.request(method, path, &[]).header("content-type", "application/json");
+        self.read(request, if body.is_null() { String::new() } else { body.to_string() })
+    }
+
+    /// Sends a text.
+    pub(super) fn send_text(&self, path: &str, text: &str) -> anyhow::Result<Value> {
+        self.read(self.request("POST", path, &[]).header("content-type", "text/plain"), text.to_owned())
+    }
+
+    fn request(&self, method: &str, path: &str, query: &[(&str, &str)]) -> http::request::Builder {
+        let mut uri = format!("{}/{path}", self.base);
+        for (place, (name, value)) in query.iter().enumerate() {
+            let mark = if place == 0 { '?' } else { '&' };
+            uri += &format!("{mark}{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+        }
+        http::Request::builder().method(method).uri(uri).header("authorization", &self.authorization)
+    }
+
+    fn read(&self, request: http::request::Builder, body: String) -> anyhow::Result<Value> {
+        let (status, text) = self.ask(request, body)?;
+        self.judge(status, &text)
+    }
+
+    fn ask(&self, request: http::request::Builder, body: String) -> anyhow::Result<(http::StatusCode, String)> {
+        let mut response = self
+            .agent
+            .run(request.body(body).context("the server's address is none")?)
             .with_context(|| format!("{}: the server can't be asked", self.base))?;
-        let status = response.status();
-        let answer: Value = response.body_mut().read_json().with_context(|| {
+        let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string();
+        Ok((response.status(), text.with_context(|| format!("{}: the answer broke off", self.base))?))
+    }
+
+    fn judge(&self, status: http::StatusCode, text: &str) -> anyhow::Result<Value> {
+        if status == http::StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
+        let answer: Value = serde_json::from_str(text).with_context(|| {
             format!("{} does not answer like a keyweir admin listener (status {status})", self.base)
         })?;
         if !status.is_success() {

@@ -23,12 +23,13 @@ pub(crate) fn execute(args: &VerdictArgs) -> anyhow::Result<ExitCode> {
         Some(text) => moment(text)?,
         None => Timestamp::now(),
     };
-    if let Some(name) = args.provider.as_deref().filter(|name| pack::find(name).is_none()) {
-        let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name).collect();
+    let mut engines = Engines::new(args)?;
+    let is_known = |name: &str| pack::find(name).is_some() || engines.0.contains_key(name);
+    if let Some(name) = args.provider.as_deref().filter(|name| !is_known(name)) {
+        let known: Vec<&str> = pack::PACKS.iter().map(|pack| pack.name.as_str()).collect();
         writeln!(stderr(), "keyweir: unknown provider {name}; one of {}", known.join(", "))?;
         return Ok(ExitCode::from(2));
     }
-    let mut engines = Engines::new(args)?;
     let mut report = Report::default();
     let mut out = stdout().lock();
     let mut is_sound = true;
@@ -101,12 +102,9 @@ impl Engines {
     /// Of a provider nobody knows, the generic pack's.
     fn get(&mut self, provider: &str) -> Arc<Engine> {
         let pack = pack::find(provider).unwrap_or(pack::generic());
-        if let Some(engine) = self.0.get(pack.name) {
-            return engine.clone();
-        }
-        let engine = Engine::of_pack(pack);
-        self.0.insert(pack.name.to_owned(), engine.clone());
-        engine
+        // A pack of one's own is known by its pool alone.
+        let name = if self.0.contains_key(provider) { provider } else { &pack.name };
+        self.0.entry(name.to_owned()).or_insert_with(|| Arc::new(Engine::of_pack(pack))).clone()
     }
 }
 

@@ -21,7 +21,7 @@ pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
-use crate::verdict::pack::Pack;
+use crate::verdict::pack::{Auth, Pack};
 
 /// The whole of `keyweir.yaml`.
 #[derive(Debug, Clone)]
@@ -321,7 +321,7 @@ pub struct Pool {
     /// A disabled pool is routed to nobody.
     pub enabled: bool,
     /// The provider's pack.
-    pub provider: &'static Pack,
+    pub provider: Arc<Pack>,
     /// What its answers mean: the pool's own rules before the pack's.
     pub verdicts: Arc<Engine>,
     /// Upstream base URLs, at least one.
@@ -348,6 +348,13 @@ pub struct Pool {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).
     pub per_key_metrics: PerKeyMetrics,
+}
+
+impl Pool {
+    /// Where a key goes: as the first target wants it.
+    pub fn auth(&self) -> &Auth {
+        self.provider.auth_below(self.targets.first().map_or("", |target| &target.path))
+    }
 }
 
 /// One upstream base URL.
@@ -377,6 +384,12 @@ pub struct Health {
 }
 
 impl Target {
+    /// The whole URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.path)
+    }
+
     /// The value of the `Host` header: the port only where it is not the scheme's default.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };

@@ -109,7 +109,11 @@ impl Report {
     /// Errors and warnings, each in the order of the file.
     pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |mut problems: Vec<Problem>| {
-            problems.sort_by_key(|problem| (problem.line, problem.column));
+            // First this file, then those it names.
+            problems.sort_by_cached_key(|problem| {
+                let other = (problem.file != self.file).then(|| problem.file.clone());
+                (other, problem.line, problem.column)
+            });
             problems.dedup();
             problems
         };
@@ -234,6 +238,15 @@ impl<'a> At<'a> {
         if !self.report.is_follow_up(&path) {
             self.report.error(self.position, &path, message);
         }
+    }
+
+    /// Takes over what another file, which is named here, gets wrong; true if that is nothing.
+    pub(crate) fn adopt(&self, other: Report) -> bool {
+        let (errors, warnings) = other.finish();
+        let is_sound = errors.is_empty();
+        self.report.errors.borrow_mut().extend(errors);
+        self.report.warnings.borrow_mut().extend(warnings);
+        is_sound
     }
 
     /// Complains about a field that is not there, unless the file ends too early to tell or something like it is there.

@@ -27,8 +27,6 @@ const CONFIG: &[Row] = &[
     ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
     ("otlp", &[], Warn),
-    ("pools.*.targets.*.health.every", &["30s"], Warn),
-    ("pools.*.targets.*.health.path", &[], Warn),
     ("pools.*.priority", &["0"], Warn),
     ("pools.*.fallback", &[], Refuse),
     ("pools.*.select.strategy", &["round_robin"], Refuse),

@@ -15,6 +15,7 @@ use pingora::services::background::BackgroundService;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use super::said;
 use crate::config::egress::BadEgress;
 use crate::config::{self, OnFailure};
 use crate::keypool::{self, Certainty, Egress, Entry, KeyPool};
@@ -123,14 +124,10 @@ impl Checker {
     async fn round(&self, entry: &Entry, page: &Page, egresses: &[Arc<Egress>]) -> Vec<Finding> {
         let checks: Vec<_> = egresses.iter().map(|egress| self.check(page, Some(egress))).collect();
         let found: Vec<_> = stream::iter(checks).buffered(AT_ONCE).collect().await;
-        let is_passed = found.iter().any(|finding| finding.error.is_none());
-        let is_doubted =
-            found.iter().any(|finding| finding.error.is_some() && finding.certainty == Certainty::Doubtful);
-        let has_witness = is_doubted && (is_passed || self.has_witness(entry, page, egresses).await);
         for (egress, finding) in egresses.iter().zip(&found) {
             match (&finding.error, finding.certainty) {
                 (None, _) => egress.proved(finding.took),
-                (Some(reason), Certainty::Doubtful) if has_witness => {
+                (Some(reason), Certainty::Doubtful) if self.is_confirmed(entry, page, egress).await => {
                     egress.failed(Certainty::Certain, reason, keypool::now());
                     egress.disproved();
                 }
@@ -142,16 +139,16 @@ impl Checker {
         found
     }
 
-    /// Somebody else gets through.
-    async fn has_witness(&self, entry: &Entry, page: &Page, but: &[Arc<Egress>]) -> bool {
-        if entry.config.egress_check.on_failure == OnFailure::Direct {
-            return self.check(page, None).await.error.is_none();
-        }
-        let is_other = |egress: &&Arc<Egress>| !egress.is_down() && !but.iter().any(|one| Arc::ptr_eq(one, egress));
-        match entry.egresses().list().iter().find(is_other) {
-            Some(other) => self.check(page, Some(other)).await.error.is_none(),
-            None => false,
-        }
+    /// Somebody else gets through, and the proxy still does not.
+    async fn is_confirmed(&self, entry: &Entry, page: &Page, egress: &Arc<Egress>) -> bool {
+        let is_other = |other: &&Arc<Egress>| !other.is_down() && !Arc::ptr_eq(other, egress);
+        let witness = entry.egresses().list().iter().find(is_other);
+        let may_be_direct = entry.config.egress_check.on_failure == OnFailure::Direct;
+        let has_witness = match witness {
+            None if !may_be_direct => false,
+            witness => self.check(page, witness).await.error.is_none(),
+        };
+        has_witness && self.check(page, Some(egress)).await.error.is_some()
     }
 
     async fn check(&self, page: &Page, egress: Option<&Arc<Egress>>) -> Finding {
@@ -205,14 +202,6 @@ fn due(entry: &Entry) -> Vec<Arc<Egress>> {
         egress.checked().is_none_or(|checked| checked.after(pause) <= now)
     };
     entry.egresses().list().iter().filter(is_due).cloned().collect()
-}
-
-/// An error without what a peer may have said.
-fn said(error: &pingora::Error) -> String {
-    match &error.context {
-        Some(context) => context.as_str().to_owned(),
-        None => error.etype().as_str().to_owned(),
-    }
 }
 
 /// Checks on schedule, as a Pingora background service.

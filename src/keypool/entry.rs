@@ -15,6 +15,7 @@ use crate::config::keys::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};
+use crate::verdict::Memory;
 
 /// A proxy that is out of use is checked at least so often.
 pub const RECHECK: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ pub struct Entry {
     pub pool: Arc<Pool>,
     /// Its metrics.
     pub metrics: Arc<PoolMetrics>,
+    /// Its last failures.
+    pub failures: Arc<Memory>,
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
@@ -75,10 +78,11 @@ impl Entry {
         };
         let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
         let metrics = PoolMetrics::for_pool(&config.name);
+        let failures = before.map(|before| before.failures.clone()).unwrap_or_default();
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        Self { config, pool, metrics, egresses, pins, credentials, specs, per_key, list_key, places }
+        Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
     /// Lets it take the place of `before`.
@@ -147,6 +151,11 @@ impl Entry {
         }
     }
 
+    /// The text of that key.
+    pub fn secret(&self, index: u32) -> Option<&str> {
+        self.specs.get(index as usize).map(|spec| spec.key.expose())
+    }
+
     /// What a request with that key carries.
     pub fn credential(&self, index: u32) -> Option<&Credential> {
         self.credentials.get(index as usize)
@@ -192,6 +201,8 @@ impl Entry {
             keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
             transitions,
             egress: self.egresses.snapshot(),
+            // Whoever asks targets knows of them.
+            targets: Vec::new(),
         }
     }
 
@@ -207,6 +218,7 @@ impl Entry {
             blocked_by: explanation.blocked.map(|(blocker, _)| blocker.as_str()),
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
+            deferred: explanation.deferred,
         };
         let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
@@ -226,6 +238,7 @@ impl Entry {
             last_used: key.state.last_used().map(wall_time),
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
+            recheck_at: self.pool.recheck_at(index).map(wall_time),
         }
     }
 }
@@ -243,7 +256,7 @@ fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
 }
 
 fn credential(config: &config::Pool, spec: &KeySpec) -> Credential {
-    let text = config.provider.auth.value(spec.key.expose());
+    let text = config.auth().value(spec.key.expose());
     // The configuration refuses keys that are not visible ASCII, so this can't fail for a loaded key.
     let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);

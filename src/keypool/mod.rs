@@ -24,7 +24,7 @@ pub use seen::Seen;
 
 use crate::config::{Config, Keys};
 use crate::telemetry::{KeyChance, PoolSnapshot};
-use crate::verdict::Engine;
+use crate::verdict::{Engine, Memory};
 
 /// All pools, as of the last successful reload.
 #[derive(Default)]
@@ -65,6 +65,11 @@ impl KeyPool {
     /// The rules by which a pool judges answers; `None` if there is no such pool.
     pub fn verdicts(&self, pool: &str) -> Option<Arc<Engine>> {
         Some(named(&self.entries.load(), pool)?.config.verdicts.clone())
+    }
+
+    /// The last failures of a pool; `None` if there is no such pool.
+    pub fn failures(&self, pool: &str) -> Option<Arc<Memory>> {
+        Some(named(&self.entries.load(), pool)?.failures.clone())
     }
 
     /// What metrics and the admin plane show.

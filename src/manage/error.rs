@@ -59,7 +59,7 @@ pub enum ManageError {
 impl From<StoreError> for ManageError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict(_) => Self::Conflict(error.to_string()),
+            StoreError::Conflict(_) | StoreError::MasterKey(_) => Self::Conflict(error.to_string()),
             StoreError::NotFound(_) => Self::NotFound(error.to_string()),
             StoreError::Invalid(message) => Self::Invalid(vec![message]),
             _ => Self::Store(error),

@@ -15,12 +15,13 @@ use crate::config::Config;
 /// Digests by file; `None` = missing or unreadable.
 pub(super) type Contents = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
-/// The configuration, the keys files and the certificates.
+/// The configuration, the keys files, the packs and the certificates.
 pub(super) fn of(path: &Path, config: &Config) -> Vec<PathBuf> {
     let tls = config.listeners().filter_map(|(_, listen)| listen.tls.as_ref());
     let certificates = tls.flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
     let keys = config.keys_files.iter().map(|file| file.path.clone());
-    std::iter::once(path.to_owned()).chain(keys).chain(certificates).collect()
+    let packs = config.pools.iter().filter_map(|pool| pool.provider.file.clone());
+    std::iter::once(path.to_owned()).chain(keys).chain(packs).chain(certificates).collect()
 }
 
 pub(super) fn read(files: impl IntoIterator<Item = PathBuf>) -> Contents {

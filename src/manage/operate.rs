@@ -52,6 +52,16 @@ impl Manager {
         Ok(value)
     }
 
+    /// Seals everything in the store with a new master key. Blocks.
+    ///
+    /// # Errors
+    /// If the key is configured and not ours to change, or the store does not take it.
+    pub fn rotate_master(&self, actor: &Actor) -> Result<(), ManageError> {
+        let _turn = self.turn();
+        let audit = actor.does("master_key.rotate", "", serde_json::json!({}));
+        Ok(Self::wait(self.store.rotate_master(audit))?)
+    }
+
     /// Takes up what the store holds, once it could be opened after a start without it. Blocks.
     pub(super) fn take_up(&self) {
         let Ok(snapshot) = self.store.load_blocking() else { return };

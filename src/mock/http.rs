@@ -36,7 +36,7 @@ pub(super) struct Head {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
-    /// From `Authorization: Bearer`, `x-api-key` or `api-key`.
+    /// From `Authorization: Bearer`, `x-api-key`, `api-key` or `x-goog-api-key`.
     pub(super) key: Option<String>,
     pub(super) framing: Framing,
     pub(super) json: bool,
@@ -239,7 +239,7 @@ impl Head {
             {
                 self.key = Some(key.trim().to_owned());
             }
-        } else if is("x-api-key") || is("api-key") {
+        } else if is("x-api-key") || is("api-key") || is("x-goog-api-key") {
             self.key.get_or_insert_with(|| value.to_owned());
         } else if is("content-length") {
             self.framing = Framing::Length(value.parse().map_err(|_| Error::Malformed("content-length"))?);

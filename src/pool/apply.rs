@@ -207,7 +207,8 @@ impl Pool {
         let egress = self.key(index)?.egress?;
         let group = self.group(Some(egress))?;
         let models = self.models.load();
-        let until = Millis(self.blocked_until(index, model::find(&models, place.model).map(|model| &**model)));
+        let of_model = model::find(&models, place.model).map_or(0, |model| model.until(index));
+        let until = Millis(self.blocked_until(index, None).max(of_model));
         let rest = ledger.crowds.note(index, until, (egress, group), &self.keys, now)?.min(self.rules.max_cooldown);
         let was_ready = group.rest.begin(Reason::RateLimited, Some(rest), &self.rules, now);
         group.members.iter().for_each(|&member| self.enter(member, now));

@@ -93,6 +93,9 @@ pub(super) struct Attempts {
     /// The key of the next attempt, reserved before the last one is given up.
     pub(super) next: Option<Lease>,
     pub(super) target: Option<Arc<Target>>,
+    /// Targets that failed this request, and those among them that don't know what is asked for.
+    pub(super) avoided: Vec<Arc<Target>>,
+    pub(super) lacking: Vec<Arc<Target>>,
     /// The proxy that the attempt leaves by.
     pub(super) egress: Option<Arc<Egress>>,
     pub(super) current: Option<Arc<Attempt>>,
@@ -129,6 +132,8 @@ pub(super) struct Heard {
 /// A key that failed for an uncertain cause, and is not yet blamed for it.
 pub(super) struct Suspect {
     pub(super) index: u32,
+    /// Where it failed.
+    pub(super) target: Arc<Target>,
     /// When its attempt began.
     pub(super) since: Millis,
     pub(super) blame: Blame,

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use crate::clients::Clients;
 use crate::config::{ClientToken, Config, Cors, KeyId, Limits, RequestLog};
 use crate::keypool::Entry;
-use crate::telemetry::TokenSnapshot;
+use crate::telemetry::{PoolSnapshot, TokenSnapshot};
 use crate::upstream::Targets;
 use crate::upstream::target::TargetError;
 
@@ -34,7 +34,7 @@ pub(super) struct EdgePool {
     pub(super) entry: Arc<Entry>,
     /// The pool's name, ready for an answer's head.
     pub(super) name: HeaderValue,
-    pub(super) targets: Targets,
+    pub(super) targets: Arc<Targets>,
     pub(super) routes: RouteFilter,
     /// Stands in for the key of requests that got none.
     pub(super) no_key: KeyId,
@@ -56,7 +56,8 @@ impl Edge {
         let pools = entries
             .iter()
             .map(|entry| {
-                let targets = Targets::new(&entry.config)?;
+                let known = before.and_then(|before| before.pool(&entry.config.name));
+                let targets = Targets::new(&entry.config, known.map(|pool| &*pool.targets)).map(Arc::new)?;
                 // A pool's name is a valid header value by its syntax.
                 let name = HeaderValue::from_str(&entry.config.name).unwrap_or(HeaderValue::from_static(""));
                 let routes = RouteFilter::new(&entry.config.routes);
@@ -79,6 +80,23 @@ impl Edge {
         })
     }
 
+    fn pool(&self, name: &str) -> Option<&EdgePool> {
+        self.pools.iter().find(|pool| pool.entry.config.name == name)
+    }
+
+    /// The pools and their targets, for those who look after them.
+    pub fn targets(&self) -> impl Iterator<Item = (&Arc<Entry>, &Arc<Targets>)> {
+        self.pools.iter().map(|pool| (&pool.entry, &pool.targets))
+    }
+
+    /// Adds to what is known of pools how their targets do.
+    pub fn with_targets(&self, mut pools: Vec<PoolSnapshot>) -> Vec<PoolSnapshot> {
+        for snapshot in &mut pools {
+            snapshot.targets = self.pool(&snapshot.pool).map(|pool| pool.targets.snapshot()).unwrap_or_default();
+        }
+        pools
+    }
+
     /// Whether this is a client's token.
     pub fn is_token(&self, word: &[u8]) -> bool {
         self.clients.find(word).is_some()
@@ -88,7 +106,7 @@ impl Edge {
     fn catalog_of(&self, entry: &Entry) -> Option<Arc<Catalog>> {
         let pool = self.pools.iter().find(|pool| pool.entry.config.name == entry.config.name)?;
         let (before, now) = (&pool.entry.config, &entry.config);
-        let is_same = std::ptr::eq(before.provider, now.provider)
+        let is_same = Arc::ptr_eq(&before.provider, &now.provider)
             && before.targets == now.targets
             && before.headers == now.headers
             && before.models.list_key == now.models.list_key;

@@ -12,6 +12,7 @@ use pingora::prelude::*;
 
 use super::answer::{Answer, Provider};
 use super::context::{Context, Heard, Suspect};
+use super::edge::EdgePool;
 use super::pick;
 use crate::config::On5xx;
 use crate::keypool::{self, Entry};
@@ -19,7 +20,7 @@ use crate::pool::{Millis, Place};
 use crate::telemetry::AttemptResult;
 use crate::upstream::Evidence;
 use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
-use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised};
+use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised, Scene};
 
 /// How long other proxies are preferred after an attempt through one of them brought no answer.
 const SUSPICION: Duration = Duration::from_secs(1);
@@ -46,12 +47,17 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
             context.attempts.heard.status = Some(status);
             return settle(context, Blame::of_failure(AttemptResult::Broken));
         }
-        _ if status < 400 => return settle(context, Blame::success()),
+        _ if status < 400 => {
+            defer(context, head);
+            return settle(context, Blame::success());
+        }
         Some(Evidence::Status(data)) => (Some(status), data.as_ref()),
         None => (Some(status), b"".as_slice()),
     };
     let words = Words { status, headers: &head.headers, body, model: context.model() };
-    let Some(Judgement { verdict, answer, .. }) = judge(context, &words) else { return Next::PassOn };
+    let Some(judgement) = judge(context, &words) else { return Next::PassOn };
+    remember(context, head, &words, &judgement);
+    let Judgement { verdict, answer, .. } = judgement;
     let blame = Blame::of_verdict(&verdict, answer.status, habits(context));
     context.attempts.heard = Heard { status: Some(head.status.as_u16()), rule: Some(verdict.rule) };
     let next = settle(context, blame);
@@ -60,6 +66,14 @@ pub(super) fn answer(context: &mut Context, head: &ResponseHeader) -> Next {
         context.answer = Some(own_answer(context));
     }
     next
+}
+
+/// Lets others come first where the answer says that nothing is left.
+fn defer(context: &Context, head: &ResponseHeader) {
+    let (Some((entry, place)), Some(lease)) = (scene(context), &context.attempts.lease) else { return };
+    for (scope, time) in entry.config.provider.used_up(&head.headers, Timestamp::now) {
+        entry.pool.defer(lease.index(), scope, time, &place, keypool::now());
+    }
 }
 
 /// What the pool's rules say, counted.
@@ -75,6 +89,19 @@ fn judge(context: &Context, words: &Words<'_>) -> Option<Judgement> {
         );
     }
     Some(judgement)
+}
+
+/// Keeps the answer for whoever changes a rule.
+fn remember(context: &Context, head: &ResponseHeader, words: &Words<'_>, judgement: &Judgement) {
+    let (Some((entry, place)), Some(lease)) = (scene(context), &context.attempts.lease) else { return };
+    let (Some(key), Some(secret)) = (entry.pool.key(lease.index()), entry.secret(lease.index())) else { return };
+    let scene = || Scene {
+        request_id: context.request_id.clone().unwrap_or_default(),
+        key: key.name.clone(),
+        target: place.target.into(),
+        status: head.status.as_u16(),
+    };
+    entry.failures.remember(scene, words, judgement, secret);
 }
 
 fn habits(context: &Context) -> Habits {
@@ -115,7 +142,8 @@ pub(super) fn broken(context: &mut Context) {
     let Some((entry, place)) = scene(context) else { return };
     entry.pool.broke(&place);
     entry.pool.fault(suspect.index, &place, keypool::now());
-    hold(entry, &place, &suspect);
+    hold(entry, place.model, &suspect);
+    note_target(context, &suspect);
 }
 
 /// An answer came to its end.
@@ -131,6 +159,7 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
         context.count_result(blame.result);
     }
     let Some(suspect) = suspect(context, blame) else { return Next::PassOn };
+    note_target(context, &suspect);
     match blame.fault {
         Fault::None => {
             confirm(context, suspect.index);
@@ -141,9 +170,10 @@ fn settle(context: &mut Context, blame: Blame) -> Next {
             Next::PassOn
         }
         Fault::Absent => {
+            context.attempts.avoided.push(suspect.target.clone());
+            context.attempts.lacking.push(suspect.target);
             // The same target would say the same of it, whatever the key.
-            let is_elsewhere = context.pool().is_some_and(|pool| pool.targets.len() > 1);
-            if is_elsewhere && may_retry(context, blame) && pick::reserve_other(context) {
+            if has_other_target(context) && may_retry(context, blame) && pick::reserve(context) {
                 return retried(context, blame);
             }
             context.attempts.suspects.clear();
@@ -184,17 +214,29 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
         (Some((entry, place)), Fault::Unknown | Fault::Target) => entry.pool.fault(suspect.index, &place, now),
         _ => false,
     };
+    if !matches!(blame.fault, Fault::Refused(..)) {
+        context.attempts.avoided.push(suspect.target.clone());
+    }
+    let is_elsewhere = has_other_target(context);
     let suspects = &mut context.attempts.suspects;
-    let is_alike = |other: &Suspect| other.index != suspect.index && other.blame.result == blame.result;
+    // Two failures at two targets may be the targets' before the others were asked; two refusals are answers.
+    let is_alike = |other: &Suspect| {
+        let is_refusal = matches!(blame.fault, Fault::Refused(..));
+        let is_comparable = is_refusal || !is_elsewhere || other.target.name == suspect.target.name;
+        other.index != suspect.index && other.blame.result == blame.result && is_comparable
+    };
     if blame.fault != Fault::Target && suspects.iter().any(is_alike) {
         suspects.clear();
         return Next::PassOn;
     }
+    // A target that was not reached was not burdened either, and the next one can bear what it was meant to bear.
+    let is_free = blame.fault == Fault::Target && is_elsewhere;
     // A refusal is only worth a second opinion: the same key would refuse again.
-    let reserve = if blame.fault == Fault::Unknown { pick::reserve } else { pick::reserve_other };
+    let is_same_worth_it = blame.fault == Fault::Unknown || is_free;
+    let reserve = if is_same_worth_it { pick::reserve } else { pick::reserve_other };
     if may_retry(context, blame) && reserve(context) {
-        // Where there are several targets the next attempt goes to another one.
-        if context.pool().is_some_and(|pool| pool.entry.pool.spend_retry(is_down && pool.targets.len() == 1, now)) {
+        let spend = |pool: &EdgePool| pool.entry.pool.spend_retry(is_down && !is_elsewhere, now);
+        if is_free || context.pool().is_some_and(spend) {
             context.attempts.suspects.push(suspect);
             return retried(context, blame);
         }
@@ -207,9 +249,13 @@ fn doubt(context: &mut Context, suspect: Suspect) -> Next {
 /// Another key was served: what the earlier ones did is held against them.
 fn confirm(context: &mut Context, served: u32) {
     let suspects = std::mem::take(&mut context.attempts.suspects);
+    let lacking = std::mem::take(&mut context.attempts.lacking);
     let Some((entry, place)) = scene(context) else { return };
     entry.pool.served(served, &place);
-    suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, &place, suspect));
+    suspects.iter().filter(|suspect| suspect.index != served).for_each(|suspect| hold(entry, place.model, suspect));
+    if let Some(pool) = context.pool() {
+        lacking.iter().for_each(|target| pool.targets.lacks(target, place.model, keypool::now()));
+    }
 }
 
 /// No other key's answer will tell whose fault it was.
@@ -221,13 +267,14 @@ fn unresolved(context: &mut Context, suspect: Suspect) {
     if was_alone || entry.config.blacklist.on_5xx == On5xx::Key {
         suspects.push(suspect);
         let unknown = suspects.iter().filter(|suspect| suspect.blame.fault == Fault::Unknown);
-        unknown.for_each(|suspect| hold(entry, &place, suspect));
+        unknown.for_each(|suspect| hold(entry, place.model, suspect));
     }
 }
 
-/// Holds an uncertain failure against the key.
-fn hold(entry: &Entry, place: &Place<'_>, suspect: &Suspect) {
+/// Holds an uncertain failure against the key, where it failed.
+fn hold(entry: &Entry, model: &str, suspect: &Suspect) {
     let (pool, now) = (&entry.pool, keypool::now());
+    let place = &Place { target: &suspect.target.name, model };
     let event = match (suspect.blame.fault, entry.config.blacklist.on_5xx) {
         (Fault::Refused(scope, mark), _) => pool.mark(suspect.index, scope, mark, place, now),
         (Fault::Unknown, On5xx::Attribute) => pool.blame(suspect.index, place, suspect.since, now),
@@ -239,13 +286,30 @@ fn hold(entry: &Entry, place: &Place<'_>, suspect: &Suspect) {
 
 fn suspect(context: &Context, blame: Blame) -> Option<Suspect> {
     let lease = context.attempts.lease.as_ref()?;
-    Some(Suspect { index: lease.index(), since: lease.since(), blame })
+    let target = context.attempts.target.clone()?;
+    Some(Suspect { index: lease.index(), target, since: lease.since(), blame })
+}
+
+/// Tells the pool's targets how the one that was asked did.
+fn note_target(context: &Context, suspect: &Suspect) {
+    let Some(pool) = context.pool() else { return };
+    match suspect.blame.fault {
+        Fault::Unknown | Fault::Target => pool.targets.failed(&suspect.target, suspect.since, keypool::now()),
+        // It was not asked.
+        Fault::Egress => {}
+        _ => pool.targets.answered(&suspect.target, suspect.since),
+    }
+}
+
+fn has_other_target(context: &Context) -> bool {
+    let is_free = context.bound.target.is_none();
+    is_free && context.pool().is_some_and(|pool| pool.targets.has_other(&context.attempts.avoided))
 }
 
 /// Where the attempt under way went.
 fn scene(context: &Context) -> Option<(&Entry, Place<'_>)> {
     let entry = &*context.pool()?.entry;
-    let target = &*context.attempts.target.as_ref()?.authority;
+    let target = &*context.attempts.target.as_ref()?.name;
     Some((entry, Place { target, model: context.model() }))
 }
 

@@ -10,7 +10,7 @@ use super::context::{Body, Context, Heard};
 use super::model;
 use crate::keypool;
 use crate::pool::{Exhausted, Lease, Millis, Pool};
-use crate::upstream::{Attempt, Payload};
+use crate::upstream::{Attempt, Payload, Wanted};
 
 impl From<Exhausted> for Answer {
     fn from(exhausted: Exhausted) -> Self {
@@ -83,10 +83,11 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let request_id = context.request_id();
     let pool = context.pool().or_err(InternalError, "no pool was chosen")?;
     let timeouts = &pool.entry.config.timeouts;
+    let wanted = Wanted { model: context.model(), avoided: &context.attempts.avoided, now: keypool::at(now) };
     let target = match &context.attempts.target {
         Some(target) if is_again => target.clone(),
         _ if context.bound.target.is_some() => context.bound.target.clone().or_err(InternalError, "no target")?,
-        _ => pool.targets.next().or_err(InternalError, "the pool has no target")?.clone(),
+        _ => pool.targets.next(&wanted).or_err(InternalError, "the pool has no target")?.clone(),
     };
     let egress = match &context.attempts.lease {
         Some(_) if is_again => context.attempts.egress.clone(),

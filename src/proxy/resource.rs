@@ -109,7 +109,7 @@ pub(super) fn note(context: &mut Context, piece: &[u8]) {
             if *left > 0 && name.get().is_some_and(|name| NOTED.contains(&&*name)) && is_id(text) {
                 *left -= 1;
                 let id = text.get().unwrap_or_default();
-                pool.entry.pins.add(&id, *span, key.id, &target.authority, keypool::now());
+                pool.entry.pins.add(&id, *span, key.id, &target.name, keypool::now());
             }
         });
     }

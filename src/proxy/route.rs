@@ -71,7 +71,8 @@ impl PathTable {
             .or_else(|| Some((self.default?, path)).filter(|_| is_openai_path(path)))
             .ok_or(Answer::UnknownPath)?;
         let is_rooted = below(rest, "/openai").is_some();
-        let rest = if is_rooted { rest } else { below(rest, "/v1").unwrap_or(rest) };
+        let version = || ["/v1", "/v1beta"].into_iter().find_map(|version| below(rest, version));
+        let rest = if is_rooted { rest } else { version().unwrap_or(rest) };
         Ok(Route { pool, rest_at: path.len() - rest.len(), is_rooted })
     }
 
@@ -171,6 +172,7 @@ mod tests {
             ("/hf/az/v1/models", 2, "/models"),
             ("/ms/v1/chat/completions", 0, "/chat/completions"),
             ("/ms/chat/completions", 0, "/chat/completions"),
+            ("/ms/v1beta/models/gemini:generateContent", 0, "/models/gemini:generateContent"),
             ("/ms/long/v1/models", 0, "/models"),
             ("/openai/v1/models", 1, "/models"),
             ("/hf/v1/models", 0, "/models"),

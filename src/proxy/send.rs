@@ -50,7 +50,7 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     for (name, value) in pool.entry.config.headers.iter().chain(&credential.headers) {
         sent.headers.insert(name, value.clone());
     }
-    sent.headers.insert(pool.entry.config.provider.auth.header(), credential.value.clone());
+    sent.headers.insert(pool.entry.config.auth().header(), credential.value.clone());
     *request = sent.into();
     if let Some(attempt) = &context.attempts.current {
         attempt.clone().attach(request);

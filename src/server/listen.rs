@@ -63,11 +63,14 @@ fn describe(address: &Address) -> String {
 
 /// A listener of the proxy: HTTP/1 and, told by ALPN or preface, HTTP/2.
 pub(super) fn for_clients(listen: &Listen, certificates: &Certificates) -> Result<ListenerConfig, ServerError> {
-    let endpoint = endpoint(&listen.address);
-    Ok(match tls_for_clients(&listen.address, certificates)? {
+    Ok(buffered(endpoint(&listen.address), tls_for_clients(&listen.address, certificates)?))
+}
+
+fn buffered(endpoint: ListenerConfig, tls: Option<TlsSettings>) -> ListenerConfig {
+    match tls {
         Some(settings) => endpoint.tls(settings).l4_buffer(L4BufferSettings::new(TLS_BUFFER, WRITE_BUFFER)),
         None => endpoint.l4_buffer(L4BufferSettings::new(PLAIN_BUFFER, WRITE_BUFFER)),
-    })
+    }
 }
 
 /// TLS of a listener of the proxy; `None` = it has none.
@@ -86,10 +89,7 @@ pub(super) fn for_operators(listen: &Listen, certificates: &Certificates) -> Res
     if let Address::Unix(_) = listen.address {
         endpoint = endpoint.permissions(Permissions::from_mode(OPERATORS_SOCKET));
     }
-    Ok(match certificates.settings(&listen.address).map_err(ServerError::Tls)? {
-        Some(settings) => endpoint.tls(settings),
-        None => endpoint,
-    })
+    Ok(buffered(endpoint, certificates.settings(&listen.address).map_err(ServerError::Tls)?))
 }
 
 fn endpoint(address: &Address) -> ListenerConfig {

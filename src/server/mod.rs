@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
-use crate::health::{self, Checker};
+use crate::health::{self, Checker, TargetChecks};
 use crate::manage::{Live, Manager, Recorder, StartError, Writer};
 use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
@@ -91,6 +91,8 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     add_operator_services(&mut server, &config, &shared, checker.clone())?;
     server.add_service(background_service("host names", dns::Refresher));
     server.add_service(background_service("egress checks", health::Schedule(checker)));
+    let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
+    server.add_service(background_service("target checks", targets));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
@@ -186,8 +188,8 @@ fn add_operator_services(
     let Live { keypool, edge, access, certificates, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
-        let (keypool, manager) = (keypool.clone(), manager.clone());
-        Arc::new(move || keypool.snapshots(manager.default_pool().as_deref()))
+        let (keypool, manager, edge) = (keypool.clone(), manager.clone(), edge.clone());
+        Arc::new(move || edge.load().with_targets(keypool.snapshots(manager.default_pool().as_deref())))
     };
     metrics::register_keys(snapshots.clone());
     let state = AdminState {

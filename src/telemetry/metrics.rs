@@ -93,6 +93,11 @@ const KEY_TRANSITIONS: Metric = Metric {
     labels: &["pool", "to", "reason"],
     help: "Times keys entered a state, by why they did.",
 };
+const TARGET_UP: Metric = Metric {
+    name: "keyweir_target_up",
+    labels: &["pool", "target"],
+    help: "1 while a target answers, 0 while it fails.",
+};
 const EGRESS_UP: Metric = Metric {
     name: "keyweir_egress_up",
     labels: &["egress"],

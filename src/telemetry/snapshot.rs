@@ -29,6 +29,8 @@ pub struct PoolSnapshot {
     pub transitions: Vec<(State, &'static str, u64)>,
     /// The proxies its keys leave by.
     pub egress: Vec<EgressSnapshot>,
+    /// Its base URLs.
+    pub targets: Vec<TargetSnapshot>,
 }
 
 impl PoolSnapshot {
@@ -59,6 +61,8 @@ pub struct KeySnapshot {
     pub attempts: [u64; AttemptResult::COUNT],
     /// Attempts under way.
     pub in_flight: u32,
+    /// When a key that a rule disabled is asked again.
+    pub recheck_at: Option<SystemTime>,
 }
 
 /// One proxy of a pool, without its user and password.
@@ -78,6 +82,19 @@ pub struct EgressSnapshot {
     pub checked: Option<SystemTime>,
     /// How long that check took; `None` = it failed.
     pub took: Option<Duration>,
+}
+
+/// One base URL of a pool.
+#[derive(Debug, Clone)]
+pub struct TargetSnapshot {
+    /// Unique in the pool.
+    pub name: Arc<str>,
+    /// It passes its checks, and most requests are answered.
+    pub is_up: bool,
+    /// Why the last check failed, if it did.
+    pub error: Option<String>,
+    /// When it was checked last.
+    pub checked: Option<SystemTime>,
 }
 
 /// Takes a snapshot of every client token, in the order of the configuration.
@@ -127,6 +144,8 @@ pub struct KeyChance {
     pub reason: Option<&'static str>,
     /// Until nothing blocks it any more; `None` where time alone does not bring it back.
     pub ready_in: Option<Duration>,
+    /// For so long others are asked first, because nothing is left of a limit.
+    pub deferred: Duration,
 }
 
 /// What a key is doing.

@@ -6,6 +6,7 @@
 
 mod ask;
 pub mod attempt;
+mod breaker;
 mod call;
 pub mod connector;
 pub mod dial;
@@ -23,9 +24,11 @@ mod race;
 mod session;
 mod tail;
 pub mod target;
+pub mod targets;
 
 pub use attempt::{Attempt, Evidence};
 pub use call::Call;
 pub use connector::Connector;
 pub use payload::Payload;
-pub use target::{Target, Targets};
+pub use target::Target;
+pub use targets::{Targets, Wanted};

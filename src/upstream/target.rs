@@ -1,9 +1,7 @@
-//! The base URLs of a pool, ready for use.
+//! A base URL, ready for use.
 //!
 //! Everything that does not change between two requests is computed here once: the peer, the `Host`, the path.
-//! With several targets `pingora-load-balancing` shares the requests out by weight.
 
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,13 +10,11 @@ use std::time::Duration;
 use http::HeaderValue;
 use pingora::prelude::*;
 use pingora::protocols::ALPN;
-use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::tls::CustomALPN;
-use pingora_load_balancing::Backend;
-use pingora_load_balancing::selection::{BackendIter, BackendSelection, RoundRobin};
 use thiserror::Error;
 
 use super::dial::{EgressDialer, HostDialer};
+use super::targets::Health;
 use crate::config;
 use crate::keypool::Egress;
 
@@ -43,10 +39,13 @@ pub struct Target {
     pub host: HeaderValue,
     /// Shown in logs.
     pub authority: Arc<str>,
+    /// Unique in the pool: the authority, or the whole URL.
+    pub name: Arc<str>,
     /// Takes the place of the client's `/v1`.
     pub path: String,
     peer: HttpPeer,
     dialer: HostDialer,
+    pub(super) health: Arc<Health>,
 }
 
 impl Target {
@@ -67,7 +66,13 @@ impl Target {
         peer.options.connection_timeout = Some(connect);
         let dialer = HostDialer::new(&config.host, config.port);
         peer.options.custom_l4 = Some(Arc::new(dialer.clone()));
-        Ok(Self { host, authority: authority.into(), path: config.path.clone(), peer, dialer })
+        let authority: Arc<str> = authority.into();
+        let (name, path) = (authority.clone(), config.path.clone());
+        Ok(Self { host, authority, name, path, peer, dialer, health: Arc::default() })
+    }
+
+    pub(super) fn known_as(self, name: &str, health: Arc<Health>) -> Self {
+        Self { name: name.into(), health, ..self }
     }
 
     /// The peer of a replayable request: served by keyweir's own connector, through `egress` if there is one.
@@ -92,9 +97,7 @@ impl Target {
         peer.options.idle_timeout = Some(Duration::ZERO);
         peer
     }
-}
 
-impl Target {
     /// Connections are kept apart by how they leave, too.
     fn peer_by(&self, egress: Option<&Arc<Egress>>) -> Box<HttpPeer> {
         let mut peer = Box::new(self.peer.clone());
@@ -108,62 +111,3 @@ impl Target {
 }
 
 const NATIVE: u64 = 0x6e61_7469_7665;
-
-/// All targets of a pool.
-pub struct Targets {
-    list: Vec<Arc<Target>>,
-    balancer: Option<Arc<RoundRobin>>,
-}
-
-impl Targets {
-    /// Prepares the targets of a pool.
-    pub fn new(pool: &config::Pool) -> Result<Self, TargetError> {
-        let list: Vec<_> = pool
-            .targets
-            .iter()
-            .map(|t| Target::new(t, pool.timeouts.connect).map(Arc::new))
-            .collect::<Result<_, _>>()?;
-        let balancer = if list.len() > 1 {
-            let backends = pool.targets.iter().enumerate().map(|(index, target)| backend(index, target.weight));
-            Some(Arc::new(RoundRobin::build(&backends.collect::<Result<BTreeSet<_>, _>>()?)))
-        } else {
-            None
-        };
-        Ok(Self { list, balancer })
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// A pool always has one; this says whether that is so.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.list.iter()
-    }
-
-    /// The one with this authority.
-    pub fn named(&self, authority: &str) -> Option<&Arc<Target>> {
-        self.list.iter().find(|target| &*target.authority == authority)
-    }
-
-    /// The next target in turn.
-    pub fn next(&self) -> Option<&Arc<Target>> {
-        let Some(balancer) = &self.balancer else { return self.list.first() };
-        let mut turn = balancer.iter(b"");
-        let SocketAddr::Inet(address) = turn.next()?.addr else { return self.list.first() };
-        self.list.get(usize::from(address.port()))
-    }
-}
-
-/// The balancer knows a target by its index, written as a port: addresses are resolved when dialling.
-fn backend(index: usize, weight: usize) -> Result<Backend, TargetError> {
-    let port = u16::try_from(index).map_err(|_| TargetError::TooMany)?;
-    let address = std::net::SocketAddr::from(([0, 0, 0, 0], port));
-    Backend::new_with_weight(&address.to_string(), weight).map_err(|_| TargetError::TooMany)
-}

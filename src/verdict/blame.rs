@@ -82,7 +82,7 @@ impl Blame {
             let result = by_status(status);
             return Self { fault: kept(verdict, status), retry, result };
         };
-        let scope = match (verdict.key, verdict.scope) {
+        let scope = match (verdict.key, scope(verdict)) {
             (_, RuleScope::Target) => return Self { fault: elsewhere(status), retry, result: by_status(status) },
             (_, RuleScope::Egress) => Scope::Egress,
             (Action::CooldownModel, RuleScope::Account) => Scope::AccountModel,
@@ -99,6 +99,12 @@ impl Blame {
         };
         Self { fault, retry, result }
     }
+}
+
+/// Keys of one account share its limits; a rule that knows better says so.
+fn scope(verdict: &Verdict) -> RuleScope {
+    let is_of_account = matches!(verdict.reason, Reason::RateLimited | Reason::Exhausted);
+    if is_of_account && !verdict.is_scope_stated { RuleScope::Account } else { verdict.scope }
 }
 
 fn mark(verdict: &Verdict, habits: Habits) -> Option<Mark> {

@@ -1,19 +1,18 @@
 //! From an answer to a verdict: the first rule that matches decides.
 //!
-//! All patterns over one field are one [`RegexSet`], compiled once per pool, so an answer is read once per field however
-//! many rules there are. Nothing here runs on a success.
+//! Lists of rules are asked in turn ([`Layer`]): the pool's own, the guards, the pack's, everybody's. Nothing here runs on
+//! a success.
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use regex::{RegexSet, RegexSetBuilder};
 
-use super::fields::Fields;
+use super::layer::Layer;
 use super::normalise::{Answer, Found, Normalised};
-use super::pack::{self, Pack};
+use super::pack::Pack;
 use super::reset::{self, Rest};
-use super::rule::{Action, Flaw, Hits, PATTERN_BYTES, Patterns, Retry, Rule, RuleText, Scope};
+use super::rule::{Action, Flaw, Retry, Rule, RuleText, Scope};
 use crate::pool::Reason;
 
 /// What an answer means, and what becomes of the key.
@@ -25,6 +24,8 @@ pub struct Verdict {
     pub key: Action,
     /// What the verdict is about.
     pub scope: Scope,
+    /// The rule says so; otherwise a limit holds for the whole account, if the key's is known.
+    pub is_scope_stated: bool,
     /// For how long; `None` where nothing rests.
     pub until: Option<Rest>,
     /// Who is asked next.
@@ -50,21 +51,17 @@ pub struct Judgement {
 
 /// Rules ready for use: a pool's own before its pack's before everybody's.
 pub struct Engine {
-    pack: &'static Pack,
-    rules: Vec<Rule>,
-    /// So many of them are the pool's own.
-    own: usize,
+    pack: Arc<Pack>,
+    own: Layer,
+    /// As they were written.
+    own_texts: Vec<RuleText>,
     /// The pool's own are only tried.
     is_shadow: bool,
-    code: RegexSet,
-    kind: RegexSet,
-    message: RegexSet,
-    detail: RegexSet,
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({}, {} rules)", self.pack.name, self.rules.len())
+        write!(f, "Engine({}, {} rules of its own)", self.pack.name, self.own.len())
     }
 }
 
@@ -73,56 +70,34 @@ impl Engine {
     ///
     /// # Errors
     /// Every mistake in the pool's own rules, with the rule's place in the list.
-    pub fn new(pack: &'static Pack, own: &[RuleText], is_shadow: bool) -> Result<Self, Vec<(usize, Flaw)>> {
-        let lists =
-            [own, &pack::generic().guards, &pack.rules, if pack.is_generic() { &[] } else { &pack::generic().rules }];
-        let mut patterns = Patterns::default();
-        let mut rules = Vec::new();
-        let mut flaws = Vec::new();
-        for (place, text) in lists.into_iter().flatten().enumerate() {
-            // Embedded packs are checked by a test.
-            match text.compile(&pack.zone, place < own.len(), &mut patterns) {
-                Ok(rule) => rules.push(rule),
-                Err(found) => flaws.extend(found.into_iter().map(|flaw| (place, flaw))),
-            }
-        }
-        for (place, text) in own.iter().enumerate() {
-            if own.iter().take(place).any(|other| other.id == text.id) {
-                flaws.push((place, Flaw { path: vec!["id".into()], message: "used by an earlier rule".into() }));
-            }
-        }
-        if !flaws.is_empty() {
-            return Err(flaws);
-        }
-        let too_much = |_| {
-            let message = "these rules are too large together; write fewer repetitions".into();
-            vec![(0, Flaw { path: Vec::new(), message })]
-        };
-        Ok(Self {
-            pack,
-            rules,
-            own: own.len(),
-            is_shadow,
-            code: set(&patterns.code).map_err(too_much)?,
-            kind: set(&patterns.kind).map_err(too_much)?,
-            message: set(&patterns.message).map_err(too_much)?,
-            detail: set(&patterns.detail).map_err(too_much)?,
-        })
+    pub fn new(pack: Arc<Pack>, own: &[RuleText], is_shadow: bool) -> Result<Self, Vec<(usize, Flaw)>> {
+        Ok(Self { pack, own: Layer::new(own, own.len())?, own_texts: own.to_vec(), is_shadow })
     }
 
-    /// The rules of a pack alone, the same ones for everybody.
-    #[expect(clippy::panic, reason = "the packs are part of the program, and a test compiles each")]
-    pub fn of_pack(pack: &'static Pack) -> Arc<Self> {
-        let compile = || match Self::new(pack, &[], false) {
-            Ok(engine) => Arc::new(engine),
-            Err(flaws) => panic!("pack {}: {flaws:?}", pack.name),
-        };
-        pack.engine.get_or_init(compile).clone()
+    /// The rules of a pack alone.
+    pub fn of_pack(pack: &Arc<Pack>) -> Self {
+        Self { pack: pack.clone(), own: Layer::default(), own_texts: Vec::new(), is_shadow: false }
+    }
+
+    /// The same with more rules before all others; one with the id of a pool's own takes its place.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with(&self, more: &[RuleText]) -> Result<Self, Vec<(usize, Flaw)>> {
+        let is_replaced = |rule: &&RuleText| more.iter().any(|other| other.id == rule.id);
+        let kept = self.own_texts.iter().filter(|rule| !is_replaced(rule) && !self.is_shadow);
+        let own: Vec<_> = more.iter().chain(kept).cloned().collect();
+        Self::new(self.pack.clone(), &own, false)
     }
 
     /// The pack's name.
-    pub fn provider(&self) -> &'static str {
-        self.pack.name
+    pub fn provider(&self) -> &str {
+        &self.pack.name
+    }
+
+    /// The pack.
+    pub fn pack(&self) -> &Arc<Pack> {
+        &self.pack
     }
 
     /// Judges an answer. `now` is the wall clock.
@@ -136,42 +111,27 @@ impl Engine {
         if let Some(verdict) = verdict {
             return Judgement { verdict, shadow: None, answer: read };
         }
-        let hits = self.hits(&read.fields);
-        let matching = |rules: &[Rule]| {
-            let rule = rules.iter().find(|rule| rule.matches(&read, answer.headers, answer.model, &hits))?;
-            Some(self.verdict(rule, &read, answer, now))
-        };
-        let (own, common) = self.rules.split_at(self.own.min(self.rules.len()));
-        let own = matching(own);
+        let verdict_of = |rule: &Rule| self.verdict(rule, &read, answer, now);
+        let own = self.own.find(&read, answer).map(verdict_of);
         let (own, shadow) = if self.is_shadow { (None, own) } else { (own, None) };
+        let common = || self.pack.layers().find_map(|layer| layer.find(&read, answer)).map(verdict_of);
         let none = || verdict_without_rule("unknown", Retry::None);
-        let verdict = own.or_else(|| matching(common)).unwrap_or_else(none);
+        let verdict = own.or_else(common).unwrap_or_else(none);
         Judgement { verdict, shadow, answer: read }
-    }
-
-    fn hits(&self, fields: &Fields) -> Hits {
-        let mut detail = vec![false; self.detail.len()];
-        for place in fields.details.iter().flat_map(|text| self.detail.matches(text)) {
-            if let Some(hit) = detail.get_mut(place) {
-                *hit = true;
-            }
-        }
-        Hits {
-            code: self.code.matches(&fields.code),
-            kind: self.kind.matches(&fields.kind),
-            message: self.message.matches(&fields.message),
-            detail,
-        }
     }
 
     fn verdict(&self, rule: &Rule, read: &Normalised, answer: &Answer<'_>, now: Timestamp) -> Verdict {
         let rests = matches!(rule.key, Action::Cooldown | Action::CooldownModel);
-        let limits = self.pack.limit_headers();
+        let rest = || {
+            let zone = rule.timing.zone.as_ref().unwrap_or(&self.pack.zone);
+            reset::rest(&rule.timing, zone, &read.fields, answer.headers, self.pack.limits(), now)
+        };
         Verdict {
             rule: rule.id.clone(),
             key: rule.key,
-            scope: rule.scope,
-            until: rests.then(|| reset::rest(&rule.timing, &read.fields, answer.headers, limits, now)),
+            scope: rule.scope.unwrap_or_default(),
+            is_scope_stated: rule.scope.is_some(),
+            until: rests.then(rest),
             retry: if read.is_late { Retry::None } else { rule.retry },
             reason: rule.reason,
             is_certain: rule.certain,
@@ -180,16 +140,12 @@ impl Engine {
     }
 }
 
-fn set(patterns: &[String]) -> Result<RegexSet, regex::Error> {
-    let size = PATTERN_BYTES * 32;
-    RegexSetBuilder::new(patterns).case_insensitive(true).size_limit(size).dfa_size_limit(size).build()
-}
-
 fn verdict_without_rule(name: &str, retry: Retry) -> Verdict {
     Verdict {
         rule: name.into(),
         key: Action::Keep,
         scope: Scope::Key,
+        is_scope_stated: true,
         until: None,
         retry,
         reason: Reason::Failing,

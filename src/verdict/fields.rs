@@ -1,10 +1,8 @@
 //! The fields of an error object, wherever the provider put them.
 
-use std::collections::HashSet;
-
-use once_cell::sync::Lazy;
-use regex::Regex;
 use serde_json::{Map, Value};
+
+use super::salvage;
 
 /// A message is read so far, in bytes: what comes later is more often the prompt than the reason.
 const MESSAGE: usize = 2000;
@@ -206,23 +204,14 @@ impl Fields {
 
     /// Of JSON that can't be parsed: the first of each field that is whole enough to be read.
     pub(super) fn salvaged(text: &str) -> Self {
-        static FIELD: Lazy<Option<Regex>> =
-            Lazy::new(|| Regex::new(r#""([A-Za-z_-]{1,32})"\s*:\s*(?:"((?:[^"\\]|\\.)*)|(-?\d{1,20}))"#).ok());
         let mut object = Map::new();
-        let mut seen = HashSet::new();
-        let found = FIELD.as_ref().into_iter().flat_map(|field| field.captures_iter(text));
-        for captures in found {
-            let Some(name) = captures.get(1).map(|name| name.as_str()) else { continue };
-            if object.len() >= DETAILS || !seen.insert(name) {
-                continue;
+        for (name, value) in salvage::members(text) {
+            if object.len() >= DETAILS {
+                break;
             }
-            let value = match (captures.get(2), captures.get(3)) {
-                (Some(text), _) => serde_json::from_str(&format!("\"{}\"", text.as_str()))
-                    .unwrap_or_else(|_| Value::String(text.as_str().to_owned())),
-                (None, Some(number)) => Value::String(number.as_str().to_owned()),
-                (None, None) => continue,
-            };
-            object.insert(name.to_owned(), value);
+            if !object.contains_key(name) {
+                object.insert(name.to_owned(), value);
+            }
         }
         Self::of(&Value::Object(object)).0
     }

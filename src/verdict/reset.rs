@@ -5,12 +5,14 @@
 
 mod calendar;
 mod date;
+mod limit;
 mod moment;
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use once_cell::sync::Lazy;
 use regex::Regex;
 use schemars::JsonSchema;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
 use super::rule::Timing;
+pub(super) use limit::{Limit, LimitHeaders, used_up};
 use moment::moment;
 
 /// Where the end of a rest may stand.
@@ -37,16 +40,6 @@ pub enum Source {
     Month,
 }
 
-/// The headers in which a provider tells of one limit.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LimitHeaders {
-    /// What is left.
-    pub remaining: String,
-    /// When it is whole again.
-    pub reset: String,
-}
-
 /// How long something rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
@@ -64,18 +57,17 @@ const SPREAD: Duration = Duration::from_secs(300);
 /// The rest that a rule gives after this answer.
 pub(super) fn rest(
     timing: &Timing,
+    zone: &TimeZone,
     fields: &Fields,
     headers: &HeaderMap,
-    limits: &[LimitHeaders],
+    limits: &[Limit],
     now: Timestamp,
 ) -> Rest {
     let find = |source: &Source| {
         let left = match source {
             Source::Stated => stated(fields, headers, limits, now),
-            Source::Date => date::in_message(&fields.message, &timing.zone, now),
-            Source::Midnight => calendar::midnight(&timing.zone, now),
-            Source::Week => calendar::monday(&timing.zone, now),
-            Source::Month => calendar::first_of_month(&timing.zone, now),
+            Source::Date => date::in_message(&fields.message, zone, now),
+            Source::Midnight | Source::Week | Source::Month => calendar::next(*source, zone, now),
         }?;
         Some((*source, left))
     };
@@ -95,14 +87,14 @@ pub(super) fn rest(
 }
 
 /// What head, error and message state, in this order: `retry-after-ms` (OpenAI) is more exact than `retry-after`.
-fn stated(fields: &Fields, headers: &HeaderMap, limits: &[LimitHeaders], now: Timestamp) -> Option<Duration> {
+fn stated(fields: &Fields, headers: &HeaderMap, limits: &[Limit], now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     text("retry-after-ms")
         .and_then(|value| positive(value.parse::<f64>().ok()? / 1000.0))
         .or_else(|| moment(text("retry-after")?, now))
         .or_else(|| fields.waits.iter().find_map(|(name, value)| of_field(name, value, now)))
         .or_else(|| in_message(&fields.message))
-        .or_else(|| of_limits(limits, text, now))
+        .or_else(|| limit::in_headers(limits, headers, now))
 }
 
 fn of_field(name: &str, value: &str, now: Timestamp) -> Option<Duration> {
@@ -110,19 +102,6 @@ fn of_field(name: &str, value: &str, now: Timestamp) -> Option<Duration> {
         Some(_) => positive(value.parse::<f64>().ok()? / 1000.0),
         None => moment(value, now),
     }
-}
-
-/// The reset of the limit that is used up, the last if there are several. Where no remainder is told at all, the last of
-/// all resets; where something is left of every limit, none of them is what was hit.
-fn of_limits<'a>(limits: &[LimitHeaders], text: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> Option<Duration> {
-    let read = |limit: &LimitHeaders| {
-        let rest = moment(text(&limit.reset)?, now)?;
-        Some((text(&limit.remaining).and_then(|left| left.parse::<f64>().ok()), rest))
-    };
-    let resets: Vec<_> = limits.iter().filter_map(read).collect();
-    let used_up = resets.iter().filter(|(left, _)| *left == Some(0.0)).map(|(_, rest)| *rest).max();
-    let is_untold = resets.iter().all(|(left, _)| left.is_none());
-    used_up.or_else(|| resets.iter().map(|(_, rest)| *rest).max().filter(|_| is_untold))
 }
 
 /// A wait that the message tells: `Please try again in 2m59.56s`, `retry after 30`, `请在 30 秒后重试`.

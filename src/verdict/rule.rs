@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use http::HeaderName;
 use jiff::tz::TimeZone;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::layer::Scan;
+use super::matcher;
 use super::normalise::Normalised;
 use super::reset::Source;
 use crate::config::raw::{Named, Time};
@@ -149,9 +151,9 @@ pub struct RuleText {
     pub when: Vec<Condition>,
     /// What becomes of the key.
     pub key: Action,
-    /// What the verdict is about.
+    /// What the verdict is about. Default: the key; of a limit also the other keys of its account, if one is given.
     #[serde(default)]
-    pub scope: Scope,
+    pub scope: Option<Scope>,
     /// Who is asked next.
     pub retry: Retry,
     /// Why, as metrics show it. Default: `unauthorized` for `disable`, else `rate_limited`.
@@ -205,7 +207,7 @@ pub(super) struct Rule {
     status: Vec<Status>,
     conditions: Vec<Test>,
     pub(super) key: Action,
-    pub(super) scope: Scope,
+    pub(super) scope: Option<Scope>,
     pub(super) retry: Retry,
     pub(super) reason: Reason,
     pub(super) certain: bool,
@@ -217,14 +219,15 @@ pub(super) struct Rule {
 #[derive(Debug)]
 pub(super) struct Timing {
     pub(super) sources: Vec<Source>,
-    pub(super) zone: TimeZone,
+    /// `None` = the pack's.
+    pub(super) zone: Option<TimeZone>,
     pub(super) rest: Duration,
     pub(super) at_least: Duration,
     pub(super) at_most: Duration,
     pub(super) doubles: bool,
 }
 
-/// A condition; patterns over text are places in the engine's [`Patterns`].
+/// A condition; patterns over text are places in the layer's [`Patterns`].
 #[derive(Debug)]
 struct Test {
     code: Option<usize>,
@@ -236,7 +239,7 @@ struct Test {
     html: Option<bool>,
 }
 
-/// The patterns of all rules of an engine, to be compiled into one set per field.
+/// The patterns of all rules of a layer, by field.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     pub(super) code: Vec<String>,
@@ -245,33 +248,17 @@ pub(super) struct Patterns {
     pub(super) detail: Vec<String>,
 }
 
-/// Which patterns an answer matches, by field.
-pub(super) struct Hits {
-    pub(super) code: regex::SetMatches,
-    pub(super) kind: regex::SetMatches,
-    pub(super) message: regex::SetMatches,
-    pub(super) detail: Vec<bool>,
-}
-
 /// Rest of a rule that says nothing about it.
 const REST: Duration = Duration::from_secs(60);
 const AT_LEAST: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(24 * 3600);
-/// A pattern larger than this, compiled, is a mistake.
-pub(super) const PATTERN_BYTES: usize = 1 << 20;
 
 impl RuleText {
-    /// Makes the rule ready; its patterns go into `patterns`, each compiled alone before if it `is_checked`. `zone` is the
-    /// pack's.
-    pub(super) fn compile(
-        &self,
-        zone: &TimeZone,
-        is_checked: bool,
-        patterns: &mut Patterns,
-    ) -> Result<Rule, Vec<Flaw>> {
+    /// Makes the rule ready; its patterns go into `patterns`, each compiled before if it `is_checked`.
+    pub(super) fn compile(&self, is_checked: bool, patterns: &mut Patterns) -> Result<Rule, Vec<Flaw>> {
         let mut flaws = Vec::new();
         self.check_id(&mut flaws);
-        let timing = self.timing(zone, &mut flaws);
+        let timing = self.timing(&mut flaws);
         let mut conditions = Vec::with_capacity(self.when.len());
         for (place, condition) in self.when.iter().enumerate() {
             let before = flaws.len();
@@ -309,14 +296,11 @@ impl RuleText {
         }
     }
 
-    fn timing(&self, zone: &TimeZone, flaws: &mut Vec<Flaw>) -> Timing {
-        let zone = match &self.zone {
-            Some(name) => TimeZone::get(name).unwrap_or_else(|_| {
-                flaw(flaws, "zone", "no such time zone; write an IANA name such as Asia/Shanghai");
-                TimeZone::UTC
-            }),
-            None => zone.clone(),
-        };
+    fn timing(&self, flaws: &mut Vec<Flaw>) -> Timing {
+        let zone = self.zone.as_ref().and_then(|name| {
+            let known = TimeZone::get(name);
+            known.map_err(|_| flaw(flaws, "zone", "no such time zone; write an IANA name such as Asia/Shanghai")).ok()
+        });
         let time = |time: Option<Time>, default| time.map_or(default, |time| time.0);
         let rest = time(self.rest, REST);
         let at_least = time(self.at_least, AT_LEAST);
@@ -324,7 +308,9 @@ impl RuleText {
         if at_most < at_least || rest > at_most {
             flaw(flaws, "at_most", "must be at least rest and at_least");
         }
-        if self.disable_on.is_some() && !(self.doubles && self.key == Action::Cooldown && self.scope == Scope::Key) {
+        if self.disable_on.is_some()
+            && !(self.doubles && self.key == Action::Cooldown && matches!(self.scope, None | Some(Scope::Key)))
+        {
             flaw(flaws, "disable_on", "only for a cooldown of the key that doubles; remove it, or write doubles: true");
         }
         let is_rest = matches!(self.key, Action::Cooldown | Action::CooldownModel);
@@ -385,7 +371,7 @@ fn shaped(pattern: &str, whole: bool) -> String {
 
 /// The compiled pattern, or what is wrong with it in a line.
 fn compiled(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).case_insensitive(true).size_limit(PATTERN_BYTES).build().map_err(|error| match error {
+    matcher::compile(pattern).map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "too large a pattern; write fewer repetitions".into(),
         error => {
             let text = error.to_string();
@@ -404,24 +390,24 @@ impl Test {
             && self.html.is_none()
     }
 
-    fn holds(&self, answer: &Normalised, headers: &http::HeaderMap, model: &str, hits: &Hits) -> bool {
+    fn holds(&self, answer: &Normalised, headers: &http::HeaderMap, model: &str, scan: &Scan<'_>) -> bool {
         let has_header = |(name, pattern): &(HeaderName, Regex)| {
             headers.get_all(name).iter().any(|value| pattern.is_match(&String::from_utf8_lossy(value.as_bytes())))
         };
-        self.code.is_none_or(|place| hits.code.matched(place))
-            && self.kind.is_none_or(|place| hits.kind.matched(place))
-            && self.message.is_none_or(|place| hits.message.matched(place))
-            && self.detail.is_none_or(|place| hits.detail.get(place) == Some(&true))
-            && self.html.is_none_or(|html| html == answer.is_html)
+        self.html.is_none_or(|html| html == answer.is_html)
+            && self.code.is_none_or(|place| scan.code(place))
+            && self.kind.is_none_or(|place| scan.kind(place))
             && self.headers.iter().all(has_header)
+            && self.detail.is_none_or(|place| scan.detail(place))
+            && self.message.is_none_or(|place| scan.message(place))
             && self.model.as_ref().is_none_or(|pattern| pattern.is_match(model))
     }
 }
 
 impl Rule {
-    pub(super) fn matches(&self, answer: &Normalised, headers: &http::HeaderMap, model: &str, hits: &Hits) -> bool {
+    pub(super) fn matches(&self, answer: &Normalised, headers: &http::HeaderMap, model: &str, scan: &Scan<'_>) -> bool {
         (self.status.is_empty() || self.status.iter().any(|status| status.admits(answer.status)))
             && (self.conditions.is_empty()
-                || self.conditions.iter().any(|test| test.holds(answer, headers, model, hits)))
+                || self.conditions.iter().any(|test| test.holds(answer, headers, model, scan)))
     }
 }

@@ -6,8 +6,8 @@ use keyweir::admin::routes;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Response, TOKEN, eventually, free_address, new_directory,
-    spawn,
+    ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Program, Response, TOKEN, eventually, free_address,
+    new_directory, spawn,
 };
 
 fn send(keyweir: &Keyweir, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
@@ -167,6 +167,16 @@ fn nothing_is_sent_to_metadata_services_unless_that_is_meant() {
         assert_eq!(answer.status, 422, "{}", answer.text());
         assert!(answer.text().contains("allow_link_local"), "{}", answer.text());
     }
+}
+
+#[test]
+fn a_name_that_resolves_to_a_metadata_service_is_not_connected_to() {
+    let dns = Program::dnsmasq(&[("rebound.test", "169.254.169.254")]);
+    let servers = format!("dns: [\"{}\"]", dns.address);
+    let keyweir = Config::pool_with("rebound.test:80", "timeouts: {connect: 2s}", &["sk-1"]).server(&servers).start();
+    assert_eq!(keyweir.chat(&json!({})).code(), "upstream_unreachable");
+    assert!(keyweir.log().contains("allow_link_local"), "{}", keyweir.log());
+    assert_eq!(keyweir.marked(), [""; 0], "no key is to blame");
 }
 
 const VIEWER: &str = "kwa-canary-viewer-token";

@@ -14,6 +14,7 @@
 mod harness;
 
 mod attribution;
+mod auth_forms;
 mod bodies;
 mod clients;
 mod connections;
@@ -35,15 +36,19 @@ mod models;
 mod observability;
 mod operations;
 mod operators;
+mod packs;
 mod protocols;
 mod redaction;
 mod reload;
+mod replay;
 mod request_log;
 mod resources;
 mod routing;
+mod scopes;
 mod statistics;
 mod streams;
 mod strictness;
+mod targets;
 mod timeouts;
 mod tls;
 mod verdicts;

@@ -1,5 +1,7 @@
 //! Pools, keys, settings and tokens that come and go through the API, and what is left of them after a restart.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -232,4 +234,82 @@ fn an_import_tells_every_line() {
     );
     let lines: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0], &lines[1]["added"]), (&json!({"done": 2, "total": 2}), &json!(2)));
+}
+
+/// Runs a command of the program against the server; its exit code and what it printed.
+fn cli(keyweir: &Keyweir, args: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let server = format!("http://{}", keyweir.admin);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyweir"))
+        .args(args)
+        .env("KEYWEIR_ADMIN_TOKEN", ADMIN_TOKEN)
+        .env("KEYWEIR_SERVER", server)
+        .current_dir(keyweir.file("."))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn keys_are_managed_from_the_command_line() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let run = |args: &[&str], input: &str| {
+        let (code, out, err) = cli(&keyweir, args, input);
+        assert_eq!(code, Some(0), "{args:?}: {out}{err}");
+        out
+    };
+    assert_eq!(run(&["keys", "add"], "sk-ok-2\nsk-ok-1\n"), "1 added, 1 there already, 0 not read\n");
+    keyweir.replace("more.txt", "sk-ok-3 sk-ok-4");
+    assert_eq!(run(&["keys", "import", "more.txt", "--pool", "p"], ""), "2 added, 0 there already, 0 not read\n");
+    assert_eq!(run(&["keys", "export", "--format", "text"], ""), "sk-ok-1\nsk-ok-2\nsk-ok-3\nsk-ok-4\n");
+    run(&["keys", "disable", "ok-1"], "");
+    assert_eq!(keyweir.state("ok-1"), ("disabled".into(), "operator".into()));
+    assert!(run(&["keys", "list", "--state", "disabled"], "").contains("ok-1"));
+    run(&["keys", "enable", "--all"], "");
+    assert_eq!(keyweir.marked(), [] as [&str; 0]);
+    let list: Value = serde_json::from_str(&run(&["keys", "list", "--format", "json"], "")).unwrap();
+    let added = list["items"].as_array().unwrap().iter().find(|key| key["provisioned"] == false).unwrap();
+    let id = added["id"].as_str().unwrap();
+    run(&["keys", "remove", id], "");
+    run(&["keys", "restore", id], "");
+    assert_eq!(keyweir.key_names().len(), 4);
+    run(&["keys", "rotate-master"], "");
+    assert!(run(&["keys", "export"], "").starts_with("p:\n"));
+
+    let (code, _, err) = cli(&keyweir, &["keys", "disable", "nobody"], "");
+    assert!(code != Some(0) && err.contains("nobody"), "{err}");
+}
+
+#[test]
+fn tokens_are_managed_from_the_command_line() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let (_, text, _) = cli(&keyweir, &["token", "create", "ci", "--rpm", "60"], "");
+    assert!(text.starts_with("kw-"), "{text}");
+    assert!(cli(&keyweir, &["token", "list"], "").1.contains("ci"));
+    assert_eq!(cli(&keyweir, &["token", "revoke", "ci"], "").0, Some(0));
+    assert!(!cli(&keyweir, &["token", "list"], "").1.contains("ci"));
+
+    let (code, _, err) = cli(&keyweir, &["token", "reset-admin"], "");
+    assert!(code != Some(0) && err.contains("server.admin.token"), "{err}");
+    keyweir.rewrite(&format!("token: {ADMIN_TOKEN}"), "token: null");
+    let (code, token, err) = cli(&keyweir, &["token", "reset-admin"], "");
+    assert_eq!(code, Some(0), "{err}");
+    keyweir.signal("HUP");
+    let is_open = || {
+        let mut connection = Connection::open(keyweir.admin);
+        let token = token.trim();
+        connection
+            .send(format!("GET /api/v1/pools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"));
+        connection.response().status == 200
+    };
+    eventually("the new token", is_open);
+    keyweir.signal("TERM");
+    keyweir.wait();
 }

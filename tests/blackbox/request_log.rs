@@ -92,9 +92,13 @@ fn every_filter_finds_its_rows() {
         .top(ALL)
         .start();
     assert_eq!(ask(&keyweir, "r1", "p", "gpt-4o", TOKEN), 200);
+    wait_for(&keyweir, 1);
     assert_eq!(ask(&keyweir, "r2", "q", "gpt-4o", "another-client-token"), 200);
+    wait_for(&keyweir, 2);
     assert_eq!(ask(&keyweir, "r3", "dead", "qwen_3%", TOKEN), 503);
+    wait_for(&keyweir, 3);
     assert_eq!(ask(&keyweir, "r4", "nowhere", "gpt-4o", TOKEN), 404);
+    wait_for(&keyweir, 4);
     assert_eq!(ask(&keyweir, "r5", "p", "gpt-4o", "wrong-token"), 401);
     wait_for(&keyweir, 5);
     let failing =
@@ -227,8 +231,7 @@ fn a_body_is_kept_on_request_without_its_secrets() {
     let members = json!({"user": "visible", "metadata": {"api_key": "CANARY5", "note": secrets}});
     let answer = keyweir.chat(&members);
     assert_eq!(answer.status, 200);
-    let mut long = chat(&json!({"user": "x".repeat(10) + &" word".repeat(40_000)}));
-    long.extend_from_slice(b"");
+    let long = chat(&json!({"user": "x".repeat(10) + &" word".repeat(40_000)}));
     assert_eq!(keyweir.send(long).status, 200);
     wait_for(&keyweir, 2);
     let path = format!("/api/v1/logs/{}", answer.header("x-request-id").unwrap());
@@ -238,7 +241,7 @@ fn a_body_is_kept_on_request_without_its_secrets() {
     let newest = rows(&keyweir, "limit=1")[0]["request_id"].as_str().unwrap().to_owned();
     let cut = keyweir.admin("GET", &format!("/api/v1/logs/{newest}")).json();
     let cut = cut["body"].as_str().unwrap();
-    assert!(cut.len() <= 64 * 1024 && cut.len() > 60 * 1024 && cut.ends_with('…'), "{}", cut.len());
+    assert!(cut.len() <= 64 * 1024 && cut.len() > 56 * 1024 && cut.ends_with('…'), "{}", cut.len());
 
     let mut viewer = Connection::open(keyweir.admin);
     viewer

@@ -120,7 +120,7 @@ fn heard(stream: &mut Connection, name: &str, mut fits: impl FnMut(&Value) -> bo
         text +=
             &String::from_utf8_lossy(&stream.chunk().filter(|piece| !piece.is_empty()).expect("the stream goes on"));
         while let Some((event, rest)) = text.split_once("\n\n") {
-            let data = event.find(&begin).map(|at| serde_json::from_str(&event[at + begin.len()..]).unwrap());
+            let data = event.split_once(&begin).map(|(_, data)| serde_json::from_str(data).unwrap());
             text = rest.to_owned();
             if let Some(data) = data.filter(&mut fits) {
                 return data;

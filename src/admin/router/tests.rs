@@ -27,11 +27,20 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
         last_used: (requests > 0).then_some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_751_711_400_007)),
         attempts: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         in_flight: 0,
+        recheck_at: None,
     }
 }
 
 fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
-    PoolSnapshot { pool: name.into(), per_key: true, is_default, keys, transitions: vec![], egress: vec![] }
+    PoolSnapshot {
+        pool: name.into(),
+        per_key: true,
+        is_default,
+        keys,
+        transitions: vec![],
+        egress: vec![],
+        targets: vec![],
+    }
 }
 
 fn pools() -> Vec<PoolSnapshot> {
@@ -74,6 +83,7 @@ fn chances(model: &str) -> Vec<KeyChance> {
         blocked_by,
         reason: blocked_by.map(|_| "rate_limited"),
         ready_in,
+        deferred: Duration::ZERO,
     };
     let blocked_by = Some(if model.is_empty() { "key" } else { "model" });
     vec![

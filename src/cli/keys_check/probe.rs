@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 use super::results::{Finding, Outcome};
 use crate::pool::{Mark, Reason};
 use crate::telemetry::AttemptResult;
-use crate::verdict::pack::{Auth, Pack};
+use crate::verdict::pack::{self, Method, Pack, Probe};
 use crate::verdict::{Answer, Blame, Engine, Fault, Found, Habits};
 
 /// How often a key is asked for whose answer says nothing of it.
@@ -23,39 +23,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Most of an answer read, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
 
-/// What is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    /// `GET models`
-    Models,
-    /// `GET key`, which tells of the key itself.
-    Key,
-    /// A chat without messages: refused for free, but only after the key was looked at.
-    EmptyChat,
-    /// A chat of one token.
-    Chat,
-}
-
-impl Call {
-    /// What proves something at this provider: some list their models to anyone.
-    fn of(pack: &Pack) -> Self {
-        match pack.name {
-            "modelscope" => Self::EmptyChat,
-            "openrouter" => Self::Key,
-            "nvidia" | "huggingface" => Self::Chat,
-            _ => Self::Models,
-        }
-    }
-}
-
 /// A provider ready to be asked.
 pub(super) struct Provider {
     agent: Agent,
     base: String,
-    auth: Auth,
-    rules: Arc<Engine>,
+    pack: Arc<Pack>,
+    rules: Engine,
     headers: Vec<(String, String)>,
-    call: Call,
+    probe: Probe,
     model: String,
 }
 
@@ -65,7 +40,7 @@ impl Provider {
     /// # Errors
     /// A chat is the only proof, and no model is known to chat with.
     pub(super) fn prepare(
-        pack: &'static Pack,
+        pack: &Arc<Pack>,
         base: &str,
         headers: &[(String, String)],
         model: Option<&str>,
@@ -73,25 +48,26 @@ impl Provider {
     ) -> anyhow::Result<Self> {
         // A redirect must not carry a key elsewhere.
         let config = Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).max_redirects(0);
+        let probe = pack.probe.clone().filter(|probe| probe.address(base, pack).is_some());
         let mut provider = Self {
             agent: config.build().new_agent(),
             base: base.to_owned(),
-            auth: pack.auth.clone(),
+            pack: pack.clone(),
             rules: Engine::of_pack(pack),
             headers: headers.to_vec(),
-            call: Call::of(pack),
+            probe: probe.or_else(|| pack::generic().probe.clone()).unwrap_or_else(Probe::chat),
             model: model.unwrap_or_default().to_owned(),
         };
-        if provider.call == Call::Models || (provider.call == Call::Chat && model.is_none()) {
+        if provider.probe.is_of_models() || (provider.probe.needs_model() && model.is_none()) {
             let open = provider.models_for_anyone();
-            if open.is_some() {
-                provider.call = Call::Chat;
+            if open.is_some() && provider.probe.is_of_models() {
+                provider.probe = Probe::chat();
             }
             if provider.model.is_empty() {
                 provider.model = open.flatten().unwrap_or_default();
             }
         }
-        if provider.call == Call::Chat && provider.model.is_empty() {
+        if provider.probe.needs_model() && provider.model.is_empty() {
             bail!("this provider lists its models to anyone, so only a chat tells; name a model with --model");
         }
         Ok(provider)
@@ -99,7 +75,8 @@ impl Provider {
 
     /// The first model, if models are listed without a key; the outer `None` = they are not.
     fn models_for_anyone(&self) -> Option<Option<String>> {
-        let mut answer = self.get("models", None).ok().filter(|answer| answer.status() == StatusCode::OK)?;
+        let mut answer =
+            self.get(&format!("{}/models", self.base), None).ok().filter(|answer| answer.status() == StatusCode::OK)?;
         let list: Value = answer.body_mut().with_config().limit(MAX_BODY).read_json().unwrap_or_default();
         Some(list["data"][0]["id"].as_str().map(str::to_owned))
     }
@@ -122,22 +99,13 @@ impl Provider {
     }
 
     fn ask_once(&self, key: &str) -> (Blame, Finding) {
-        let sent = match self.call {
-            Call::Models => self.get("models", Some(key)),
-            Call::Key => self.get("key", Some(key)),
-            Call::EmptyChat => self.chat(key, &json!({"model": self.model})),
-            Call::Chat => {
-                let message = json!({"role": "user", "content": "hi"});
-                self.chat(key, &json!({"model": self.model, "max_tokens": 1, "messages": [message]}))
-            }
-        };
-        let blame = match sent {
+        let blame = match self.send(key) {
             Ok(mut answer) => match answer.status().as_u16() {
                 status @ 300..=399 => {
                     let finding = Finding::new(Outcome::Unknown, format!("redirected with status {status}"));
                     return (Blame { fault: Fault::Client, retry: false, result: AttemptResult::ClientError }, finding);
                 }
-                status => self.judge(status, &mut answer),
+                status => return self.judge(status, &mut answer),
             },
             Err(ureq::Error::Timeout(_)) => Blame::of_failure(AttemptResult::Timeout),
             Err(ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
@@ -145,26 +113,31 @@ impl Provider {
             }
             Err(_) => Blame::of_failure(AttemptResult::Broken),
         };
-        (blame, self.finding(&blame))
+        (blame, self.finding(&blame, None))
     }
 
-    /// What the provider's rules say of an answer.
-    fn judge(&self, status: u16, answer: &mut Response<ureq::Body>) -> Blame {
+    /// What the provider's rules, and what the probe expects, say of an answer.
+    fn judge(&self, status: u16, answer: &mut Response<ureq::Body>) -> (Blame, Finding) {
         let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec().unwrap_or_default();
         let words = Answer { status: Some(status), headers: answer.headers(), body: &body, model: &self.model };
         let judgement = self.rules.judge(&words, Timestamp::now());
         if judgement.answer.found == Found::Error {
-            Blame::of_verdict(&judgement.verdict, judgement.answer.status, Habits::default())
-        } else {
-            Blame::success()
+            let blame = Blame::of_verdict(&judgement.verdict, judgement.answer.status, Habits::default());
+            return (blame, self.finding(&blame, judgement.answer.status));
         }
+        let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let is_true = |pointer: &&String| told.pointer(pointer) == Some(&Value::Bool(true));
+        let finding = match self.probe.dead_if.iter().find(is_true) {
+            Some(pointer) => Finding::new(Outcome::Dead, pointer.trim_start_matches('/')),
+            None => Finding::new(Outcome::Valid, "ok"),
+        };
+        (Blame::success(), finding)
     }
 
-    fn finding(&self, blame: &Blame) -> Finding {
+    fn finding(&self, blame: &Blame, status: Option<u16>) -> Finding {
+        let is_among = |statuses: &[u16]| status.is_some_and(|status| statuses.contains(&status));
         match blame.fault {
             Fault::None => Finding::new(Outcome::Valid, "ok"),
-            // The request was meant to be refused, after the key was not.
-            Fault::Client | Fault::Absent if self.call == Call::EmptyChat => Finding::new(Outcome::Valid, "ok"),
             Fault::Key(_, Mark::Disable(reason)) | Fault::Refused(_, Mark::Disable(reason)) => {
                 Finding::new(Outcome::Dead, reason.as_str())
             }
@@ -175,6 +148,12 @@ impl Provider {
             Fault::Key(_, Mark::Cool { reason, .. } | Mark::Escalate { reason, .. }) => {
                 Finding::new(Outcome::Limited, reason.as_str())
             }
+            // The request was meant to be refused, after the key was not.
+            Fault::Client | Fault::Absent if is_among(&self.probe.alive) => Finding::new(Outcome::Valid, "ok"),
+            // What a 400 or 403 means the rules know.
+            Fault::Client | Fault::Absent if is_among(&self.probe.dead) && !matches!(status, Some(400 | 403)) => {
+                Finding::new(Outcome::Dead, Reason::Unauthorized.as_str())
+            }
             Fault::Target if blame.result == AttemptResult::Unreachable => Finding::unreached(),
             Fault::Refused(..) | Fault::Client | Fault::Absent | Fault::Unknown | Fault::Target | Fault::Egress => {
                 Finding::new(Outcome::Unknown, blame.result.as_str())
@@ -182,24 +161,32 @@ impl Provider {
         }
     }
 
-    fn get(&self, path: &str, key: Option<&str>) -> Result<Response<ureq::Body>, ureq::Error> {
-        let mut request = self.agent.get(format!("{}/{path}", self.base));
+    fn get(&self, url: &str, key: Option<&str>) -> Result<Response<ureq::Body>, ureq::Error> {
+        let mut request = self.agent.get(url);
         for (name, value) in self.headers(key) {
             request = request.header(name, value);
         }
         request.call()
     }
 
-    fn chat(&self, key: &str, body: &Value) -> Result<Response<ureq::Body>, ureq::Error> {
-        let mut request = self.agent.post(format!("{}/chat/completions", self.base));
+    /// Sends the probe.
+    fn send(&self, key: &str) -> Result<Response<ureq::Body>, ureq::Error> {
+        let url = self.probe.address(&self.base, &self.pack).unwrap_or_else(|| self.base.clone());
+        if self.probe.method() == Method::Get {
+            return self.get(&url, Some(key));
+        }
+        let mut request = self.agent.post(url).content_type("application/json");
         for (name, value) in self.headers(Some(key)) {
             request = request.header(name, value);
         }
-        request.send_json(body)
+        let model = Value::from(self.model.as_str()).to_string();
+        let body = self.probe.body.as_deref().unwrap_or_default().replace("{model}", model.trim_matches('"'));
+        request.send(body)
     }
 
     fn headers(&self, key: Option<&str>) -> impl Iterator<Item = (String, String)> {
-        let key = key.map(|key| (self.auth.header().to_string(), self.auth.value(key)));
+        let auth = self.pack.auth_below(&self.base);
+        let key = key.map(|key| (auth.header().to_string(), auth.value(key)));
         self.headers.iter().cloned().chain(key)
     }
 }

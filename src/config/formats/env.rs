@@ -177,7 +177,7 @@ fn provider(prefix: &str) -> Option<Arc<str>> {
         "bailian" | "aliyun" => "dashscope",
         word => word,
     };
-    pack::find(name).map(|pack| pack.name.into())
+    pack::find(name).map(|pack| pack.name.as_str().into())
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub fn provider_of(url: &str) -> Option<&'static str> {
     if host.ends_with(".openai.azure.com") {
         return Some("azure");
     }
-    PACKS.iter().find(|pack| pack.base_urls.iter().any(lives_there)).map(|pack| pack.name)
+    PACKS.iter().find(|pack| pack.base_urls.iter().any(lives_there)).map(|pack| pack.name.as_str())
 }
 
 fn host(url: &str) -> Option<&str> {

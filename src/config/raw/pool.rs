@@ -14,7 +14,8 @@ use crate::verdict::RuleText;
 pub struct Pool {
     /// A pool that is not enabled serves nobody.
     pub enabled: bool,
-    /// The provider's pack: base URL, authentication header, verdict rules. `generic` = any OpenAI-compatible one.
+    /// The provider's pack: base URL, authentication header, verdict rules. `generic` = any OpenAI-compatible one; or a file
+    /// of your own, ending in `.yaml`, relative to this one (docs/verdicts.md).
     pub provider: String,
     /// Upstream base URLs. Default: the pack's.
     pub targets: Vec<TargetEntry>,

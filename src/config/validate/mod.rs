@@ -9,6 +9,7 @@ pub(crate) mod headers;
 pub(crate) mod models;
 mod operators;
 mod pool;
+mod provider;
 pub(crate) mod secret;
 mod server;
 mod store;

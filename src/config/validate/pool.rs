@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::server::positive;
-use super::{Context, headers, models, secret, target};
+use super::{Context, headers, models, provider, secret, target};
 use crate::config::egress::Egress;
 use crate::config::model::{Blacklist, EgressCheck, On5xx, PerKeyMetrics, Pool, Retry, Routes, Target, Timeouts};
 use crate::config::problem::{At, is_plain_word};
@@ -72,9 +72,9 @@ fn pool_name(name: &str, at: &At<'_>) {
 }
 
 fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Option<Pool> {
-    let provider = provider(&raw.provider, &at.field("provider"));
-    let targets = targets(raw, provider, at);
-    let verdicts = provider.and_then(|provider| verdicts(&raw.rules, provider, &at.field("rules")));
+    let provider = provider(&raw.provider, &at.field("provider"), context);
+    let targets = targets(raw, provider.as_deref(), at);
+    let verdicts = provider.clone().and_then(|provider| verdicts(&raw.rules, provider, &at.field("rules")));
     let retry = retry(&raw.retry, &at.field("retry"));
     let blacklist = blacklist(&raw.blacklist, &at.field("blacklist"));
     let timeouts = timeouts(&raw.timeouts, &at.field("timeouts"));
@@ -102,22 +102,23 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
     })
 }
 
-fn provider(name: &str, at: &At<'_>) -> Option<&'static Pack> {
+/// A built-in pack, or a file with one.
+fn provider(name: &str, at: &At<'_>, context: &Context<'_>) -> Option<Arc<Pack>> {
+    if [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending)) {
+        return provider::read(name, at, context);
+    }
     let pack = pack::find(name);
     if pack.is_none() {
         let written = if is_plain_word(name) { name } else { "" };
-        let known = pack::PACKS.iter().map(|pack| pack.name);
+        let known = pack::PACKS.iter().map(|pack| pack.name.as_str());
         at.error(format!("unknown provider; {}", suggest::among(written, known)));
     }
-    pack
+    pack.cloned()
 }
 
-fn verdicts(raw: &raw::Rules, provider: &'static Pack, at: &At<'_>) -> Option<Arc<Engine>> {
+fn verdicts(raw: &raw::Rules, provider: Arc<Pack>, at: &At<'_>) -> Option<Arc<Engine>> {
     let is_shadow = matches!(raw.mode, raw::RulesMode::Shadow);
     let list = at.field("list");
-    if raw.list.is_empty() {
-        return Some(Engine::of_pack(provider));
-    }
     let flaws = match Engine::new(provider, &raw.list, is_shadow) {
         Ok(engine) => return Some(Arc::new(engine)),
         Err(flaws) => flaws,
@@ -129,7 +130,7 @@ fn verdicts(raw: &raw::Rules, provider: &'static Pack, at: &At<'_>) -> Option<Ar
 }
 
 /// Complains about the field that a path leads to.
-fn complain(at: &At<'_>, path: &[String], message: &str) {
+pub(super) fn complain(at: &At<'_>, path: &[String], message: &str) {
     match path.split_first() {
         None => at.error(message),
         Some((step, rest)) => match step.parse() {

@@ -9,7 +9,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::{ATTEMPTS, EGRESS_UP, KEY_STATE, KEY_TRANSITIONS, KEYS, opts, registered};
+use super::{ATTEMPTS, EGRESS_UP, KEY_STATE, KEY_TRANSITIONS, KEYS, TARGET_UP, opts, registered};
 use crate::telemetry::snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State};
 
 /// Above this many proxies there is no series for each.
@@ -56,6 +56,7 @@ struct KeyFamilies {
     keys: IntGaugeVec,
     state: IntGaugeVec,
     transitions: IntCounterVec,
+    targets: IntGaugeVec,
     egress: IntGaugeVec,
 }
 
@@ -66,12 +67,13 @@ impl KeyFamilies {
             keys: IntGaugeVec::new(opts(&KEYS), KEYS.labels)?,
             state: IntGaugeVec::new(opts(&KEY_STATE), KEY_STATE.labels)?,
             transitions: IntCounterVec::new(opts(&KEY_TRANSITIONS), KEY_TRANSITIONS.labels)?,
+            targets: IntGaugeVec::new(opts(&TARGET_UP), TARGET_UP.labels)?,
             egress: IntGaugeVec::new(opts(&EGRESS_UP), EGRESS_UP.labels)?,
         })
     }
 
-    fn parts(&self) -> [&dyn Collector; 5] {
-        [&self.attempts, &self.keys, &self.state, &self.transitions, &self.egress]
+    fn parts(&self) -> [&dyn Collector; 6] {
+        [&self.attempts, &self.keys, &self.state, &self.transitions, &self.targets, &self.egress]
     }
 
     fn fill(&self, pool: &PoolSnapshot) {
@@ -82,6 +84,9 @@ impl KeyFamilies {
         }
         for (state, reason, times) in &pool.transitions {
             self.transitions.with_label_values(&[name, state.as_str(), reason]).inc_by(*times);
+        }
+        for target in &pool.targets {
+            self.targets.with_label_values(&[name, &*target.name]).set(target.is_up.into());
         }
         for key in &pool.keys {
             self.add_attempts(pool, key);

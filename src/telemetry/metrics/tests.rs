@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::telemetry::snapshot::{KeySnapshot, PoolSnapshot, State};
+use crate::telemetry::snapshot::{EgressSnapshot, KeySnapshot, PoolSnapshot, State, TargetSnapshot};
 
 fn text() -> String {
     String::from_utf8(encode()).unwrap()
@@ -31,6 +31,7 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
         last_used: None,
         attempts,
         in_flight: 0,
+        recheck_at: None,
     }
 }
 
@@ -41,7 +42,16 @@ fn pool(name: &str, per_key: bool) -> PoolSnapshot {
         is_default: false,
         keys: vec![key("a", State::Ready, 5), key("b\"\n\\", State::Cooling, 2)],
         transitions: vec![(State::Cooling, "rate_limited", 3)],
-        egress: Vec::new(),
+        egress: vec![EgressSnapshot {
+            name: "http://h:1".into(),
+            is_up: false,
+            keys: 1,
+            failures: 3,
+            error: None,
+            checked: None,
+            took: None,
+        }],
+        targets: vec![TargetSnapshot { name: "api".into(), is_up: true, error: None, checked: None }],
     }
 }
 
@@ -159,12 +169,17 @@ const ALL: &[&Metric] = &[
     &KEYS,
     &KEY_STATE,
     &KEY_TRANSITIONS,
+    &TARGET_UP,
+    &EGRESS_UP,
     &TOKENS,
     &AUTH_FAILURES,
     &ADMIN_AUTH_FAILURES,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIME,
     &LOG_DROPPED,
+    &STORE_UP,
+    &STORE_PENDING,
+    &STORE_DROPPED,
     &BUILD_INFO,
 ];
 

@@ -10,7 +10,8 @@ mod lookup;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -22,6 +23,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use lookup::{Found, Lookup, Resolver};
+
+use crate::config::destination;
 
 /// An answer holds at least and at most so long, whatever its TTL says: no flood of queries, no address for good.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(5);
@@ -67,6 +70,8 @@ pub(super) struct Host {
 pub(super) struct Dns {
     lookup: RwLock<Arc<dyn Lookup>>,
     hosts: Mutex<HashMap<Arc<str>, Arc<Host>>>,
+    /// Whether answers may be addresses that [`destination`] forbids.
+    allow_link_local: AtomicBool,
 }
 
 /// One in a process, as the system's own resolver is.
@@ -77,9 +82,14 @@ pub fn use_name_servers(servers: &[SocketAddr]) {
     *DNS.lookup.write() = Arc::new(Resolver::new(servers));
 }
 
+/// From now on hosts may stand for link-local addresses, or may not.
+pub fn allow_link_local(is_allowed: bool) {
+    DNS.allow_link_local.store(is_allowed, Relaxed);
+}
+
 impl Dns {
     fn new(lookup: Arc<dyn Lookup>) -> Self {
-        Self { lookup: RwLock::new(lookup), hosts: Mutex::default() }
+        Self { lookup: RwLock::new(lookup), hosts: Mutex::default(), allow_link_local: AtomicBool::new(false) }
     }
 
     /// A host by its name, or by its address.
@@ -96,7 +106,8 @@ impl Dns {
     /// Its addresses, at least one.
     ///
     /// # Errors
-    /// If it does not resolve. What was answered once is kept, so that this is about hosts that never did.
+    /// If it does not resolve, or only to addresses where nothing may be sent. What was answered once is kept, so that
+    /// the first is about hosts that never did.
     pub(super) async fn addresses(&self, host: &Arc<Host>) -> Result<Arc<[IpAddr]>, Unresolved> {
         let mut news = host.known.subscribe();
         loop {
@@ -106,7 +117,7 @@ impl Dns {
                 self.ask(host);
             }
             if !known.addresses.is_empty() {
-                return Ok(known.addresses);
+                return self.allowed(host, known.addresses);
             }
             match known.failure {
                 Some(reason) if !is_due => return Err(Unresolved { host: host.name.clone(), reason }),
@@ -116,12 +127,32 @@ impl Dns {
         }
     }
 
+    /// Those of the addresses that may be connected to: whoever owns a name decides what it resolves to.
+    fn allowed(&self, host: &Host, addresses: Arc<[IpAddr]>) -> Result<Arc<[IpAddr]>, Unresolved> {
+        let is_allowed = |ip: &IpAddr| !destination::is_forbidden(*ip);
+        if self.allow_link_local.load(Relaxed) || addresses.iter().all(is_allowed) {
+            return Ok(addresses);
+        }
+        let allowed: Arc<[IpAddr]> = addresses.iter().copied().filter(is_allowed).collect();
+        match allowed.is_empty() {
+            false => Ok(allowed),
+            true => Err(Unresolved {
+                host: host.name.clone(),
+                reason: destination::Forbidden::LinkLocal.to_string().into(),
+            }),
+        }
+    }
+
     /// Looks a host up beside the caller, unless that is under way.
     fn ask(&self, host: &Arc<Host>) {
         let Some(asked) = Asked::begin(host) else { return };
         let lookup = self.lookup.read().clone();
+        let allows_all = self.allow_link_local.load(Relaxed);
         tokio::spawn(async move {
             let found = lookup.lookup(&asked.0.name).await;
+            if let (Ok(found), false) = (&found, allows_all) {
+                warn_of_forbidden(&asked.0.name, &found.addresses);
+            }
             asked.0.learn(found);
         });
     }
@@ -134,6 +165,13 @@ impl Dns {
             hosts.values().cloned().collect()
         };
         held.iter().filter(|host| host.known.borrow().is_due()).for_each(|host| self.ask(host));
+    }
+}
+
+fn warn_of_forbidden(host: &str, addresses: &[IpAddr]) {
+    if addresses.iter().any(|ip| destination::is_forbidden(*ip)) {
+        let reason = destination::Forbidden::LinkLocal.to_string();
+        log::warn!(host, reason; "The host resolves to an address that is not connected to.");
     }
 }
 

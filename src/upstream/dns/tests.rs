@@ -61,6 +61,18 @@ async fn an_address_is_its_own_answer() {
 }
 
 #[tokio::test]
+async fn a_name_does_not_lead_to_metadata_services() {
+    let (dns, _) = dns([found(&["169.254.169.254", "192.0.2.1", "::ffff:169.254.0.1"])]);
+    let host = dns.host("rebound.example");
+    assert_eq!(*dns.addresses(&host).await.unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    host.learn(found(&["169.254.169.254"]).unwrap());
+    let error = dns.addresses(&host).await.unwrap_err();
+    assert!(error.to_string().contains("allow_link_local"), "{error}");
+    dns.allow_link_local.store(true, Relaxed);
+    assert_eq!(dns.addresses(&host).await.unwrap().len(), 1, "unless that is meant");
+}
+
+#[tokio::test]
 async fn the_first_request_waits_and_the_next_ones_do_not_ask() {
     let (dns, fake) = dns([found(&["192.0.2.1"])]);
     let host = dns.host("api.example");

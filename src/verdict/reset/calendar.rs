@@ -6,7 +6,18 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use super::Source;
 use super::moment::until;
+
+/// Time left to the next day, week or month; `None` for what is not of the calendar.
+pub(super) fn next(source: Source, zone: &TimeZone, now: Timestamp) -> Option<Duration> {
+    match source {
+        Source::Midnight => midnight(zone, now),
+        Source::Week => monday(zone, now),
+        Source::Month => first_of_month(zone, now),
+        Source::Stated | Source::Date => None,
+    }
+}
 
 /// Time left to the next midnight.
 pub(super) fn midnight(zone: &TimeZone, now: Timestamp) -> Option<Duration> {

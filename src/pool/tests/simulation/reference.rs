@@ -54,6 +54,8 @@ pub(super) struct Subject {
     pub(super) is_disabled: bool,
     pub(super) account: Option<u8>,
     pub(super) egress: Option<u8>,
+    /// The models it is for; none = all.
+    pub(super) models: &'static [&'static str],
     pub(super) certain: Nap,
     pub(super) suspicion: Nap,
     pub(super) strikes: u32,
@@ -121,6 +123,12 @@ impl Reference {
 
     /// Until when a key may not be used for a model.
     pub(super) fn until(&self, number: Number, model: &str) -> u64 {
+        let models = self.keys[&number].models;
+        let is_for_it = model.is_empty() || models.is_empty() || models.contains(&model) || models.contains(&"*");
+        if is_for_it { self.rests_until(number, model) } else { NEVER }
+    }
+
+    fn rests_until(&self, number: Number, model: &str) -> u64 {
         let key = &self.keys[&number];
         let account = key.account.and_then(|name| self.accounts.get(&name)).map_or(0, |nap| nap.until);
         let egress = key.egress.and_then(|name| self.egresses.get(&name)).map_or(0, |nap| nap.until);
@@ -190,7 +198,7 @@ impl Reference {
     /// One account after the other is limited behind an egress.
     fn limited(&mut self, number: Number, place: &Place<'_>, now: Millis) -> Option<Event> {
         let egress = self.keys[&number].egress?;
-        let (who, until) = (self.keys[&number].payer(number), self.until(number, place.model));
+        let (who, until) = (self.keys[&number].payer(number), self.rests_until(number, place.model));
         let crowd = self.crowds.entry(egress).or_default();
         crowd.retain(|other| other.who != who && other.at + MINUTE > now.0);
         crowd.push(Limited { who, at: now.0, until });

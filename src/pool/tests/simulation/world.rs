@@ -8,6 +8,7 @@ use super::super::*;
 use super::reference::{NEVER, Number, Reference, Subject};
 
 pub(super) const MODELS: [&str; 4] = ["", "m", "n", "o"];
+const LISTS: [&[&str]; 5] = [&["m"], &["m", "n"], &["o"], &["*"], &["none of them"]];
 const TARGETS: [&str; 2] = ["a.example", "b.example"];
 
 /// One pool, and which key is where in it.
@@ -55,6 +56,8 @@ pub(super) struct World {
     /// How often each incarnation was handed out.
     pub(super) uses: HashMap<u64, u64>,
     incarnations: u64,
+    /// Some keys are for some models only.
+    has_reserved: bool,
 }
 
 impl World {
@@ -76,7 +79,9 @@ impl World {
             departures: 0,
             uses: HashMap::new(),
             incarnations: 0,
+            has_reserved: false,
         };
+        world.has_reserved = world.rng.u32(0..3) == 0;
         let most = *world.rng.choice([1, 2, 3, 5, 20, 66, 200].iter()).unwrap();
         let keys = world.rng.usize(1..=most);
         let subjects = (0..keys).map(|number| (number, world.subject())).collect();
@@ -87,12 +92,14 @@ impl World {
     fn subject(&mut self) -> Subject {
         self.incarnations += 1;
         let rng = &mut self.rng;
+        let is_reserved = self.has_reserved && rng.u32(0..3) == 0;
         Subject {
             incarnation: self.incarnations,
             priority: if rng.bool() { 0 } else { rng.u32(0..3) },
             is_off: rng.u32(0..20) == 0,
             account: rng.bool().then(|| rng.u8(0..5)),
             egress: rng.bool().then(|| rng.u8(0..3)),
+            models: if is_reserved { rng.choice(LISTS).unwrap() } else { &[] },
             ..Subject::default()
         }
     }
@@ -116,6 +123,7 @@ impl World {
                 (Some(known), 1) => known.is_off = !known.is_off,
                 (Some(known), _) => {
                     (known.priority, known.account, known.egress) = (new.priority, new.account, new.egress);
+                    known.models = new.models;
                 }
                 _ => {}
             }
@@ -137,7 +145,7 @@ impl World {
                 priority: subject.priority,
                 account: subject.account.map(|name| format!("account {name}").into()),
                 egress: subject.egress.map(|name| format!("egress {name}").into()),
-                models: Vec::new(),
+                models: subject.models.iter().map(ToString::to_string).collect(),
                 is_off: subject.is_off,
             }
         };
@@ -241,7 +249,6 @@ impl World {
     /// The pool agrees with the reference in everything that can be asked.
     pub(super) fn check(&self) {
         let Generation { pool, numbers, incarnations } = &*self.newest();
-        let models = pool.models.load();
         let mut in_flight = HashMap::<u64, u32>::new();
         for attempt in &self.attempts {
             *in_flight.entry(attempt.incarnation()).or_default() += 1;
@@ -251,7 +258,11 @@ impl World {
             assert_eq!(key.state.in_flight(), in_flight.get(incarnation).copied().unwrap_or(0));
             assert_eq!(key.state.uses(), self.uses.get(incarnation).copied().unwrap_or(0));
             self.check_board(&pool.board, "", index, number);
-            models.iter().for_each(|model| self.check_board(&model.board, model.model().unwrap(), index, number));
+            for model in MODELS.iter().filter(|model| !model.is_empty()) {
+                if let Some(board) = pool.view(model, self.now).board() {
+                    self.check_board(&board.board, model, index, number);
+                }
+            }
         }
         for (reason, rests, disablements) in pool.transitions().by_reason() {
             assert_eq!(rests, self.reference.rests.get(reason.as_str()).copied().unwrap_or(0));

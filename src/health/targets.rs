@@ -1,0 +1,78 @@
+//! Checks of targets: a connection, or a page where one is configured.
+//!
+//! A check leaves by the first of the pool's proxies that works; one that does not get past it says nothing of the target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::said;
+use crate::keypool::{self, Entry};
+use crate::proxy::Edge;
+use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
+use crate::upstream::{Connector, Target, Targets};
+
+/// How often is looked for what is due.
+const TICK: Duration = Duration::from_millis(250);
+/// An answer that is no failure of the server's: it may well refuse whoever has no key.
+const ALIVE: std::ops::Range<u16> = 100..500;
+
+/// Checks the targets of all pools, as a Pingora background service.
+pub struct TargetChecks {
+    connector: Connector,
+    edge: Arc<ArcSwap<Edge>>,
+}
+
+impl TargetChecks {
+    /// Checks of whatever targets `edge` holds at the time.
+    pub fn new(connector: Connector, edge: Arc<ArcSwap<Edge>>) -> Self {
+        Self { connector, edge }
+    }
+
+    fn start_due(&self) {
+        let now = keypool::now();
+        for (entry, targets) in self.edge.load().targets() {
+            for (index, target, path) in targets.due(now) {
+                targets.checking(index, now);
+                let (target, path) = (target.clone(), path.map(str::to_owned));
+                tokio::spawn(check(self.connector.clone(), entry.clone(), targets.clone(), (index, target), path));
+            }
+        }
+    }
+}
+
+async fn check(
+    connector: Connector,
+    entry: Arc<Entry>,
+    targets: Arc<Targets>,
+    (index, target): (usize, Arc<Target>),
+    path: Option<String>,
+) {
+    let timeouts = &entry.config.timeouts;
+    let egress = entry.egresses().list().iter().find(|egress| !egress.is_down());
+    let answer = connector.ask(&target, egress, path.as_deref(), timeouts.connect + timeouts.connect).await;
+    let error = match answer {
+        Ok(Some(status)) if !ALIVE.contains(&status) => Some(format!("the check is answered with {status}")),
+        Ok(_) => None,
+        Err(error) if [EGRESS_FAILED, EGRESS_SILENT].contains(error.etype()) => return,
+        Err(error) => Some(said(&error)),
+    };
+    targets.checked(index, error);
+}
+
+#[async_trait]
+impl BackgroundService for TargetChecks {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            self.start_due();
+            tokio::select! {
+                _ = shutdown.changed() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+}
