@@ -64,3 +64,18 @@ async fn next(heard: &mut Receiver<Event>) -> Option<Bytes> {
 fn text(event: &Event) -> String {
     format!("event: {}\ndata: {}\n\n", event.name, event.data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_listener_is_told_how_much_it_lost() {
+        let mut heard = events::listen();
+        (0..5000).for_each(|n| events::publish("test", || n.into()));
+        let lost = String::from_utf8(next(&mut heard).await.unwrap().to_vec()).unwrap();
+        let lost = lost.strip_prefix("event: lost\ndata: {\"events\":").unwrap().trim_end().trim_end_matches('}');
+        assert!(lost.parse::<u32>().unwrap() >= 3976, "{lost}");
+        assert!(next(&mut heard).await.unwrap().starts_with(b"event: "));
+    }
+}

@@ -35,6 +35,13 @@ pub struct Access {
     pub metrics_token: Option<TokenDigest>,
 }
 
+impl Access {
+    /// Whether this is an operator's token.
+    pub fn is_token(&self, word: &[u8]) -> bool {
+        self.user(&TokenDigest::of(word)).is_some()
+    }
+}
+
 /// Tells why each key of a pool would or would not be handed out for a model; `None` if there is no such pool.
 pub type Explain = Arc<dyn Fn(&str, &str) -> Option<Vec<KeyChance>> + Send + Sync>;
 

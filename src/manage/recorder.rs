@@ -64,8 +64,9 @@ impl Manager {
         if rows.is_empty() {
             return;
         }
-        let (journal, edge) = (self.store.journal(), self.live.edge.load());
-        rows.into_iter().for_each(|row| journal.log(row.into_row(|word| edge.is_token(word))));
+        let (journal, edge, access) = (self.store.journal(), self.live.edge.load(), self.live.access.load());
+        let is_token = |word: &[u8]| edge.is_token(word) || access.is_token(word);
+        rows.into_iter().for_each(|row| journal.log(row.into_row(is_token)));
     }
 
     /// Hands what was summed up to the journal, for the hour it is now.

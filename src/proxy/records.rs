@@ -28,8 +28,9 @@ use crate::telemetry::{AttemptResult, ModelId, Outcome, PoolMetrics, metrics};
 const ROWS: usize = 8192;
 /// Most bytes of bodies held, in all shards.
 const BODY_BYTES: usize = 16 << 20;
-/// Largest part of a body that is kept (bytes).
-const BODY_MAX: usize = 64 * 1024;
+/// Largest part of a body that is kept (bytes): what stands in for secrets may make it a little longer, and the store cuts
+/// at 64 KiB.
+const BODY_MAX: usize = 60 * 1024;
 
 /// What finished requests left behind.
 pub struct Records {

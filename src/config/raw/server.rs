@@ -316,11 +316,11 @@ pub enum Format {
 pub struct Store {
     /// `sqlite://FILE`, `mysql://…` or `postgres://…`. Relative files: `$STATE_DIRECTORY`, else the working directory. Needs a restart.
     pub url: DatabaseUrl,
-    /// Which requests are kept with their details.
+    /// Which requests are kept with their details, their attempts among them: none, those that went wrong, all.
     pub request_log: RequestLog,
-    /// Keep request bodies too.
+    /// Keep the beginning (60 KiB) of their bodies too, without what looks like a secret.
     pub request_body: bool,
-    /// How long requests are kept.
+    /// How long requests are kept. Counters by hour are kept for 31 days at least.
     pub retention: Time,
     /// How much room they may take.
     pub max_size: Size,

@@ -17,7 +17,7 @@ const SECRET_MIN: usize = 8;
 const BLANK: &str = "[redacted]";
 
 impl Finished {
-    /// The row. `is_token` tells whether a word is a client's token.
+    /// The row. `is_token` tells whether a word is a client's or an operator's token.
     pub fn into_row(self, is_token: impl Fn(&[u8]) -> bool) -> Request {
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let since = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
