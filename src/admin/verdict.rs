@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub(super) async fn verdict(
     State(state): State<Arc<AdminState>>,
     trial: Result<Json<Trial>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(trial) = trial?;
+    let Json(trial) = trial.map_err(|error| Problem { status: StatusCode::BAD_REQUEST, ..error.into() })?;
     let mut engine = engine(&state, &trial)?;
     let more: Vec<_> = trial.rule.iter().chain(&trial.rules).cloned().collect();
     if !more.is_empty() {

@@ -181,10 +181,12 @@ mod tests {
         assert_eq!((failures.len(), passed_over), (FAILURES, 0));
         assert_eq!((failures[0].id, failures[0].body.as_str()), (150, "number 149"), "newest first");
         (0..40).for_each(|_| remember(&memory, &"long ".repeat(2000)));
-        assert!(memory.0.lock().bytes <= BYTES && memory.failures().0.len() < FAILURES);
+        let bytes = memory.0.lock().bytes;
+        assert!(bytes <= BYTES && memory.failures().0.len() < FAILURES);
         (0..150).for_each(|_| remember(&memory, "short"));
         let size: usize = memory.failures().0.iter().map(|failure| failure.size()).sum();
-        assert_eq!((memory.0.lock().bytes, memory.failures().0.len()), (size, FAILURES));
+        let bytes = memory.0.lock().bytes;
+        assert_eq!((bytes, memory.failures().0.len()), (size, FAILURES));
     }
 
     #[test]
