@@ -142,6 +142,8 @@ impl Session {
             Act::Misbehave(misbehaviour) => misbehaviour.act(&mut self.connection).await.map(|()| false),
             Act::WebSocket => {
                 let key = head.websocket_key.as_deref().unwrap_or_default();
+                // As a provider's distance makes it: Pingora ends a tunnel whose 101 overtakes the request's end.
+                tokio::time::sleep(Duration::from_millis(5)).await;
                 echo_websocket(&mut self.connection, key).await.map(|()| false)
             }
         }

@@ -478,8 +478,8 @@ async fn an_answer_can_be_tried_against_the_rules() {
         (json!({"status": 500, "provider": "none"}), 404),
         (json!({"status": 500, "provider": "openai", "headers": {"a b": "c"}}), 400),
         (json!({"status": 500, "provider": "openai", "now": "soon"}), 400),
-        (json!({"stats": 500}), 400),
-        (json!({"provider": "openai"}), 400),
+        (json!({"stats": 500}), 422),
+        (json!({"provider": "openai"}), 422),
     ] {
         assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
     }
