@@ -1,6 +1,6 @@
 //! Host names and the addresses they stand for, kept fresh behind the requests.
 //!
-//! A dial reads what is known and never waits for a name server, but for the very first answer. Whoever holds a [`Host`]
+//! A dial reads what is known and never waits for a name server, but for the very first answer. Whoever holds a `Host`
 //! keeps it fresh; one that nobody holds is forgotten.
 //!
 //! Invariant: an answer is replaced by a newer one only. While name servers fail, the last good one holds.
