@@ -41,6 +41,7 @@ look() {
     # The other side of the tests of proxies and host names.
     need tinyproxy tinyproxy-bin has tinyproxy
     need microsocks microsocks has microsocks
+    # shellcheck disable=SC2016 # the inner shell expands it
     need dnsmasq dnsmasq-base sh -c 'PATH=$PATH:/usr/sbin command -v dnsmasq'
 }
 
