@@ -3,11 +3,13 @@
 //! Everything shown comes from [`crate::telemetry::snapshot`]s and the [`Manager`](crate::manage::Manager), through which
 //! everything is done. Secrets come in and never leave, but by the export.
 
+mod answer;
 mod api;
 mod audit;
 mod egress;
 mod events;
 mod explain;
+mod extract;
 mod failures;
 mod guard;
 mod health;
@@ -19,6 +21,7 @@ mod log_level;
 mod logs;
 mod metrics;
 mod moment;
+mod openapi;
 mod origin;
 mod pools;
 mod problem;
@@ -35,6 +38,7 @@ mod verdict;
 
 pub use identity::{Identity, User};
 pub use metrics::metrics_router;
+pub use openapi::openapi;
 pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Html;
 use http::StatusCode;
 
 use super::identity::{self, User};
 use super::problem::Problem;
-use super::routes::{Need, Route, get};
+use super::routes::{Need, Route, get, group};
 use super::session::Sessions;
 use super::throttle::Throttle;
 use super::{api, guard, health, legacy};
@@ -23,6 +23,8 @@ use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnaps
 
 /// Where the API begins.
 const API: &str = "/api/v1";
+/// Largest body of a request (bytes): a hundred thousand ids.
+const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// By what requests to the operators' listeners are judged; swapped by a reload.
 #[derive(Debug, Clone)]
@@ -87,13 +89,13 @@ impl AdminState {
 
 /// The admin listener's route table.
 pub fn routes() -> Vec<Route> {
-    let mut routes = vec![
-        get("/", Need::Nothing, front_page),
-        get("/livez", Need::Nothing, health::live),
-        get("/healthz", Need::Nothing, health::live),
-        get("/readyz", Need::Nothing, health::ready),
-    ];
-    routes.extend(legacy::routes());
+    let health = group("Health", [
+        get("/", Need::Nothing, "The front page", front_page),
+        get("/livez", Need::Nothing, "Tells that the process answers", health::live),
+        get("/healthz", Need::Nothing, "The same", health::healthz),
+        get("/readyz", Need::Nothing, "Tells whether it should be given requests", health::ready),
+    ]);
+    let mut routes: Vec<Route> = health.chain(legacy::routes()).collect();
     routes.extend(api::routes().into_iter().map(|route| route.under(API)));
     routes
 }
@@ -111,6 +113,7 @@ pub fn router(state: AdminState) -> Router {
             let detail = "this path takes another method, see Allow";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(Arc::clone(&state), guard::check_host))
         .layer(from_fn(guard::harden))
         .with_state(state)

@@ -39,7 +39,7 @@ pub use recorder::Recorder;
 pub use reload::{Last, PoolChange, Refusal, Report, Trigger};
 pub use settings::Settings;
 pub use tokens::TokenView;
-pub use watch::show_totals;
+pub use watch::{Counters, Counts, KeyEvent, PoolCounters};
 
 use crate::admin::Access;
 use crate::config::{Config, Files, Loaded, Shown};

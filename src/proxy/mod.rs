@@ -34,4 +34,4 @@ mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;
-pub use records::Records;
+pub use records::{Attempt, Records, Trail};
