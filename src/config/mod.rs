@@ -111,23 +111,14 @@ impl Files {
 
 /// Loads a configuration and its keys; the error names every mistake in all files.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    load_with(path, &Process)
-}
-
-/// [`load`] with variables from elsewhere.
-pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
-    read(path, env, &Additions::default())
+    load_with(path, &Additions::default())
 }
 
 /// [`load`] with what was added at run time.
-pub fn load_and(path: &Path, additions: &Additions) -> Result<Loaded, Problems> {
-    read(path, &Process, additions)
-}
-
-fn read(path: &Path, env: &dyn Environment, additions: &Additions) -> Result<Loaded, Problems> {
+pub fn load_with(path: &Path, additions: &Additions) -> Result<Loaded, Problems> {
     let report = Report::new(path.display().to_string());
     match document::read_text(path, MAX_FILE, &report) {
-        Some(text) => assemble(&text, report, path, env, additions, None),
+        Some(text) => assemble(&text, report, path, &Process, additions, None),
         None => Err(Problems(report.finish().0)),
     }
 }
