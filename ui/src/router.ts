@@ -32,7 +32,11 @@ export function href(to: string, query: Record<string, string | undefined> = {})
   return `${BASE}${to}${text ? `?${text}` : ''}`
 }
 
-export function go(to: string, query: Record<string, string | undefined> = {}, how: 'push' | 'replace' = 'push') {
+export function go(
+  to: string,
+  query: Record<string, string | undefined> = {},
+  how: 'push' | 'replace' = 'push',
+) {
   const address = href(to, query)
   if (how === 'push') window.history.pushState(null, '', address)
   else window.history.replaceState(null, '', address)

@@ -32,7 +32,12 @@ function color(name: string): string {
 
 function options({ lines, format }: Props, width: number, height: number): uPlot.Options {
   const [text, grid] = [color('--muted'), color('--line')]
-  const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: '11px system-ui' }
+  const axis = {
+    stroke: text,
+    grid: { stroke: grid, width: 1 },
+    ticks: { stroke: grid, width: 1 },
+    font: '11px system-ui',
+  }
   const paths = uPlot.paths.bars?.({ size: [0.7, 40] })
   const series = lines.map(line => ({
     label: line.label,

@@ -11,6 +11,7 @@ export async function copy(text: string): Promise<void> {
   area.value = text
   document.body.append(area)
   area.select()
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way without TLS
   document.execCommand('copy')
   area.remove()
 }

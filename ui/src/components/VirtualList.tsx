@@ -42,7 +42,15 @@ export function VirtualList({ label, total, rowHeight, head, row, onSee, empty, 
   useEffect(() => onSee(seen.from, to), [seen.from, to, resetKey])
   const indexes = Array.from({ length: Math.max(0, to - seen.from) }, (_, n) => seen.from + n)
   return (
-    <div ref={ref} class="list" role="table" aria-label={label} aria-rowcount={total} tabIndex={0} onScroll={look}>
+    <div
+      ref={ref}
+      class="list"
+      role="table"
+      aria-label={label}
+      aria-rowcount={total}
+      tabIndex={0}
+      onScroll={look}
+    >
       {head}
       {total === 0 ? (
         <div class="empty">{empty}</div>

@@ -12,10 +12,9 @@ interface Common {
 interface TextProps extends Common {
   value: string
   set: (value: string) => void
-  type?: 'text' | 'password' | 'search' | 'number' | 'date'
+  type?: 'text' | 'password' | 'search'
   placeholder?: string
   autocomplete?: string
-  list?: string
 }
 
 const common = ({ label, hint, error, class: kind }: Common) => ({
@@ -26,18 +25,18 @@ const common = ({ label, hint, error, class: kind }: Common) => ({
 })
 
 export function Text(props: TextProps) {
-  const { value, set, type = 'text', placeholder, autocomplete = 'off', list } = props
+  const { value, set, type = 'text', placeholder, autocomplete = 'off' } = props
   return (
     <Field {...common(props)}>
       {attributes => (
         <input
           {...attributes}
           class="input"
-          type={type}
+          // The union of the types would need a branch for each, with the same attributes.
+          {...({ type } as { type: 'text' })}
           value={value}
           placeholder={placeholder}
           autocomplete={autocomplete}
-          list={list}
           spellcheck={false}
           onInput={event => set(event.currentTarget.value)}
         />

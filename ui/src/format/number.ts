@@ -4,7 +4,9 @@ import type { Lang } from '../i18n'
 /** `12,345`; from a million on `1.2M`. */
 export function count(n: number, lang: Lang): string {
   const style: Intl.NumberFormatOptions =
-    Math.abs(n) >= 1_000_000 ? { notation: 'compact', maximumFractionDigits: 1 } : { maximumFractionDigits: 0 }
+    Math.abs(n) >= 1_000_000
+      ? { notation: 'compact', maximumFractionDigits: 1 }
+      : { maximumFractionDigits: 0 }
   return new Intl.NumberFormat(lang, style).format(n)
 }
 

@@ -35,7 +35,10 @@ export function watchPools(): () => void {
       const known = pools.value
       if (!known) return
       const counts = new Map(counters.pools.map(pool => [pool.name, pool.keys]))
-      if (counts.size !== known.length || known.some(pool => !counts.has(pool.name))) return read()
+      if (counts.size !== known.length || known.some(pool => !counts.has(pool.name))) {
+        read()
+        return
+      }
       pools.value = known.map(pool => ({ ...pool, keys: counts.get(pool.name) ?? pool.keys }))
     }),
   ]

@@ -11,7 +11,10 @@ export interface Resource<T> {
 }
 
 export function useResource<T>(load: (signal: AbortSignal) => Promise<T>, deps: unknown[]): Resource<T> {
-  const [state, setState] = useState<{ data: T | undefined; error: unknown }>({ data: undefined, error: null })
+  const [state, setState] = useState<{ data: T | undefined; error: unknown }>({
+    data: undefined,
+    error: null,
+  })
   const [turn, setTurn] = useState(0)
   const latest = useRef(load)
   latest.current = load

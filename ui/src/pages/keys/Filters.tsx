@@ -17,7 +17,9 @@ export const REASONS = [
 ]
 
 export function Filters({ pool }: { pool: string | undefined }) {
-  const states = ['ready', 'cooling', 'disabled'].map(state => [state, tell('state', state)] as [string, string])
+  const states = ['ready', 'cooling', 'disabled'].map(
+    state => [state, tell('state', state)] as [string, string],
+  )
   const reasons = REASONS.map(reason => [reason, tell('reason', reason)] as [string, string])
   const names = (pools.value ?? []).map(({ name }) => [name, name] as [string, string])
   return (

@@ -65,7 +65,9 @@ export function Page() {
       {rows.error != null && <Problem error={rows.error} retry={rows.reload} />}
       <div class="bar">
         <span class="num" role="status" data-total={rows.total}>
-          {rows.total === undefined ? '…' : t('keys.count', { n: rows.total, count: count(rows.total, lang.value) })}
+          {rows.total === undefined
+            ? '…'
+            : t('keys.count', { n: rows.total, count: count(rows.total, lang.value) })}
         </span>
         {pool !== undefined && may('operator') && (
           <BulkBar pool={pool} choice={choice} filter={wanted} total={rows.total ?? 0} done={rows.reload} />
@@ -95,7 +97,9 @@ export function Page() {
           )
         }}
       />
-      {param('key') && <Detail id={param('key') ?? ''} onClose={() => filter({ key: undefined })} rows={rows} />}
+      {param('key') && (
+        <Detail id={param('key') ?? ''} onClose={() => filter({ key: undefined })} rows={rows} />
+      )}
       {param('add') && pool !== undefined && (
         <AddKeys
           pool={pool}

@@ -14,7 +14,7 @@ export interface Choice {
 export function useChoice(rows: Rows, key: string): Choice {
   const [ids, setIds] = useState<Set<string>>(new Set())
   const [isAll, setAll] = useState(false)
-  const last = useRef<number>()
+  const last = useRef<number | undefined>(undefined)
   const clear = () => {
     setIds(new Set())
     setAll(false)

@@ -42,7 +42,10 @@ function changed(row: Row, event: KeyEvent): Row {
 export function useRows(pool: string | undefined, filter: Filter): Rows {
   const pages = useRef(new Map<number, Row[]>())
   const seen = useRef({ from: 0, to: PAGE })
-  const asked = useRef<{ abort: AbortController; pages: Set<number> }>({ abort: new AbortController(), pages: new Set() })
+  const asked = useRef<{ abort: AbortController; pages: Set<number> }>({
+    abort: new AbortController(),
+    pages: new Set(),
+  })
   const [total, setTotal] = useState<number>()
   const [error, setError] = useState<unknown>(null)
   const [, redraw] = useState({})

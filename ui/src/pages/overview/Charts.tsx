@@ -18,7 +18,16 @@ const RANGES: [Range, string][] = [
   ['7d', '7 d'],
   ['30d', '30 d'],
 ]
-const NONE: Drawn = { times: [], requests: [], failures: [], p50: [], p99: [], mean: [], tokensIn: [], tokensOut: [] }
+const NONE: Drawn = {
+  times: [],
+  requests: [],
+  failures: [],
+  p50: [],
+  p99: [],
+  mean: [],
+  tokensIn: [],
+  tokensOut: [],
+}
 
 const line = (label: string, color: string, values: (number | null)[], isBar = false): Line => ({
   label,
@@ -45,9 +54,12 @@ function lines(data: Drawn): { requests: Line[]; times: Line[]; tokens: Line[] }
 
 export function Charts({ pool }: { pool?: string }) {
   const [range, setRange] = useState<Range>('1h')
-  const series = useResource(async signal => {
-    return drawn(await get<Series>('/stats/series', { range, pool }, signal), range)
-  }, [range, pool])
+  const series = useResource(
+    async signal => {
+      return drawn(await get<Series>('/stats/series', { range, pool }, signal), range)
+    },
+    [range, pool],
+  )
   useEffect(() => {
     const timer = window.setInterval(() => {
       if (!document.hidden) series.reload()

@@ -7,7 +7,15 @@ import { lang, t, tell } from '../../i18n'
 
 const STATES = ['ready', 'cooling', 'disabled'] as const
 
-function Tile({ label, value, children }: { label: string; value: ComponentChildren; children?: ComponentChildren }) {
+function Tile({
+  label,
+  value,
+  children,
+}: {
+  label: string
+  value: ComponentChildren
+  children?: ComponentChildren
+}) {
   return (
     <div class="card tile">
       <span class="muted small">{label}</span>
