@@ -13,6 +13,7 @@ mod key_spec;
 pub mod keys;
 pub mod model;
 pub mod models;
+pub mod prices;
 mod print;
 mod problem;
 pub mod raw;
