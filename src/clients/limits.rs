@@ -77,6 +77,11 @@ impl Account {
         self.windows.lock().spending.at_least(before, unix(wall));
     }
 
+    /// It spent something, now or in a time that is over.
+    pub(super) fn spends(&self) -> bool {
+        self.windows.lock().spending.is_used()
+    }
+
     pub(super) fn spent(&self, wall: SystemTime) -> Spent {
         self.windows.lock().spending.spent(unix(wall))
     }

@@ -45,9 +45,8 @@ impl Accounts {
 
     /// Forgets accounts of tokens that are gone and spent nothing.
     fn tidy(&self, known: &[Arc<Client>]) {
-        let now = SystemTime::now();
         let is_known = |name: &str| known.iter().any(|client| client.name() == name);
-        self.0.lock().retain(|name, account| is_known(name) || account.spent(now) != Spent::default());
+        self.0.lock().retain(|name, account| is_known(name) || account.spends());
     }
 }
 

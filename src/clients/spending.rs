@@ -65,6 +65,10 @@ impl Spending {
         Spent { day: self.day.spent, month: self.month.spent }
     }
 
+    pub(super) fn is_used(&self) -> bool {
+        self.month.spent > Money::default()
+    }
+
     /// Begins what has begun. A clock that is set back gives nothing back.
     fn turn(&mut self, unix: u64) {
         for (span, period) in [(&mut self.day, Period::Day), (&mut self.month, Period::Month)] {

@@ -34,6 +34,7 @@ mod logs;
 mod manage;
 mod models;
 mod observability;
+mod older_endpoints;
 mod operations;
 mod operators;
 mod packs;

@@ -65,7 +65,11 @@ fn limits_of_one_account_after_the_other_behind_one_proxy_are_the_proxys() {
     let keys = names.map(behind).join(", ");
     let keyweir = Config::pool(&provider, &[]).keys(&format!("{keys}, {{key: secret-b, name: b}}")).start();
     let answer = keyweir.chat(&json!({}));
-    assert_eq!((answer.status, answer.attempts()), (200, 5), "more than half of them, then the one that leaves directly");
+    assert_eq!(
+        (answer.status, answer.attempts()),
+        (200, 5),
+        "more than half of them, then the one that leaves directly"
+    );
     assert_eq!(names.map(|name| served(&keyweir, name)), [1, 1, 1, 1, 0, 0], "two are spared");
     assert_eq!(keyweir.marked(), names, "and rest with the proxy");
     assert_eq!((0..5).map(|_| keyweir.chat(&json!({})).attempts()).max(), Some(1));
