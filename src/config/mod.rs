@@ -14,6 +14,7 @@ mod key_spec;
 mod keys;
 pub mod model;
 pub mod models;
+pub mod prices;
 mod print;
 mod problem;
 pub mod raw;

@@ -9,6 +9,7 @@ pub(crate) mod headers;
 pub(crate) mod models;
 mod operators;
 mod pool;
+mod prices;
 mod provider;
 pub(crate) mod secret;
 mod server;
@@ -49,6 +50,7 @@ pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, adde
     let log = server::log(&raw.log, &at.field("log"), context);
     let store = store::store(&raw.store, &at.field("store"), context);
     destination::check(raw, at);
+    prices::unpriced(raw, at);
     let pools = pool::pools(&raw.pools, &at.field("pools"), context);
     let default_pool = default_pool(raw, at);
     keys_owners(raw, &at.field("keys_file"));
