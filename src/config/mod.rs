@@ -45,7 +45,7 @@ pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
 pub use shown::{Field, Shown, flatten, is_file_only};
 pub(crate) use unbuilt::is_refused;
-pub use validate::destination;
+pub use validate::{BadUrl, destination};
 
 use problem::{At, Report};
 use validate::Context;

@@ -231,7 +231,7 @@ impl AttemptResult {
     }
 
     /// The word used in labels and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             AttemptResult::Ok => "ok",
             AttemptResult::RateLimited => "rate_limited",

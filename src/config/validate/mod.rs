@@ -19,6 +19,8 @@ mod tls;
 
 use std::path::{Path, PathBuf};
 
+pub use target::BadUrl;
+
 use super::additions::AddedToken;
 use super::expand::Environment;
 use super::model::{Config, KeysFile};
