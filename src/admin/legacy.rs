@@ -5,7 +5,7 @@
 //! snapshot, usable from another listener too.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -75,11 +75,35 @@ pub fn blacklisted(pool: &PoolSnapshot) -> Value {
                 "name": key.name,
                 "state": key.state,
                 "reason": key.reason,
-                "back_in": key.back_in.map(|left| left.as_secs_f64().ceil() as u64),
+                "back_in": key.back_in.map(whole_seconds),
             })
         })
         .collect();
     json!({"pool": pool.pool, "total": keys.len(), "blacklist": keys})
+}
+
+/// `GET /keys`: every key and how it does.
+pub fn listed(pool: &PoolSnapshot) -> Value {
+    let keys = numbered(pool).map(|(index, key)| {
+        json!({
+            "index": index,
+            "name": key.name,
+            "state": key.state,
+            "reason": key.reason,
+            "back_in": key.back_in.map(whole_seconds),
+            "requests": key.requests,
+            "last_used": key.last_used.map(milliseconds),
+            "is_active": is_active(key),
+        })
+    });
+    let active = pool.count(KeyState::Ready);
+    json!({
+        "pool": pool.pool,
+        "total": pool.keys.len(),
+        "active": active,
+        "inactive": pool.keys.len() - active,
+        "keys": keys.collect::<Vec<_>>(),
+    })
 }
 
 /// Positions counted from 1, as the older balancers did.
@@ -89,6 +113,10 @@ fn numbered(pool: &PoolSnapshot) -> impl Iterator<Item = (usize, &KeySnapshot)> 
 
 fn is_active(key: &KeySnapshot) -> bool {
     key.state == KeyState::Ready
+}
+
+fn whole_seconds(left: Duration) -> u64 {
+    left.as_secs_f64().ceil() as u64
 }
 
 fn milliseconds(time: SystemTime) -> String {
@@ -111,6 +139,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/stats", Role::Viewer, stats),
         get("/balance", Role::Viewer, balance),
         get("/blacklist", Role::Viewer, blacklist),
+        get("/keys", Role::Viewer, list),
         post("/reload-keys", Need::Token(Role::Operator), reload_keys),
         get("/reset-keys", Need::Token(Role::Operator), reset_keys),
         post("/reset-keys", Need::Token(Role::Operator), reset_keys),
@@ -158,6 +187,10 @@ pub(super) async fn blacklist(
     query: PoolQueryResult,
 ) -> Result<Json<Value>, Problem> {
     chosen(&state, query).map(|(pool, _)| Json(blacklisted(&pool)))
+}
+
+pub(super) async fn list(State(state): State<Arc<AdminState>>, query: PoolQueryResult) -> Result<Json<Value>, Problem> {
+    chosen(&state, query).map(|(pool, _)| Json(listed(&pool)))
 }
 
 /// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.

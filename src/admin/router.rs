@@ -101,8 +101,8 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// Serves the admin listener's routes.
-pub fn router(state: AdminState) -> Router {
-    let state = Arc::new(state);
+pub fn router(state: impl Into<Arc<AdminState>>) -> Router {
+    let state: Arc<AdminState> = state.into();
     let gate = |need| from_fn_with_state((Arc::clone(&state), need), guard::authorize);
     let add = |router: Router<_>, route: Route| router.route(&route.path, route.handler.route_layer(gate(route.need)));
     routes()

@@ -74,6 +74,8 @@ fn show(state: &AdminState, token: &TokenSnapshot) -> Value {
         "tpm": token.limits.tpm,
         "rpd": token.limits.rpd,
         "concurrency": token.limits.concurrency,
+        "budget": token.limits.budget.map(|budget| json!({"amount": budget.amount.units(), "per": budget.per})),
+        "spent": {"day": token.spent.day.units(), "month": token.spent.month.units()},
         "expires": token.expires.map(rfc3339),
         "expired": token.is_expired,
         "in_flight": token.in_flight,

@@ -14,6 +14,7 @@ mod key_spec;
 mod keys;
 pub mod model;
 pub mod models;
+pub mod prices;
 mod print;
 mod problem;
 pub mod raw;
@@ -44,7 +45,7 @@ pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
 pub use shown::{Field, Shown, flatten, is_file_only};
 pub(crate) use unbuilt::is_refused;
-pub use validate::destination;
+pub use validate::{BadUrl, destination};
 
 use problem::{At, Report};
 use validate::Context;

@@ -85,6 +85,11 @@ impl Entry {
         Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
     }
 
+    /// A pool that no server has, to ask with its keys.
+    pub fn alone(config: config::Pool, specs: Vec<Arc<KeySpec>>) -> Self {
+        Self::new(config, specs, None)
+    }
+
     /// Lets it take the place of `before`.
     pub(super) fn open(&self, before: Option<&Self>, now: Millis) {
         self.pool.open(before.map(|before| &*before.pool), now);

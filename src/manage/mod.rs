@@ -17,6 +17,7 @@ mod operate;
 mod recorder;
 mod reload;
 mod settings;
+mod spending;
 mod stored;
 mod tokens;
 mod watch;
@@ -148,6 +149,7 @@ impl Manager {
             recent: Recent::default(),
         };
         manager.restore_marks();
+        manager.restore_spending();
         Ok(manager)
     }
 

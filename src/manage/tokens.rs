@@ -147,9 +147,6 @@ fn judged(mut details: Map<String, Json>) -> Result<(String, Map<String, Json>),
     details.insert("token".into(), "".into());
     let shape = serde_json::from_value::<raw::clients::Token>(Json::Object(details.clone()));
     let token = shape.map_err(|error| invalid(without_values(&error.to_string())))?;
-    if token.budget.is_some() {
-        return Err(invalid("budget: not built yet; remove it".into()));
-    }
     details.remove("token");
     details.remove("name");
     Ok((token.name, details))

@@ -1,5 +1,6 @@
 //! Counters: the use of each key by model and hour, and of each client token by hour.
 
+use std::collections::HashMap;
 use std::ops::AddAssign;
 
 use sea_orm::{
@@ -32,6 +33,8 @@ pub struct Use {
     pub completion_tokens: u64,
     /// Time the requests took (milliseconds).
     pub duration_ms: u64,
+    /// What the client was charged (billionths); of tokens only.
+    pub cost: u64,
 }
 
 /// A key's use to add.
@@ -102,6 +105,7 @@ impl AddAssign for Use {
         self.prompt_tokens += more.prompt_tokens;
         self.completion_tokens += more.completion_tokens;
         self.duration_ms += more.duration_ms;
+        self.cost = self.cost.saturating_add(more.cost);
     }
 }
 
@@ -115,7 +119,7 @@ impl Use {
     fn from_columns(columns: [i64; 5]) -> Self {
         let [requests, failures, prompt_tokens, completion_tokens, duration_ms] =
             columns.map(|number| u64::try_from(number).unwrap_or_default());
-        Self { requests, failures, prompt_tokens, completion_tokens, duration_ms }
+        Self { requests, failures, prompt_tokens, completion_tokens, duration_ms, cost: 0 }
     }
 }
 
@@ -157,8 +161,8 @@ pub(super) async fn add(db: &impl ConnectionTrait, rows: &[KeyUse]) -> Result<()
 
 /// Adds tokens' use.
 pub(super) async fn add_tokens(db: &impl ConnectionTrait, rows: &[TokenUse]) -> Result<(), StoreError> {
-    use token_use::Column::{CompletionTokens, DurationMs, Failures, Hour, PromptTokens, Requests, Token};
-    let summed = [Requests, Failures, PromptTokens, CompletionTokens, DurationMs]
+    use token_use::Column::{CompletionTokens, Cost, DurationMs, Failures, Hour, PromptTokens, Requests, Token};
+    let summed = [Requests, Failures, PromptTokens, CompletionTokens, DurationMs, Cost]
         .map(|column| (column, sum(db.get_database_backend(), "token_use", column)));
     let on_conflict = OnConflict::columns([Hour, Token]).values(summed).to_owned();
     for chunk in rows.chunks(ROWS) {
@@ -172,6 +176,7 @@ pub(super) async fn add_tokens(db: &impl ConnectionTrait, rows: &[TokenUse]) -> 
                 prompt_tokens: Set(prompt_tokens),
                 completion_tokens: Set(completion_tokens),
                 duration_ms: Set(duration_ms),
+                cost: Set(i64::try_from(row.sum.cost).unwrap_or(i64::MAX)),
             }
         });
         token_use::Entity::insert_many(models).on_conflict(on_conflict.clone()).exec_without_returning(db).await?;
@@ -208,19 +213,37 @@ impl Store {
                     .order_by_asc(token_use::Column::Hour)
                     .all(&db)
                     .await?;
-                let counted = |row: token_use::Model| Counted {
-                    hour: row.hour * HOUR,
-                    name: row.token,
-                    key: None,
-                    sum: Use::from_columns([
-                        row.requests,
-                        row.failures,
-                        row.prompt_tokens,
-                        row.completion_tokens,
-                        row.duration_ms,
-                    ]),
+                let counted = |row: token_use::Model| {
+                    let cost = u64::try_from(row.cost).unwrap_or_default();
+                    let columns =
+                        [row.requests, row.failures, row.prompt_tokens, row.completion_tokens, row.duration_ms];
+                    let sum = Use { cost, ..Use::from_columns(columns) };
+                    Counted { hour: row.hour * HOUR, name: row.token, key: None, sum }
                 };
                 Ok(rows.into_iter().map(counted).collect())
+            })
+        })
+        .await
+    }
+
+    /// What each client token was charged from the hour of `from` (Unix milliseconds) on (billionths).
+    ///
+    /// # Errors
+    /// If it can't be read now.
+    pub async fn charged(&self, from: i64) -> Result<HashMap<String, u64>, StoreError> {
+        self.read(move |db| {
+            Box::pin(async move {
+                let sum = total(db.get_database_backend(), token_use::Column::Cost);
+                let rows: Vec<(String, i64)> = token_use::Entity::find()
+                    .select_only()
+                    .column(token_use::Column::Token)
+                    .column_as(sum, "cost")
+                    .filter(token_use::Column::Hour.gte(from.div_euclid(HOUR)))
+                    .group_by(token_use::Column::Token)
+                    .into_tuple()
+                    .all(&db)
+                    .await?;
+                Ok(rows.into_iter().map(|(token, cost)| (token, u64::try_from(cost).unwrap_or_default())).collect())
             })
         })
         .await

@@ -162,6 +162,7 @@ pub(super) mod token_use {
         pub prompt_tokens: i64,
         pub completion_tokens: i64,
         pub duration_ms: i64,
+        pub cost: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

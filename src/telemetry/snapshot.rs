@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::KeyId;
 use serde::{Serialize, Serializer};
 
+use crate::clients::Spent;
 use crate::config::ClientLimits;
 
 /// Takes a snapshot of every pool, in the order of the configuration.
@@ -127,6 +128,8 @@ pub struct TokenSnapshot {
     pub tokens_in: u64,
     /// Tokens of text answered, as providers told.
     pub tokens_out: u64,
+    /// Money, this day and month.
+    pub spent: Spent,
     /// When a request was let in last.
     pub last_used: Option<SystemTime>,
 }
@@ -228,7 +231,7 @@ impl AttemptResult {
     }
 
     /// The word used in labels and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             AttemptResult::Ok => "ok",
             AttemptResult::RateLimited => "rate_limited",

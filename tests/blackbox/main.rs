@@ -35,6 +35,7 @@ mod manage;
 mod models;
 mod observability;
 mod oddities;
+mod older_endpoints;
 mod operations;
 mod operators;
 mod packs;

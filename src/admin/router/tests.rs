@@ -64,6 +64,7 @@ fn tokens() -> Vec<TokenSnapshot> {
         refused: 3,
         tokens_in: 100,
         tokens_out: 200,
+        spent: crate::clients::Spent::default(),
         last_used: Some(used),
     };
     vec![token("ci"), token("laptop")]

@@ -86,7 +86,8 @@ fn counts_add_up_over_flushes_and_restarts() {
             by: By::Hour,
         };
         let sum = block_on(store.counters(one_model)).unwrap()[0].sum;
-        let expected = Use { requests: 60, failures: 30, prompt_tokens: 300, completion_tokens: 600, duration_ms: 150 };
+        let expected =
+            Use { requests: 60, failures: 30, prompt_tokens: 300, completion_tokens: 600, duration_ms: 150, cost: 0 };
         assert_eq!(sum, expected);
         assert_eq!(block_on(store.token_use("ci".into(), hour)).unwrap()[0].sum.requests, 30);
         assert!(block_on(store.token_use("ci".into(), hour + HOUR)).unwrap().is_empty());
