@@ -78,7 +78,10 @@ impl Manager {
         let live = &self.live;
         dns::use_name_servers(&config.server.dns);
         dns::allow_link_local(config.server.admin.allow_link_local);
+        let replaced = live.keypool.entries();
         live.keypool.put_in_place(entries);
+        // Their last marks, on keys that are gone now.
+        self.journal_marks(&replaced);
         live.edge.store(Arc::new(edge));
         live.access.store(Arc::new(access));
         live.certificates.replace(&config);

@@ -14,6 +14,7 @@ mod journal;
 mod keys;
 mod marks;
 mod operate;
+mod pins;
 mod recorder;
 mod reload;
 mod settings;
@@ -148,6 +149,7 @@ impl Manager {
             recent: Recent::default(),
         };
         manager.restore_marks();
+        manager.restore_pins();
         Ok(manager)
     }
 
