@@ -47,7 +47,7 @@ impl From<ControlError> for Problem {
 }
 
 fn id(text: &str) -> Result<KeyId, Problem> {
-    text.parse().map_err(|error: crate::config::keys::BadKeyId| Problem::not_found(error.to_string()))
+    text.parse().map_err(|error: crate::config::BadKeyId| Problem::not_found(error.to_string()))
 }
 
 // === reading ===

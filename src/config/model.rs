@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
 use super::egress::Egress;
-use super::keys::KeyId;
+use super::key_id::KeyId;
 use super::models::Models;
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};

@@ -11,7 +11,7 @@ use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
 use super::seen::Seen;
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json, json};
 
 use super::error::{ManageError, told};
@@ -10,8 +11,8 @@ use super::marks;
 use super::operate::Actor;
 use super::stored::{Kept, Stored};
 use super::{Manager, Picture};
-use crate::config::formats::{self, Entry};
-use crate::config::{KeyId, KeySpec, Secret, key_spec};
+use crate::config::formats::{Details, Entry};
+use crate::config::{Egress, KeyId, KeySpec, Secret, key_spec};
 use crate::keypool::{Action, ControlError};
 use crate::store::{KeyChange, NewKey, RESTORABLE};
 
@@ -55,23 +56,7 @@ pub struct KeyDetail {
 
 impl From<Entry> for Candidate {
     fn from(entry: Entry) -> Self {
-        let mut details = Map::new();
-        let is_off = entry.disabled || entry.state == Some(formats::State::Disabled);
-        let mut set = |name: &str, value: Json| details.insert(name.into(), value);
-        entry.name.map(|name| set("name", name.into()));
-        entry.account.map(|account| set("account", account.into()));
-        (entry.weight != 1).then(|| set("weight", entry.weight.into()));
-        (entry.priority != 0).then(|| set("priority", entry.priority.into()));
-        is_off.then(|| set("disabled", true.into()));
-        if let Some(more) = entry.details {
-            set("limits", serde_json::to_value(&more.limits).unwrap_or_default());
-            set("models", more.models.into());
-            more.egress.map(|egress| set("egress", egress.expose().into()));
-            let headers: Map<_, _> = more.headers.into_iter().map(|(k, v)| (k, v.expose().into())).collect();
-            set("headers", headers.into());
-        }
-        details.retain(|_, value| !value.is_null() && *value != json!([]) && *value != json!({}));
-        Self { line: entry.line, key: entry.key, details }
+        Self { line: entry.line, details: entry.details(), key: entry.key }
     }
 }
 
@@ -319,6 +304,15 @@ fn subject(ids: &[KeyId]) -> String {
 }
 
 fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
+    let header = |(name, value): &(HeaderName, HeaderValue)| {
+        Some((name.to_string(), Secret::new(value.to_str().ok()?.to_owned())))
+    };
+    let details = Details {
+        models: spec.models.clone(),
+        egress: spec.egress.as_ref().map(Egress::url),
+        headers: spec.headers.iter().filter_map(header).collect(),
+        ..Details::default()
+    };
     Entry {
         pool: Some(pool.into()),
         name: Some(spec.name.clone()),
@@ -326,6 +320,7 @@ fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
         weight: spec.weight,
         priority: spec.priority,
         disabled: spec.disabled,
+        details: Some(Box::new(details)),
         ..Entry::new(line, spec.key.clone())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::model::{self, ModelBoard};
 use super::rest::{NEVER, Rest};
 use super::{Bond, Ledger, Millis, Pool, Reason};
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 
 /// What a mark is on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

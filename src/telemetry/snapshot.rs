@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 use serde::{Serialize, Serializer};
 
 use crate::config::ClientLimits;

@@ -34,6 +34,7 @@ mod logs;
 mod manage;
 mod models;
 mod observability;
+mod oddities;
 mod operations;
 mod operators;
 mod packs;

@@ -20,7 +20,7 @@ const TOKEN: &str = "admin-CANARY";
 
 fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
     KeySnapshot {
-        id: crate::config::keys::KeyId::of("test", name),
+        id: crate::config::KeyId::of("test", name),
         name: name.into(),
         state,
         reason: (state != State::Ready).then_some("rate_limited"),
