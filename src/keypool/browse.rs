@@ -3,7 +3,7 @@
 //! Only what is shown is copied, so that looking through 100,000 keys costs milliseconds.
 
 use super::{Entry, KeyPool, Seen, named, now};
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 use crate::pool::{Key, Millis};
 use crate::telemetry::{KeySnapshot, State};
 
