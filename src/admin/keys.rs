@@ -1,6 +1,5 @@
 //! `/api/v1/…/keys`: keys listed, added, changed and removed; enabled, disabled and reset.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
@@ -10,12 +9,12 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::api::{ObjectResult, PageQueryResult, change, from_ms, object, page, parsed, rfc3339};
+use super::api::{LIMIT, LIMIT_MAX, ObjectResult, PageQueryResult, change, from_ms, object, parsed, rfc3339};
 use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::{KeyId, Secret};
-use crate::keypool::{Action, ControlError};
+use crate::keypool::{Action, ControlError, Wanted};
 use crate::manage::{Candidate, KeyDetail};
 use crate::telemetry::{AttemptResult, KeySnapshot, State as KeyState};
 
@@ -59,10 +58,13 @@ pub(super) async fn list(
     query: PageQueryResult,
 ) -> Result<Json<Value>, Problem> {
     let query = parsed(query)?;
-    check_state(query.state.as_deref())?;
-    let mut pool = state.pool(Some(&pool))?;
-    pool.keys.retain(|key| fits(key, query.state.as_deref(), query.reason.as_deref(), query.q.as_deref()));
-    Ok(page(query.limit, query.cursor, &pool.keys, |key| show_whole(&state, key)))
+    let wanted = wanted(query.state.as_deref(), query.reason, query.q)?;
+    let (start, most) = (query.cursor.unwrap_or(0), query.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX));
+    let page = state.keypool.page(&pool, &wanted, start, most).ok_or_else(|| no_pool(&pool))?;
+    let end = start.saturating_add(page.keys.len());
+    let next = (end < page.total).then(|| end.to_string());
+    let items: Vec<Value> = page.keys.iter().map(|key| show_whole(&state, key)).collect();
+    Ok(Json(json!({"items": items, "total": page.total, "next_cursor": next})))
 }
 
 pub(super) async fn one(State(state): State<Arc<AdminState>>, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
@@ -102,19 +104,16 @@ fn hint(key: &Secret) -> String {
     format!("…{shown}")
 }
 
-/// Whether there is a state of that name.
-pub(super) fn check_state(wanted: Option<&str>) -> Result<(), Problem> {
-    match wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
-        Some(word) => Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"))),
-        None => Ok(()),
-    }
+/// Keys of this state, with this reason, and this text in their names.
+fn wanted(state: Option<&str>, reason: Option<String>, text: Option<String>) -> Result<Wanted, Problem> {
+    let named = |word| KeyState::ALL.into_iter().find(|state| state.as_str() == word);
+    let unknown = |word| Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"));
+    let state = state.map(|word| named(word).ok_or_else(|| unknown(word))).transpose()?;
+    Ok(Wanted { state, reason, text })
 }
 
-/// Whether a key has this state, this reason, and this text in its name.
-pub(super) fn fits(key: &KeySnapshot, state: Option<&str>, reason: Option<&str>, text: Option<&str>) -> bool {
-    state.is_none_or(|word| key.state.as_str() == word)
-        && reason.is_none_or(|word| key.reason == Some(word))
-        && text.is_none_or(|text| key.name.contains(text))
+fn no_pool(pool: &str) -> Problem {
+    Problem::not_found(format!("there is no pool {pool:?}"))
 }
 
 pub(super) fn show_key(key: &KeySnapshot) -> Value {
@@ -273,17 +272,14 @@ pub(super) async fn bulk(
     bulk: Result<Json<Bulk>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(bulk) = bulk?;
-    let pool = state.pool(Some(&pool))?;
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
-            let known: HashSet<_> = pool.keys.iter().map(|key| key.id).collect();
-            ids.into_iter().filter(|id| known.contains(id)).collect()
+            state.keypool.among(&pool, ids).ok_or_else(|| no_pool(&pool))?
         }
         (None, Some(filter)) => {
-            check_state(filter.state.as_deref())?;
-            let is_meant = |key: &&_| fits(key, filter.state.as_deref(), filter.reason.as_deref(), filter.q.as_deref());
-            pool.keys.iter().filter(is_meant).map(|key| key.id).collect()
+            let wanted = wanted(filter.state.as_deref(), filter.reason, filter.q)?;
+            state.keypool.matching(&pool, &wanted).ok_or_else(|| no_pool(&pool))?
         }
         _ => return Err(Problem::bad_request("name the keys with either ids or filter; an empty filter means all")),
     };

@@ -380,10 +380,10 @@ default_pool: a
     let said: Vec<String> = read(text).unwrap().warnings.iter().map(ToString::to_string).collect();
     let said = said.join("\n");
     for part in [
-        "clients.tokens[0].budget: pool b has no prices",
-        "clients.tokens[0].models[1]: has no price in pool a",
-        "clients.tokens[0].models[2]: has no price in pool a",
-        "pools.a.models.alias.fast: slow has no price",
+        "clients.tokens[0].budget: warning: pool b has no prices",
+        "clients.tokens[0].models[1]: warning: has no price in pool a",
+        "clients.tokens[0].models[2]: warning: has no price in pool a",
+        "pools.a.models.alias.fast: warning: slow has no price",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }

@@ -76,7 +76,10 @@ impl Manager {
         let Prepared { config, entries, edge, access_log, access, warnings, before, after } = prepared;
         let live = &self.live;
         dns::configure(&config.server);
+        let replaced = live.keypool.entries();
         live.keypool.put_in_place(entries);
+        // Their last marks, on keys that are gone now.
+        self.journal_marks(&replaced);
         live.edge.store(Arc::new(edge));
         live.access.store(Arc::new(access));
         live.certificates.replace(&config);

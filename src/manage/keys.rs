@@ -14,10 +14,8 @@ use super::{Manager, Picture};
 use crate::config::formats::{Details, Entry};
 use crate::config::{Egress, KeyId, KeySpec, Secret, key_spec};
 use crate::keypool::{Action, ControlError};
-use crate::store::{KeyChange, NewKey};
+use crate::store::{KeyChange, NewKey, RESTORABLE};
 
-/// A removed key can be brought back this long (milliseconds).
-const RESTORABLE: i64 = 7 * 24 * 3600 * 1000;
 /// Bad entries that are told one by one.
 const BAD: usize = 100;
 
@@ -78,8 +76,9 @@ impl Manager {
             return Ok(outcome);
         }
         let back: HashSet<KeyId> = outcome.added.iter().copied().collect();
-        stored.keys.retain(|key| !back.contains(&key.spec.id));
-        stored.keys.extend(kept.iter().cloned());
+        let keys = stored.keys.edit();
+        keys.retain(|key| !back.contains(&key.spec.id));
+        keys.extend(kept.iter().cloned());
         let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
         let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
         self.change_to(&turn, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
@@ -123,14 +122,15 @@ impl Manager {
         let wanted: HashSet<KeyId> = ids.iter().copied().collect();
         let now = now_ms();
         let mut removed = Vec::new();
-        for key in stored.keys.iter_mut().filter(|key| key.removed_at.is_none() && wanted.contains(&key.spec.id)) {
-            key.removed_at = Some(now);
-            removed.push(key.spec.id);
-        }
-        if removed.len() < wanted.len() {
-            for id in wanted.iter().filter(|id| !removed.contains(id)) {
-                own(&turn.picture, &mut stored, *id)?;
+        let mut left = wanted;
+        for key in stored.keys.edit().iter_mut().filter(|key| key.removed_at.is_none()) {
+            if left.remove(&key.spec.id) {
+                key.removed_at = Some(now);
+                removed.push(key.spec.id);
             }
+        }
+        for id in left {
+            own(&turn.picture, &mut stored, id)?;
         }
         let provisioned = removed.iter().find(|id| turn.picture.files.has_key(**id));
         if let Some(id) = provisioned {
@@ -150,9 +150,8 @@ impl Manager {
         let turn = self.turn();
         let mut stored = Stored::clone(&turn.picture.stored);
         let since = now_ms() - RESTORABLE;
-        let removed =
-            stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_some_and(|at| at >= since));
-        let Some(key) = removed else {
+        let is_meant = |key: &&mut Kept| key.spec.id == id && key.removed_at.is_some_and(|at| at >= since);
+        let Some(key) = stored.keys.edit().iter_mut().find(is_meant) else {
             return Err(ManageError::NotFound("no key with this id was removed within the last 7 days".into()));
         };
         self.pool_name(&key.pool)?;
@@ -191,7 +190,7 @@ impl Manager {
     /// What is known of a key beside its state, also of a removed one.
     pub fn key_detail(&self, id: KeyId) -> Option<KeyDetail> {
         let picture = self.picture.load();
-        let kept = picture.stored.key(id);
+        let kept = picture.stored.keys.get(id);
         let spec = kept.map(|key| key.spec.clone()).or_else(|| self.live.keypool.spec(id))?;
         Some(KeyDetail {
             spec,
@@ -240,7 +239,7 @@ fn judge(
     candidates: Vec<Candidate>,
     outcome: &mut Added,
 ) -> Vec<Kept> {
-    let present = stored.keys.iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
+    let present = stored.keys.list().iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
     let mut ids: HashSet<KeyId> = present.clone().map(|key| key.spec.id).collect();
     let mut names: HashSet<String> = present.map(|key| key.spec.name.clone()).collect();
     for spec in picture.files.keys(pool) {
@@ -293,7 +292,7 @@ fn own<'s>(picture: &Picture, stored: &'s mut Stored, id: KeyId) -> Result<&'s m
     if picture.files.has_key(id) {
         return Err(ManageError::Provisioned(format!("key {id} is in a keys file; change it there")));
     }
-    let key = stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());
+    let key = stored.keys.edit().iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());
     key.ok_or_else(|| ManageError::NotFound("there is no key with this id".into()))
 }
 

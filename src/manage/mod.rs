@@ -14,6 +14,7 @@ mod journal;
 mod keys;
 mod marks;
 mod operate;
+mod pins;
 mod recorder;
 mod reload;
 mod settings;
@@ -150,6 +151,7 @@ impl Manager {
         };
         manager.restore_marks();
         manager.restore_spending();
+        manager.restore_pins();
         Ok(manager)
     }
 

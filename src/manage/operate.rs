@@ -77,6 +77,7 @@ impl Manager {
         drop(turn);
         self.restore_marks();
         self.restore_spending();
+        self.restore_pins();
     }
 
     /// Waits for a write to the store. Not for a runtime's own threads.

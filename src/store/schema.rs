@@ -5,6 +5,8 @@
 mod m0001_initial;
 mod m0002_orphaned_marks;
 mod m0003_token_cost;
+mod m0004_resource_pins;
+mod m0005_coarse_counters;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +27,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_initial::Migration),
             Box::new(m0002_orphaned_marks::Migration),
             Box::new(m0003_token_cost::Migration),
+            Box::new(m0004_resource_pins::Migration),
+            Box::new(m0005_coarse_counters::Migration),
         ]
     }
 }

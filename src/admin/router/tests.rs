@@ -11,7 +11,9 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::ClientLimits;
-use crate::telemetry::{AttemptResult, KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
+use crate::keypool::Wanted;
+use crate::pool::{Mark, Place, Reason, Scope};
+use crate::telemetry::{KeyChance, KeySnapshot, Phase, State, TokenSnapshot};
 use crate::upstream::Connector;
 
 const TOKEN: &str = "admin-CANARY";
@@ -431,10 +433,25 @@ async fn the_api_lists_pools_and_keys() {
     let first = json!({"name": "modelscope", "default": true, "keys": {"ready": 1, "cooling": 1, "disabled": 1}});
     assert_eq!((&pools["total"], &pools["items"][0]), (&json!(2), &first));
 
-    let keys = get("/api/v1/pools/modelscope/keys").await.json();
-    assert_eq!(keys["items"][1]["name"], "bob");
-    assert_eq!(keys["items"][1]["back_in"], 29.2);
-    assert_eq!(keys["items"][0]["attempts"][AttemptResult::Ok.as_str()], 15);
+    let folder = Folder::new();
+    let state = three_keys(&folder);
+    let (_, key) = state.keypool.key(state.keypool.matching("p", &Wanted::default()).unwrap()[0]).unwrap();
+    let keys = send_to(state, authorized(Method::GET, "/api/v1/pools/p/keys")).await.json();
+    assert_eq!((&keys["items"][0]["id"], &keys["items"][1]["name"]), (&json!(key.id.to_string()), &json!("bob")));
+    assert!((29.0..=30.0).contains(&keys["items"][1]["back_in"].as_f64().unwrap()), "{keys}");
+    assert_eq!((&keys["items"][0]["requests"], &keys["items"][2]["state"]), (&json!(1), &json!("disabled")));
+}
+
+/// One key is ready and was used once, one rests, one is disabled.
+fn three_keys(folder: &Folder) -> AdminState {
+    folder.write_keys("[{key: sk-1, name: alice}, {key: sk-2, name: bob}, {key: sk-3, name: carol}]");
+    let state = folder.state();
+    let (pool, now) = (state.keypool.entries()[0].pool.clone(), crate::keypool::now());
+    let rest = Mark::Cool { reason: Reason::RateLimited, stated: Some(Duration::from_secs(30)) };
+    pool.mark(1, Scope::Key, rest, &Place { target: "t", model: "m" }, now);
+    pool.disable(2, now);
+    drop(pool.checkout("m", now));
+    state
 }
 
 #[tokio::test]
@@ -442,12 +459,21 @@ async fn key_lists_are_filtered_and_paged() {
     let names = |page: &Value| -> Vec<String> {
         page["items"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
     };
-    let keys = "/api/v1/pools/modelscope/keys";
+    let folder = Folder::new();
+    let router = router(three_keys(&folder));
+    let get = async |path: &str| {
+        let request = authorized(Method::GET, path).body(Body::empty()).unwrap();
+        answer(router.clone().oneshot(request).await.unwrap()).await
+    };
+    let keys = "/api/v1/pools/p/keys";
     let first = get(&format!("{keys}?limit=2")).await.json();
     assert_eq!((names(&first), &first["next_cursor"]), (vec!["alice".into(), "bob".into()], &json!("2")));
     let second = get(&format!("{keys}?limit=2&cursor=2")).await.json();
     assert_eq!((names(&second), &second["next_cursor"]), (vec!["carol".into()], &Value::Null));
-    assert_eq!(names(&get(&format!("{keys}?state=cooling")).await.json()), ["bob"]);
+    let cooling = get(&format!("{keys}?state=cooling")).await.json();
+    assert_eq!((names(&cooling), &cooling["total"]), (vec!["bob".into()], &json!(1)));
+    assert_eq!(names(&get(&format!("{keys}?reason=operator")).await.json()), ["carol"]);
+    assert_eq!(names(&get(&format!("{keys}?state=ready&reason=operator")).await.json()), [] as [&str; 0]);
     assert_eq!(names(&get(&format!("{keys}?q=aro")).await.json()), ["carol"]);
     assert_eq!(get(&format!("{keys}?cursor=99999999")).await.json()["items"], json!([]));
     for query in ["state=odd", "limit=-1", "cursor=x"] {
@@ -493,6 +519,7 @@ async fn tokens_are_listed_with_scopes_limits_and_use() {
     let expected = json!({
         "id": "laptop", "name": "laptop", "provisioned": true, "created_at": null, "reveal_key": false, "pools": ["modelscope"], "models": [],
         "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
+        "budget": null, "spent": {"day": 0.0, "month": 0.0},
         "expires": "2025-07-05T10:30:00.007Z", "expired": true,
         "in_flight": 1, "requests": 12, "refused": 3, "tokens_in": 100, "tokens_out": 200,
         "last_used": "2025-07-05T10:30:00.007Z",

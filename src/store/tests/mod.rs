@@ -6,6 +6,7 @@ mod durability;
 mod failures;
 mod journal;
 mod migration;
+mod pins;
 mod scale;
 mod secrets;
 mod writes;
