@@ -43,7 +43,7 @@ function options({ lines, format }: Props, width: number, height: number): uPlot
     label: line.label,
     stroke: color(line.color),
     width: line.isBar ? 0 : 2,
-    points: { show: line.values.length < 3 },
+    points: { show: !line.isBar && line.values.length < 3 },
     value: (_: uPlot, value: number | null) => (value === null ? '–' : format(value)),
     ...(line.isBar && paths ? { fill: color(line.color), paths } : {}),
   }))
@@ -52,7 +52,11 @@ function options({ lines, format }: Props, width: number, height: number): uPlot
     height,
     series: [{}, ...series],
     axes: [axis, { ...axis, size: 60, values: (_, ticks) => ticks.map(format) }],
-    scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1e-3)] } },
+    scales: {
+      // A server that has just begun has a point or two: they stand at the end of an hour.
+      x: { range: (_, min, max) => [Math.min(min, max - 3600), max] },
+      y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1e-3)] },
+    },
     legend: { live: true },
     cursor: { drag: { x: false, y: false } },
   }
