@@ -5,6 +5,7 @@
 
 mod api;
 mod audit;
+mod console;
 mod egress;
 mod events;
 mod explain;

@@ -6,7 +6,6 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Html;
 use http::StatusCode;
 
 use super::identity::{self, User};
@@ -14,7 +13,7 @@ use super::problem::Problem;
 use super::routes::{Need, Route, get};
 use super::session::Sessions;
 use super::throttle::Throttle;
-use super::{api, guard, health, legacy};
+use super::{api, console, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
 use crate::health::Checker;
 use crate::keypool::KeyPool;
@@ -88,7 +87,10 @@ impl AdminState {
 /// The admin listener's route table.
 pub fn routes() -> Vec<Route> {
     let mut routes = vec![
-        get("/", Need::Nothing, front_page),
+        get("/", Need::Nothing, console::page),
+        get("/console", Need::Nothing, console::page),
+        get("/console/", Need::Nothing, console::page),
+        get("/console/{*file}", Need::Nothing, console::below),
         get("/livez", Need::Nothing, health::live),
         get("/healthz", Need::Nothing, health::live),
         get("/readyz", Need::Nothing, health::ready),
@@ -124,20 +126,6 @@ async fn missing(State(state): State<Arc<AdminState>>, request: Request) -> Prob
         Ok(_) => Problem::not_found("this version has nothing at this path"),
         Err(problem) => problem,
     }
-}
-
-async fn front_page() -> Html<&'static str> {
-    Html(concat!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>keyweir</title>\n",
-        "<h1>keyweir ",
-        env!("CARGO_PKG_VERSION"),
-        "</h1>\n",
-        "<p>This is the admin listener. The console comes in a later version; until then there are:</p>\n",
-        "<ul>\n<li><a href=\"/livez\">/livez</a>, <a href=\"/readyz?verbose\">/readyz</a>, ",
-        "<a href=\"/health\">/health</a>, <a href=\"/info\">/info</a>\n",
-        "<li>with the admin token as bearer: /stats, /blacklist, /balance, /api/v1/pools, ",
-        "/api/v1/pools/NAME/keys, POST /api/v1/reload\n</ul>\n"
-    ))
 }
 
 #[cfg(test)]
