@@ -120,7 +120,8 @@ impl Asked {
         let url = url.with_context(|| format!("provider {name} has no base URL of its own; say --base-url URL"))?;
         // The pool that a configuration would have for it; a dollar there begins a variable.
         let target = serde_json::Value::from(url.replace('$', "$$"));
-        let text = format!("pools: {{checked: {{provider: {name}, targets: [{target}]}}}}");
+        // No keys file: the default one may lie here, and be the very one that is checked.
+        let text = format!("keys_file: []\npools: {{checked: {{provider: {name}, targets: [{target}]}}}}");
         let config = config::parse(&text, Path::new(""), &Process).map(|loaded| loaded.config).map_err(|problems| {
             let said = problems.0.into_iter().next().map(|problem| problem.message);
             anyhow!("{url}: {}", said.unwrap_or_default())
