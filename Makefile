@@ -8,6 +8,7 @@ ADMIN ?= http://127.0.0.1:8081
 IMAGE ?= keyweir:latest
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 SDK = tests/sdk
+CONSOLE = tests/console
 # The database servers the store is tested on, beside SQLite.
 DATABASES = postgres
 
@@ -109,10 +110,11 @@ deps-test:
 dev: deps ## Run CONFIG in a debug build
 	cargo run --locked $(CARGO_FLAGS) -- run -c $(CONFIG) $(ARGS)
 
-test: deps-test $(SDK)/.venv/.installed $(SDK)/node_modules/.installed ## Run the tests
+test: deps-test ui-if-node $(SDK)/.venv/.installed $(SDK)/node_modules/.installed $(CONSOLE)/node_modules/.installed ## Run the tests
 	scripts/databases.sh $(DATABASES) -- cargo test --locked $(CARGO_FLAGS)
 	cargo test -q --locked $(CARGO_FLAGS) --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom
 	@if [ -x $(SDK)/run.sh ]; then KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(SDK)/run.sh; fi
+	KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(CONSOLE)/run.sh
 
 test-all: export KEYWEIR_TEST_ALL = 1
 test-all: DATABASES = postgres mariadb
@@ -125,6 +127,10 @@ $(SDK)/.venv/.installed: $(SDK)/requirements.txt | deps-test
 
 $(SDK)/node_modules/.installed: $(SDK)/package-lock.json | deps-test
 	cd $(SDK) && npm ci
+	@touch $@
+
+$(CONSOLE)/node_modules/.installed: $(CONSOLE)/package-lock.json | deps-test
+	cd $(CONSOLE) && npm ci --no-audit --no-fund
 	@touch $@
 
 bench: deps ## Run the benchmarks
@@ -142,7 +148,7 @@ lint: deps ## Formatting, clippy, rustdoc, links, shell scripts, licences
 	python3 .ci/check_docs.py
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui/node_modules/.installed && cd ui && npm run lint && npm test; \
 		else echo 'Node.js is not installed: the console was not checked.'; fi
-	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh $(wildcard $(SDK)/*.sh); \
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh $(wildcard $(SDK)/*.sh $(CONSOLE)/*.sh); \
 		else echo 'shellcheck is not installed: shell scripts not checked.'; fi
 	@if command -v cargo-deny >/dev/null; then set -x; cargo deny check bans licenses sources; \
 		else echo 'cargo-deny is not installed: licences not checked.'; fi
@@ -156,4 +162,4 @@ tidy: fmt ## Format, and look for dependencies nobody uses
 
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf $(SDK)/.venv $(SDK)/node_modules ui/dist ui/node_modules coverage
+	rm -rf $(SDK)/.venv $(SDK)/node_modules $(CONSOLE)/node_modules ui/dist ui/node_modules coverage

@@ -52,7 +52,9 @@ pub(super) async fn below(Path(name): Path<String>, headers: HeaderMap) -> Respo
     match find(&name).filter(|file| file.name != INDEX) {
         Some(file) if name.starts_with(HASHED) => content(file, &headers, FOR_EVER),
         Some(file) => content(file, &headers, ASK_FIRST),
-        None if name.starts_with(HASHED) => Problem::not_found("this version's console has no such file").into_response(),
+        None if name.starts_with(HASHED) => {
+            Problem::not_found("this version's console has no such file").into_response()
+        }
         None => page(headers).await,
     }
 }

@@ -50,10 +50,12 @@ interface AreaProps extends Common {
   set: (value: string) => void
   rows?: number
   placeholder?: string
+  /** Takes what is pasted into an empty area, without the browser laying it out first. */
+  onPaste?: (text: string) => void
 }
 
 export function Area(props: AreaProps) {
-  const { value, set, rows = 6, placeholder } = props
+  const { value, set, rows = 6, placeholder, onPaste } = props
   return (
     <Field {...common(props)}>
       {attributes => (
@@ -66,6 +68,12 @@ export function Area(props: AreaProps) {
           spellcheck={false}
           autocomplete="off"
           onInput={event => set(event.currentTarget.value)}
+          onPaste={event => {
+            const text = event.clipboardData?.getData('text/plain')
+            if (!onPaste || !text || value !== '') return
+            event.preventDefault()
+            onPaste(text)
+          }}
         />
       )}
     </Field>

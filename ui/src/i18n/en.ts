@@ -71,6 +71,7 @@ export const en = {
   'export.title': 'Export the keys of {pool}',
   'import.added': 'Added',
   'import.binary': '{name} is no text: drop a file with keys.',
+  'import.clear': 'Choose another text',
   'import.done': 'Import finished',
   'import.drop': 'Drop a file here, or choose one:',
   'import.duplicates': 'There already',

@@ -73,6 +73,7 @@ export const zh: Dictionary = {
   'export.title': '导出 {pool} 的密钥',
   'import.added': '新增',
   'import.binary': '{name} 不是文本：请拖入包含密钥的文件。',
+  'import.clear': '换一段文本',
   'import.done': '导入完成',
   'import.drop': '把文件拖到这里，或选择文件：',
   'import.duplicates': '已存在',

@@ -12,7 +12,7 @@ export function Page() {
     <>
       <h1>{t('nav.audit')}</h1>
       {page.error != null && <Problem error={page.error} retry={page.reload} />}
-      <section class="card table-scroll">
+      <section class="card table-scroll" tabIndex={0}>
         <table>
           <thead>
             <tr>

@@ -9,6 +9,9 @@ import { bytes, count } from '../../format/number'
 import { lang, t } from '../../i18n'
 import { problemOf, summary } from './pasted'
 
+/** Longest text that is edited here (characters): browsers lay out a longer one for seconds. */
+const SHOWN = 64 * 1024
+
 export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }) {
   const [text, setText] = useState('')
   const [error, setError] = useState('')
@@ -59,14 +62,19 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
             <input type="file" onChange={event => void take(event.currentTarget.files?.[0])} />
           </label>
         </div>
-        <Area
-          label={t('import.text')}
-          hint={t('import.formats')}
-          value={text}
-          set={setText}
-          error={error}
-          rows={8}
-        />
+        {text.length > SHOWN ? (
+          <Large text={text} clear={() => setText('')} error={error} />
+        ) : (
+          <Area
+            label={t('import.text')}
+            hint={t('import.formats')}
+            value={text}
+            set={setText}
+            onPaste={setText}
+            error={error}
+            rows={8}
+          />
+        )}
         <p class="num small" role="status">
           {t('import.preview', {
             n: count(lines, lang.value),
@@ -89,6 +97,26 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
         </div>
       </form>
     </Dialog>
+  )
+}
+
+/** A text too long to be edited: its beginning, for one to see that it is the right one. */
+function Large({ text, clear, error }: { text: string; clear: () => void; error: string }) {
+  return (
+    <div class="field">
+      <div class="row spread">
+        <span class="label">{t('import.text')}</span>
+        <button type="button" class="button" onClick={clear}>
+          {t('import.clear')}
+        </button>
+      </div>
+      <pre class="notice muted">{text.slice(0, 400)}…</pre>
+      {error && (
+        <p class="error small" role="alert">
+          {error}
+        </p>
+      )}
+    </div>
   )
 }
 

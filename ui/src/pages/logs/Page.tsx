@@ -54,7 +54,7 @@ export function Page() {
 
 function Table({ items, open }: { items: LogEntry[]; open: (entry: LogEntry) => void }) {
   return (
-    <section class="card table-scroll">
+    <section class="card table-scroll" tabIndex={0}>
       <table>
         <thead>
           <tr>

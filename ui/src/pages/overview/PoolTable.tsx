@@ -11,7 +11,7 @@ export function PoolTable({ stats }: { stats: Stats | undefined }) {
       <header>
         <h2>{t('nav.pools')}</h2>
       </header>
-      <div class="table-scroll">
+      <div class="table-scroll" tabIndex={0}>
         <table>
           <thead>
             <tr>

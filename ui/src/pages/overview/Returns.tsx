@@ -14,7 +14,7 @@ export function Returns({ stats }: { stats: Stats | undefined }) {
       {returns.length === 0 ? (
         <p class="empty">{stats ? t('overview.no_returns') : ' '}</p>
       ) : (
-        <div class="table-scroll">
+        <div class="table-scroll" tabIndex={0}>
           <table>
             <tbody>
               {returns.map(({ id, key, pool, reason, back_at }) => (

@@ -17,6 +17,7 @@ export function Page() {
   const name = below('/pools')
   const [isNew, setNew] = useState(false)
   const pool = pools.value?.find(pool => pool.name === name)
+  if (name !== undefined && pools.value === undefined) return null
   if (pool) return <One pool={pool} />
   return (
     <>

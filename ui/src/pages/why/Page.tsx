@@ -34,7 +34,7 @@ export function Page() {
       {why.data && (
         <section class="card stack">
           <Share keys={why.data.keys} />
-          <div class="table-scroll">
+          <div class="table-scroll" tabIndex={0}>
             <table>
               <thead>
                 <tr>
