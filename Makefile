@@ -80,8 +80,9 @@ ui: ## Build the console
 	@command -v npm >/dev/null || { echo 'Building the console needs Node.js 18 or newer, with npm.' >&2; exit 1; }
 	@$(MAKE) --no-print-directory ui/dist/.built
 
+# Not `npm ci`: it fails where a registry lacks the packages of other platforms, which the lock file then lacks too.
 ui/node_modules/.installed: ui/package-lock.json
-	cd ui && npm ci --no-audit --no-fund
+	cd ui && npm install --no-save --no-audit --no-fund
 	@touch $@
 
 ui/dist/.built: ui/node_modules/.installed $(shell find ui/src ui/public ui/scripts ui/*.* -type f 2>/dev/null)
