@@ -8,8 +8,10 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let dist = root.join("ui/dist");
     println!("cargo:rerun-if-changed=build.rs");
-    // A directory that is not there yet would make every build begin anew.
-    println!("cargo:rerun-if-changed={}", if dist.is_dir() { "ui/dist" } else { "ui/index.html" });
+    // What is not there yet can't be watched without every build beginning anew; but what it will come into can.
+    if let Some(watched) = ["ui/dist", "ui"].into_iter().find(|path| root.join(path).is_dir()) {
+        println!("cargo:rerun-if-changed={watched}");
+    }
     let mut files = Vec::new();
     if dist.join("index.html").is_file() {
         collect(&dist, &mut files)?;
