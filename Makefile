@@ -8,6 +8,7 @@ ADMIN ?= http://127.0.0.1:8081
 IMAGE ?= keyweir:latest
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 SDK = tests/sdk
+CONSOLE = tests/console
 # The database servers the store is tested on, beside SQLite.
 DATABASES = postgres
 
@@ -25,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench lint fmt tidy ui docker \
+.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench lint fmt tidy ui ui-if-node docker \
         health stats blacklist reset-keys validate-keys
 
 help:
@@ -33,7 +34,7 @@ help:
 
 ##@ Using it
 
-demo: deps ## Try it: a mock provider and a pool of keys, no configuration
+demo: deps ui-if-node ## Try it: a mock provider and a pool of keys, no configuration
 	cargo run --profile demo --locked $(CARGO_FLAGS) -- demo $(ARGS)
 
 run: deps ## Run with CONFIG
@@ -61,13 +62,13 @@ reset-keys: ## Put resting and disabled keys back
 
 ##@ Building it
 
-build: deps ## Build the release binary
+build: deps ui-if-node ## Build the release binary
 	cargo build --release --locked $(CARGO_FLAGS)
 	@ls -l $(TARGET)/release/keyweir
 
 BUILD_ALL = x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu
 
-build-all: deps ## Build release binaries for x86_64 and aarch64 Linux
+build-all: deps ui-if-node ## Build release binaries for x86_64 and aarch64 Linux
 	@command -v cargo-zigbuild >/dev/null || { echo 'Cross-building needs cargo-zigbuild and zig:' \
 		'cargo install --locked cargo-zigbuild && pip install ziglang' >&2; exit 1; }
 	rustup target add $(BUILD_ALL)
@@ -76,7 +77,21 @@ build-all: deps ## Build release binaries for x86_64 and aarch64 Linux
 	@ls -l $(BUILD_ALL:%=$(TARGET)/%/release/keyweir)
 
 ui: ## Build the console
-	@if [ -d ui ]; then cd ui && npm ci && npm run build; else echo 'The console is not part of this version.'; fi
+	@command -v npm >/dev/null || { echo 'Building the console needs Node.js 18 or newer, with npm.' >&2; exit 1; }
+	@$(MAKE) --no-print-directory ui/dist/.built
+
+# Not `npm ci`: it fails where a registry lacks the packages of other platforms, which the lock file then lacks too.
+ui/node_modules/.installed: ui/package-lock.json
+	cd ui && npm install --no-save --no-audit --no-fund
+	@touch $@
+
+ui/dist/.built: ui/node_modules/.installed $(shell find ui/src ui/public ui/scripts ui/*.* -type f 2>/dev/null)
+	cd ui && npm run build
+	@touch $@
+
+ui-if-node:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui; \
+		else echo 'Without Node.js the console is left out.'; fi
 
 docker: ## Build the container image (docker, podman or buildah)
 	@engine=$$(for e in docker podman buildah; do command -v $$e && break; done) || \
@@ -95,10 +110,11 @@ deps-test:
 dev: deps ## Run CONFIG in a debug build
 	cargo run --locked $(CARGO_FLAGS) -- run -c $(CONFIG) $(ARGS)
 
-test: deps-test $(SDK)/.venv/.installed $(SDK)/node_modules/.installed ## Run the tests
+test: deps-test ui-if-node $(SDK)/.venv/.installed $(SDK)/node_modules/.installed $(CONSOLE)/node_modules/.installed ## Run the tests
 	scripts/databases.sh $(DATABASES) -- cargo test --locked $(CARGO_FLAGS)
 	cargo test -q --locked $(CARGO_FLAGS) --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom
 	@if [ -x $(SDK)/run.sh ]; then KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(SDK)/run.sh; fi
+	KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(CONSOLE)/run.sh
 
 test-all: export KEYWEIR_TEST_ALL = 1
 test-all: DATABASES = postgres mariadb
@@ -111,6 +127,10 @@ $(SDK)/.venv/.installed: $(SDK)/requirements.txt | deps-test
 
 $(SDK)/node_modules/.installed: $(SDK)/package-lock.json | deps-test
 	cd $(SDK) && npm ci
+	@touch $@
+
+$(CONSOLE)/node_modules/.installed: $(CONSOLE)/package-lock.json | deps-test
+	cd $(CONSOLE) && npm ci --no-audit --no-fund
 	@touch $@
 
 bench: deps ## Run the benchmarks
@@ -126,7 +146,9 @@ lint: deps ## Formatting, clippy, rustdoc, links, shell scripts, licences
 	cargo clippy --all-targets --locked $(CARGO_FLAGS) -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked $(CARGO_FLAGS)
 	python3 .ci/check_docs.py
-	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh $(wildcard $(SDK)/*.sh); \
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui/node_modules/.installed && cd ui && npm run lint && npm test; \
+		else echo 'Node.js is not installed: the console was not checked.'; fi
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh $(wildcard $(SDK)/*.sh $(CONSOLE)/*.sh); \
 		else echo 'shellcheck is not installed: shell scripts not checked.'; fi
 	@if command -v cargo-deny >/dev/null; then set -x; cargo deny check bans licenses sources; \
 		else echo 'cargo-deny is not installed: licences not checked.'; fi
@@ -140,4 +162,4 @@ tidy: fmt ## Format, and look for dependencies nobody uses
 
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf $(SDK)/.venv $(SDK)/node_modules coverage
+	rm -rf $(SDK)/.venv $(SDK)/node_modules $(CONSOLE)/node_modules ui/dist ui/node_modules coverage

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
-use keyweir::config::keys::KeyId;
+use keyweir::config::KeyId;
 use keyweir::pool::{Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
 use rustix::time::{ClockId, clock_gettime};
 

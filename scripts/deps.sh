@@ -38,6 +38,7 @@ look() {
     need 'Node.js 18 or newer' nodejs \
         node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'
     need npm npm has npm
+    need Chromium chromium has chromium # drives the console
     # The other side of the tests of proxies and host names.
     need tinyproxy tinyproxy-bin has tinyproxy
     need microsocks microsocks has microsocks

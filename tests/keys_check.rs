@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -109,6 +112,55 @@ fn a_pool_of_a_configuration_says_whom_to_ask_and_how() {
     assert_eq!((&answer["total"], &answer["valid"], &answer["dead"]), (&1.into(), &1.into(), &0.into()));
     assert_eq!((&answer["keys"][0]["name"], &answer["keys"][0]["line"]), (&"alice".into(), &2.into()));
     assert_eq!(answer["files"]["valid"], "there/valid.txt");
+}
+
+/// An HTTP proxy that lets everything through; tells how many tunnels it opened.
+fn proxy() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, tunnels) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let opened = tunnels.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let target = TcpStream::connect(head.split(' ').nth(1).unwrap()).unwrap();
+            opened.fetch_add(1, SeqCst);
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            for (mut from, mut to) in [(client.try_clone().unwrap(), target.try_clone().unwrap()), (target, client)] {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    (address, tunnels)
+}
+
+#[test]
+fn a_keys_own_proxy_is_used_and_one_that_is_gone_says_nothing_of_the_key() {
+    let (mock, folder) = (Mock::start(), Folder::new("egress"));
+    let (proxy, tunnels) = proxy();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Called as the default keys file is: it must not be taken for one.
+    folder.file(
+        "keys.yaml",
+        &format!(
+            "generic:\n  - {{key: sk-ok-CANARY1, egress: \"http://{proxy}\"}}\n  \
+             - {{key: sk-ok-CANARY2, egress: \"http://{gone}\"}}\n  - sk-ok-CANARY3\n"
+        ),
+    );
+    let line = format!("keys.yaml --base-url {} --rate 1000 -j 1 --format json", mock.base);
+    let (out, err, code) = said(&folder.run(&line));
+    assert_eq!(code, Some(0), "{out}{err}");
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let outcomes: Vec<_> = answer["keys"].as_array().unwrap().iter().map(|key| key["outcome"].as_str()).collect();
+    assert_eq!(outcomes, [Some("valid"), Some("unknown"), Some("valid")], "{out}{err}");
+    assert_eq!(answer["keys"][1]["reason"], "egress", "{out}");
+    assert!(tunnels.load(SeqCst) > 0 && !out.contains("CANARY"), "{out}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use keyweir::config::{Loaded, Process, TokenDigest, load_with};
+use keyweir::config::{Loaded, TokenDigest, load};
 
 /// Where a sample was taken over to; goes away with the test.
 struct New(PathBuf);
@@ -23,7 +23,7 @@ impl New {
     }
 
     fn loaded(&self) -> Loaded {
-        load_with(&self.0.join("keyweir.yaml"), &Process).unwrap()
+        load(&self.0.join("keyweir.yaml")).unwrap()
     }
 
     /// `POOL: KEY KEY`, one line per pool, disabled keys in parentheses.

@@ -179,12 +179,22 @@ fn compressed_bodies_are_read() {
     let brotli =
         "G0oA4KwK7HY2ryyOERGm1+nzcdOitche3tcOgipbk0lhaanD0lducA0i8pUWHHIikN2D1gINPIbXMUgUgxMwUPKQu3WUULGnsn4yPQ==";
     let brotli = base64::engine::general_purpose::STANDARD.decode(brotli).unwrap();
-    for (coding, body) in [("gzip", &gzip), ("deflate", &zlib), ("deflate", &raw), ("", &gzip), ("br", &brotli)] {
+    let zstd = zstd::encode_all(text.as_slice(), 0).unwrap();
+    for (coding, body) in [
+        ("gzip", &gzip),
+        ("deflate", &zlib),
+        ("deflate", &raw),
+        ("", &gzip),
+        ("br", &brotli),
+        ("zstd", &zstd),
+        ("", &zstd),
+    ] {
         let headers = [(CONTENT_ENCODING, HeaderValue::from_static(coding))].into_iter().collect();
         let verdict = judge("generic", Some(401), &headers, body).verdict;
         assert_eq!(verdict.key, Action::Disable, "{coding}");
         let cut = judge("generic", Some(401), &headers, &body[..body.len() - 9]).verdict;
-        assert_eq!(cut.key, Action::Disable, "{coding}, cut off");
+        // Zstandard's blocks are read whole, and so short a text is one.
+        assert!(cut.key == Action::Disable || body == &zstd, "{coding}, cut off");
     }
 }
 

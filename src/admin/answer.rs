@@ -31,11 +31,26 @@ impl<T> Page<T> {
     where
         O: IntoIterator<Item = T>,
     {
-        let start = cursor.unwrap_or(0).min(all.len());
-        let end = (start + limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX)).min(all.len());
-        let next_cursor = (end < all.len()).then(|| end.to_string());
-        Self { items: all.iter().take(end).skip(start).flat_map(show).collect(), total: all.len(), next_cursor }
+        let (start, most) = window(limit, cursor);
+        let start = start.min(all.len());
+        let end = start.saturating_add(most).min(all.len());
+        Self::part(start, all.get(start..end).unwrap_or_default(), all.len(), show)
     }
+
+    /// The page of `some` of `total`, from the one at `start` on, without what is gone meanwhile.
+    pub(super) fn part<I, O>(start: usize, some: &[I], total: usize, show: impl Fn(&I) -> O) -> Self
+    where
+        O: IntoIterator<Item = T>,
+    {
+        let end = start.saturating_add(some.len());
+        let next_cursor = (end < total).then(|| end.to_string());
+        Self { items: some.iter().flat_map(show).collect(), total, next_cursor }
+    }
+}
+
+/// Where a page begins, and how many items it has at most.
+pub(super) fn window(limit: Option<usize>, cursor: Option<usize>) -> (usize, usize) {
+    (cursor.unwrap_or(0), limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX))
 }
 
 /// Something was added.

@@ -13,6 +13,7 @@ use super::extract::Query;
 use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::manage::no_pool;
 use crate::telemetry::{KeyChance, KeyCounts, State as KeyState};
 
 #[derive(Deserialize, JsonSchema)]
@@ -66,7 +67,7 @@ pub(super) async fn explain(
         None => state.pool(None)?.pool,
     };
     let model = query.model.as_deref().unwrap_or_default();
-    let keys = (state.explain)(&pool, model).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))?;
+    let keys = (state.explain)(&pool, model).ok_or_else(|| no_pool(&pool))?;
     let now = SystemTime::now();
     Ok(Json(Explanation {
         pool,

@@ -14,6 +14,7 @@ use super::extract::{Path, Query};
 use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::manage::no_pool;
 use crate::verdict::case::Words;
 use crate::verdict::{self, Engine, Memory};
 
@@ -101,7 +102,7 @@ pub(super) async fn list(
 
 /// What a pool remembers.
 pub(super) fn of(state: &AdminState, pool: &str) -> Result<Arc<Memory>, Problem> {
-    state.keypool.failures(pool).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))
+    Ok(state.keypool.failures(pool).ok_or_else(|| no_pool(pool))?)
 }
 
 /// What these rules make of each failure, beside what it was.

@@ -1,7 +1,7 @@
 //! `/api/v1/…/keys`: keys listed, added, changed and removed; enabled, disabled and reset.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::answer::{NoContent, Page};
+use super::answer::{NoContent, Page, window};
 use super::api::change;
 use super::extract::{Body, Patch, Path, Query, Written};
 use super::identity::Identity;
@@ -22,8 +22,8 @@ use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::{KeyId, Secret, raw};
-use crate::keypool::{Action, ControlError};
-use crate::manage::{Added, Candidate, KeyDetail};
+use crate::keypool::{Action, ControlError, Wanted};
+use crate::manage::{Added, Candidate, KeyDetail, no_pool};
 use crate::telemetry::{AttemptResult, KeySnapshot, State as KeyState};
 
 /// What one request does to a key.
@@ -56,7 +56,7 @@ impl From<ControlError> for Problem {
 }
 
 fn id(text: &str) -> Result<KeyId, Problem> {
-    text.parse().map_err(|error: crate::config::keys::BadKeyId| Problem::not_found(error.to_string()))
+    text.parse().map_err(|error: crate::config::BadKeyId| Problem::not_found(error.to_string()))
 }
 
 // === reading ===
@@ -118,10 +118,10 @@ pub(super) async fn list(
     Path(pool): Path<String>,
     Query(query): Query<KeysQuery>,
 ) -> Result<Json<Page<Key>>, Problem> {
-    check_state(query.state.as_deref())?;
-    let mut pool = state.pool(Some(&pool))?;
-    pool.keys.retain(|key| fits(key, query.state.as_deref(), query.reason.as_deref(), query.q.as_deref()));
-    Ok(Json(Page::of(query.limit, query.cursor, &pool.keys, |key| show(&state, &pool.pool, key))))
+    let wanted = wanted(query.state.as_deref(), query.reason, query.q)?;
+    let (start, most) = window(query.limit, query.cursor);
+    let page = state.keypool.page(&pool, &wanted, start, most).ok_or_else(|| no_pool(&pool))?;
+    Ok(Json(Page::part(start, &page.keys, page.total, |key| show(&state, &pool, key))))
 }
 
 pub(super) async fn one(State(state): State<Arc<AdminState>>, Path(key): Path<String>) -> Result<Json<Key>, Problem> {
@@ -166,19 +166,12 @@ fn hint(key: &Secret) -> String {
     format!("…{shown}")
 }
 
-/// Whether there is a state of that name.
-fn check_state(wanted: Option<&str>) -> Result<(), Problem> {
-    match wanted.filter(|word| KeyState::ALL.iter().all(|state| state.as_str() != *word)) {
-        Some(word) => Err(Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"))),
-        None => Ok(()),
-    }
-}
-
-/// Whether a key has this state, this reason, and this text in its name.
-fn fits(key: &KeySnapshot, state: Option<&str>, reason: Option<&str>, text: Option<&str>) -> bool {
-    state.is_none_or(|word| key.state.as_str() == word)
-        && reason.is_none_or(|word| key.reason == Some(word))
-        && text.is_none_or(|text| key.name.contains(text))
+/// Keys of this state, with this reason, and this text in their names.
+fn wanted(state: Option<&str>, reason: Option<String>, text: Option<String>) -> Result<Wanted, Problem> {
+    let named = |word| KeyState::ALL.into_iter().find(|state| state.as_str() == word);
+    let unknown = |word| Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"));
+    let state = state.map(|word| named(word).ok_or_else(|| unknown(word))).transpose()?;
+    Ok(Wanted { state, reason, text })
 }
 
 // === changing ===
@@ -360,7 +353,8 @@ pub(super) async fn act(
     Path(ActionPath { key, action }): Path<ActionPath>,
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
-    let failed = change(state.clone(), identity, move |manager, actor| manager.act(&[id], action.into(), actor)).await?;
+    let failed =
+        change(state.clone(), identity, move |manager, actor| manager.act(&[id], action.into(), actor)).await?;
     match failed.into_iter().next() {
         Some((_, error)) => Err(error.into()),
         None => show_by_id(&state, id).map(Json),
@@ -439,17 +433,14 @@ pub(super) async fn bulk(
     Path(pool): Path<String>,
     Body(bulk): Body<Bulk>,
 ) -> Result<Json<BulkDone>, Problem> {
-    let pool = state.pool(Some(&pool))?;
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
-            let known: HashSet<_> = pool.keys.iter().map(|key| key.id).collect();
-            ids.into_iter().filter(|id| known.contains(id)).collect()
+            state.keypool.among(&pool, ids).ok_or_else(|| no_pool(&pool))?
         }
         (None, Some(filter)) => {
-            check_state(filter.state.as_deref())?;
-            let is_meant = |key: &&_| fits(key, filter.state.as_deref(), filter.reason.as_deref(), filter.q.as_deref());
-            pool.keys.iter().filter(is_meant).map(|key| key.id).collect()
+            let wanted = wanted(filter.state.as_deref(), filter.reason, filter.q)?;
+            state.keypool.matching(&pool, &wanted).ok_or_else(|| no_pool(&pool))?
         }
         _ => return Err(Problem::bad_request("name the keys with either ids or filter; an empty filter means all")),
     };

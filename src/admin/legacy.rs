@@ -5,7 +5,7 @@
 //! snapshot, usable from another listener too.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use super::extract::Query;
 use super::identity::Identity;
 use super::keys;
+use super::moment::Moment;
 use super::problem::Problem;
 use super::reload;
 use super::router::AdminState;
@@ -32,7 +33,7 @@ pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
         json!({
             "index": index,
             "requestCount": key.requests,
-            "lastUsed": key.last_used.map(milliseconds),
+            "lastUsed": key.last_used.map(Moment::from),
             "isActive": is_active(key),
         })
     });
@@ -76,11 +77,35 @@ pub fn blacklisted(pool: &PoolSnapshot) -> Value {
                 "name": key.name,
                 "state": key.state,
                 "reason": key.reason,
-                "back_in": key.back_in.map(|left| left.as_secs_f64().ceil() as u64),
+                "back_in": key.back_in.map(whole_seconds),
             })
         })
         .collect();
     json!({"pool": pool.pool, "total": keys.len(), "blacklist": keys})
+}
+
+/// `GET /keys`: every key and how it does.
+pub fn listed(pool: &PoolSnapshot) -> Value {
+    let keys = numbered(pool).map(|(index, key)| {
+        json!({
+            "index": index,
+            "name": key.name,
+            "state": key.state,
+            "reason": key.reason,
+            "back_in": key.back_in.map(whole_seconds),
+            "requests": key.requests,
+            "last_used": key.last_used.map(Moment::from),
+            "is_active": is_active(key),
+        })
+    });
+    let active = pool.count(KeyState::Ready);
+    json!({
+        "pool": pool.pool,
+        "total": pool.keys.len(),
+        "active": active,
+        "inactive": pool.keys.len() - active,
+        "keys": keys.collect::<Vec<_>>(),
+    })
 }
 
 /// Positions counted from 1, as the older balancers did.
@@ -92,31 +117,35 @@ fn is_active(key: &KeySnapshot) -> bool {
     key.state == KeyState::Ready
 }
 
-fn milliseconds(time: SystemTime) -> String {
-    format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
+fn whole_seconds(left: Duration) -> u64 {
+    left.as_secs_f64().ceil() as u64
 }
 
 fn seconds(time: SystemTime) -> String {
     format!("{:.0}", Timestamp::try_from(time).unwrap_or_default())
 }
 
-fn now() -> String {
-    milliseconds(SystemTime::now())
+fn now() -> Moment {
+    SystemTime::now().into()
 }
 
 /// The routes. What changes something takes a token: one of them does so with GET.
 pub(super) fn routes() -> impl Iterator<Item = Route> {
     let token = Need::Token(Role::Operator);
-    group("Older balancers", [
-        get("/health", Need::Nothing, "Tells how many keys there are and can be used", health),
-        get("/info", Need::Nothing, "Tells what this is", info),
-        get("/stats", Role::Viewer, "Shows what each key did", stats),
-        get("/balance", Role::Viewer, "Shows the keys' balances", balance),
-        get("/blacklist", Role::Viewer, "Lists the keys that are out of use", blacklist),
-        post("/reload-keys", token, "Reads the files again", reload_keys),
-        get("/reset-keys", token, "Forgets what rules did to keys", reset_keys),
-        post("/reset-keys", token, "Forgets what rules did to keys", reset_keys),
-    ])
+    group(
+        "Older balancers",
+        [
+            get("/health", Need::Nothing, "Tells how many keys there are and can be used", health),
+            get("/info", Need::Nothing, "Tells what this is", info),
+            get("/stats", Role::Viewer, "Shows what each key did", stats),
+            get("/balance", Role::Viewer, "Shows the keys' balances", balance),
+            get("/blacklist", Role::Viewer, "Lists the keys that are out of use", blacklist),
+            get("/keys", Role::Viewer, "Lists the keys and how they do", list),
+            post("/reload-keys", token, "Reads the files again", reload_keys),
+            get("/reset-keys", token, "Forgets what rules did to keys", reset_keys),
+            post("/reset-keys", token, "Forgets what rules did to keys", reset_keys),
+        ],
+    )
 }
 
 // === handlers ===
@@ -161,6 +190,13 @@ pub(super) async fn blacklist(
     Ok(Json(blacklisted(&chosen(&state, &query)?)))
 }
 
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+    Query(query): Query<PoolQuery>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(listed(&chosen(&state, &query)?)))
+}
+
 /// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.
 pub(super) async fn reset_keys(
     State(state): State<Arc<AdminState>>,
@@ -172,7 +208,7 @@ pub(super) async fn reset_keys(
     let done = keys::act_on_all(&state, identity, ids, Action::Reset).await?;
     let mut answer = json!(done);
     answer["success"] = true.into();
-    answer["timestamp"] = now().into();
+    answer["timestamp"] = json!(now());
     answer["message"] = format!("Reset {} keys of pool {}.", answer["changed"], pool.pool).into();
     Ok(Json(answer))
 }

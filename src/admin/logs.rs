@@ -376,7 +376,9 @@ fn table(rows: &[LoggedRequest], with_head: bool) -> Bytes {
         if with_head {
             table.write_record(COLUMNS)?;
         }
-        rows.iter().map(|row| json!(LogRow::from(row))).try_for_each(|row| table.write_record(COLUMNS.map(|column| cell(&row[column]))))
+        rows.iter()
+            .map(|row| json!(LogRow::from(row)))
+            .try_for_each(|row| table.write_record(COLUMNS.map(|column| cell(&row[column]))))
     };
     // Writing to memory does not fail, and every record has the same length.
     write(&mut table).ok().and_then(|()| table.into_inner().ok()).unwrap_or_default().into()

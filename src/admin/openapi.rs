@@ -42,10 +42,12 @@ fn document(routes: &[Route]) -> Value {
         taken: settings().for_deserialize().into_generator(),
         given: settings().for_serialize().into_generator(),
     };
-    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for route in routes {
         let operation = operation(route, &mut schemas);
-        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), operation);
+        // OpenAPI has no word for a parameter that takes the rest of the path.
+        let path = route.path.replace("{*", "{");
+        paths.entry(path).or_default().insert(route.method.as_str().to_lowercase(), operation);
     }
     let events = events::describe(&mut schemas);
     let mut components = schemas.taken.take_definitions(true);

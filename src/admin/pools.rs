@@ -18,6 +18,7 @@ use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
 use super::settings::Settings;
+use crate::manage::no_pool;
 use crate::telemetry::{KeyCounts, PoolSnapshot, TargetSnapshot};
 
 /// A pool.
@@ -74,16 +75,12 @@ pub(super) async fn list(
     Ok(Json(Page::of(query.limit, query.cursor, &pools, |pool| show(&state, pool))))
 }
 
-pub(super) async fn one(
-    State(state): State<Arc<AdminState>>,
-    Path(pool): Path<String>,
-) -> Result<Json<Pool>, Problem> {
+pub(super) async fn one(State(state): State<Arc<AdminState>>, Path(pool): Path<String>) -> Result<Json<Pool>, Problem> {
     show_by_name(&state, &pool).map(Json)
 }
 
 fn show_by_name(state: &AdminState, name: &str) -> Result<Pool, Problem> {
-    let missing = || Problem::not_found(format!("there is no pool {name:?}"));
-    show(state, &state.pool(Some(name))?).ok_or_else(missing)
+    Ok(show(state, &state.pool(Some(name))?).ok_or_else(|| no_pool(name))?)
 }
 
 /// `None` if the pool was removed meanwhile.

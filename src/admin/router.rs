@@ -6,7 +6,6 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Html;
 use http::StatusCode;
 
 use super::identity::{self, User};
@@ -14,11 +13,11 @@ use super::problem::Problem;
 use super::routes::{Need, Route, get, group};
 use super::session::Sessions;
 use super::throttle::Throttle;
-use super::{api, guard, health, legacy};
+use super::{api, console, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
 use crate::health::Checker;
 use crate::keypool::KeyPool;
-use crate::manage::Manager;
+use crate::manage::{Manager, no_pool};
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
 /// Where the API begins.
@@ -81,7 +80,7 @@ impl AdminState {
         };
         match (index, name) {
             (Some(index), _) => Ok(pools.swap_remove(index)),
-            (None, Some(name)) => Err(Problem::not_found(format!("there is no pool {name:?}"))),
+            (None, Some(name)) => Err(no_pool(name).into()),
             (None, None) => Err(Problem::not_found("there is no default pool: name one with ?pool=")),
         }
     }
@@ -89,25 +88,40 @@ impl AdminState {
 
 /// The admin listener's route table.
 pub fn routes() -> Vec<Route> {
-    let health = group("Health", [
-        get("/", Need::Nothing, "The front page", front_page),
-        get("/livez", Need::Nothing, "Tells that the process answers", health::live),
-        get("/healthz", Need::Nothing, "The same", health::healthz),
-        get("/readyz", Need::Nothing, "Tells whether it should be given requests", health::ready),
-    ]);
-    let mut routes: Vec<Route> = health.chain(legacy::routes()).collect();
+    let console = group(
+        "Console",
+        [
+            get("/", Need::Nothing, "The console", console::page),
+            get("/console", Need::Nothing, "The console", console::page),
+            get("/console/", Need::Nothing, "The console", console::page),
+            get("/console/{*file}", Need::Nothing, "A file of the console, or one of its pages", console::below),
+        ],
+    );
+    let health = group(
+        "Health",
+        [
+            get("/livez", Need::Nothing, "Tells that the process answers", health::live),
+            get("/healthz", Need::Nothing, "The same", health::healthz),
+            get("/readyz", Need::Nothing, "Tells whether it should be given requests", health::ready),
+        ],
+    );
+    let mut routes: Vec<Route> = console.chain(health).chain(legacy::routes()).collect();
     routes.extend(api::routes().into_iter().map(|route| route.under(API)));
     routes
 }
 
+/// Puts routes up, each behind what it needs.
+pub(super) fn mount(routes: impl IntoIterator<Item = Route>, state: &Arc<AdminState>) -> Router<Arc<AdminState>> {
+    routes.into_iter().fold(Router::new(), |router, route| {
+        let gate = from_fn_with_state((Arc::clone(state), route.need), guard::authorize);
+        router.route(&route.path, route.handler.route_layer(gate))
+    })
+}
+
 /// Serves the admin listener's routes.
-pub fn router(state: AdminState) -> Router {
-    let state = Arc::new(state);
-    let gate = |need| from_fn_with_state((Arc::clone(&state), need), guard::authorize);
-    let add = |router: Router<_>, route: Route| router.route(&route.path, route.handler.route_layer(gate(route.need)));
-    routes()
-        .into_iter()
-        .fold(Router::new(), add)
+pub fn router(state: impl Into<Arc<AdminState>>) -> Router {
+    let state: Arc<AdminState> = state.into();
+    mount(routes(), &state)
         .fallback(missing)
         .method_not_allowed_fallback(async || {
             let detail = "this path takes another method, see Allow";
@@ -127,20 +141,6 @@ async fn missing(State(state): State<Arc<AdminState>>, request: Request) -> Prob
         Ok(_) => Problem::not_found("this version has nothing at this path"),
         Err(problem) => problem,
     }
-}
-
-async fn front_page() -> Html<&'static str> {
-    Html(concat!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>keyweir</title>\n",
-        "<h1>keyweir ",
-        env!("CARGO_PKG_VERSION"),
-        "</h1>\n",
-        "<p>This is the admin listener. The console comes in a later version; until then there are:</p>\n",
-        "<ul>\n<li><a href=\"/livez\">/livez</a>, <a href=\"/readyz?verbose\">/readyz</a>, ",
-        "<a href=\"/health\">/health</a>, <a href=\"/info\">/info</a>\n",
-        "<li>with the admin token as bearer: /stats, /blacklist, /balance, /api/v1/pools, ",
-        "/api/v1/pools/NAME/keys, POST /api/v1/reload\n</ul>\n"
-    ))
 }
 
 #[cfg(test)]

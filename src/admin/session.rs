@@ -185,7 +185,8 @@ impl Input for Login {
         operation.takes_json::<Credentials>(true);
         operation.refuses(StatusCode::UNAUTHORIZED, "No operator has this token.");
         operation.refuses(StatusCode::REQUEST_TIMEOUT, "The body came too slowly.");
-        operation.refuses(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens; `Retry-After` tells how long to wait.");
+        operation
+            .refuses(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens; `Retry-After` tells how long to wait.");
     }
 }
 

@@ -22,6 +22,7 @@ use super::openapi::{Input, Operation};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::Origin;
+use crate::manage::no_pool;
 
 /// Settings to be changed.
 pub(super) struct Settings;
@@ -126,8 +127,7 @@ async fn set(
 }
 
 fn show(state: &AdminState, pool: Option<&str>) -> Result<Tagged, Problem> {
-    let missing = || Problem::not_found(format!("there is no pool {:?}", pool.unwrap_or_default()));
-    let settings = state.manager.settings(pool).ok_or_else(missing)?;
+    let settings = state.manager.settings(pool).ok_or_else(|| no_pool(pool.unwrap_or_default()))?;
     let field = |field: crate::config::Field| (field.path, Setting { value: field.value, origin: field.origin });
     let (fields, version) = (settings.fields.into_iter().map(field).collect(), settings.version);
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(ShownSettings { settings: fields, version })))

@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::KeyId;
 use crate::keypool::{Entry, now};
-use crate::manage::{Counts, ManageError, Manager};
+use crate::manage::{Counts, ManageError, Manager, no_pool};
 use crate::store::{By, Counted, CounterFilter, Use};
 use crate::telemetry::metrics::Spread;
 use crate::telemetry::recent;
@@ -148,7 +148,7 @@ fn entries(state: &AdminState, pool: Option<&str>) -> Result<Vec<Arc<Entry>>, Pr
     let mut entries = state.keypool.entries().to_vec();
     entries.retain(|entry| pool.is_none_or(|pool| entry.config.name == pool));
     match pool {
-        Some(name) if entries.is_empty() => Err(Problem::not_found(format!("there is no pool {name:?}"))),
+        Some(name) if entries.is_empty() => Err(no_pool(name).into()),
         _ => Ok(entries),
     }
 }

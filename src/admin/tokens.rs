@@ -18,6 +18,7 @@ use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::raw;
+use crate::config::raw::clients::Period;
 use crate::telemetry::TokenSnapshot;
 
 /// A client token: what it may do and what was done with it.
@@ -43,6 +44,10 @@ pub(super) struct Token {
     rpd: Option<u64>,
     /// Requests at once.
     concurrency: Option<u64>,
+    /// Money it may spend.
+    budget: Option<TokenBudget>,
+    /// Money it spent.
+    spent: TokenSpent,
     /// From when on it is refused.
     expires: Option<Moment>,
     /// That is now.
@@ -57,6 +62,22 @@ pub(super) struct Token {
     /// Tokens of text answered.
     tokens_out: u64,
     last_used: Option<Moment>,
+}
+
+/// So much money in each day or month, in the currency of `prices`.
+#[derive(Serialize, JsonSchema)]
+struct TokenBudget {
+    amount: f64,
+    per: Period,
+}
+
+/// Money, in the currency of `prices`.
+#[derive(Serialize, JsonSchema)]
+struct TokenSpent {
+    /// Since midnight (UTC).
+    day: f64,
+    /// Since the month's first midnight (UTC).
+    month: f64,
 }
 
 /// A client token with its text, which is told this once.
@@ -172,6 +193,8 @@ fn show(state: &AdminState, token: &TokenSnapshot) -> Token {
         tpm: token.limits.tpm,
         rpd: token.limits.rpd,
         concurrency: token.limits.concurrency,
+        budget: token.limits.budget.map(|budget| TokenBudget { amount: budget.amount.units(), per: budget.per }),
+        spent: TokenSpent { day: token.spent.day.units(), month: token.spent.month.units() },
         expires: token.expires.map(Moment::from),
         expired: token.is_expired,
         in_flight: token.in_flight,

@@ -16,6 +16,7 @@ use super::extract::Body;
 use super::failures::{self, Replay};
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::manage::no_pool;
 use crate::verdict::case::Words;
 use crate::verdict::{Answer, Engine, Flaw, Found, Judgement, RuleText, pack};
 
@@ -154,7 +155,7 @@ fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {
         return Ok(Arc::new(Engine::of_pack(pack)));
     }
     let pool = pool_of(state, trial)?;
-    state.keypool.verdicts(&pool).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))
+    Ok(state.keypool.verdicts(&pool).ok_or_else(|| no_pool(&pool))?)
 }
 
 fn pool_of(state: &AdminState, trial: &Trial) -> Result<String, Problem> {

@@ -10,22 +10,21 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use http::{HeaderName, HeaderValue};
+use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{Format, KeysCheckArgs};
 use crate::config::formats::{self, Entry, Reading};
-use crate::config::{self, Process, Target};
-use crate::verdict::pack::{self, Pack};
+use crate::config::{self, KeySpec, Process};
+use crate::health::Outcome;
+use crate::manage::Candidate;
+use crate::verdict::pack;
 use probe::{Pace, Provider};
-use results::{Finding, OUTCOMES, Outcome, Results};
+use results::Results;
 
 /// Largest file read, in bytes.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -50,7 +49,8 @@ pub(crate) fn execute(args: &KeysCheckArgs) -> anyhow::Result<ExitCode> {
         bail!("{} holds no key", args.file.display());
     }
     let folder = args.out.clone().unwrap_or_else(|| with_ending(&args.file, "checked"));
-    let mut results = Results::open(&folder, &asked.base, &entries, args.fresh)?;
+    let keys = asked.keys(&entries)?;
+    let mut results = Results::open(&folder, &asked.base(), &entries, args.fresh)?;
     if results.done() > 0 {
         writeln!(
             stderr(),
@@ -59,8 +59,8 @@ pub(crate) fn execute(args: &KeysCheckArgs) -> anyhow::Result<ExitCode> {
             entries.len()
         )?;
     }
-    let provider = asked.provider(args)?;
-    ask_all(&provider, &entries, &mut results, args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { ask_all(&Provider::prepare(asked.pool, keys).await?, &mut results, args).await })?;
     results.write_lists(&entries)?;
     print(args, &reading, &entries, &results)?;
     Ok(if results.count(Outcome::Dead) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -84,18 +84,24 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 /// Who is asked, and for which of the file's keys.
 struct Asked {
-    pack: Arc<Pack>,
-    base: String,
+    pool: config::Pool,
     /// The pool or provider whose keys are meant, if the file has those of several.
     name: String,
-    headers: Vec<(String, String)>,
 }
 
 impl Asked {
     fn find(args: &KeysCheckArgs, reading: &Reading) -> anyhow::Result<Self> {
-        if let Some(path) = &args.config {
-            return Self::in_config(path, args.pool.as_deref());
-        }
+        let (mut pool, name) = match &args.config {
+            Some(path) => Self::in_config(path, args.pool.as_deref())?,
+            None => Self::of_provider(args, reading)?,
+        };
+        let limit = Duration::from_secs(args.timeout);
+        (pool.timeouts.first_byte, pool.timeouts.total) = (limit, limit);
+        pool.models.test = args.model.clone().or(pool.models.test);
+        Ok(Self { pool, name })
+    }
+
+    fn of_provider(args: &KeysCheckArgs, reading: &Reading) -> anyhow::Result<(config::Pool, String)> {
         let hinted;
         let name = match (&args.provider, &args.base_url) {
             (Some(name), _) => Some(name.as_str()),
@@ -112,24 +118,31 @@ impl Asked {
         })?;
         let url = args.base_url.as_deref().or(pack.base_url.as_deref());
         let url = url.with_context(|| format!("provider {name} has no base URL of its own; say --base-url URL"))?;
-        let headers = texts(&pack.headers).collect();
-        Ok(Self { pack: pack.clone(), base: url.trim_end_matches('/').to_owned(), name: name.to_owned(), headers })
+        // The pool that a configuration would have for it; a dollar there begins a variable.
+        let target = serde_json::Value::from(url.replace('$', "$$"));
+        // No keys file: the default one may lie here, and be the very one that is checked.
+        let text = format!("keys_file: []\npools: {{checked: {{provider: {name}, targets: [{target}]}}}}");
+        let config = config::parse(&text, Path::new(""), &Process).map(|loaded| loaded.config).map_err(|problems| {
+            let said = problems.0.into_iter().next().map(|problem| problem.message);
+            anyhow!("{url}: {}", said.unwrap_or_default())
+        })?;
+        let pool = config.pools.into_iter().next().context("no pool")?;
+        Ok((pool, name.to_owned()))
     }
 
-    fn in_config(path: &Path, pool: Option<&str>) -> anyhow::Result<Self> {
+    fn in_config(path: &Path, pool: Option<&str>) -> anyhow::Result<(config::Pool, String)> {
         let config = config::load(path)?.config;
         let pool = match pool {
             Some(name) => config.pools.iter().find(|pool| pool.name == name),
             None => config.default_pool.and_then(|index| config.pools.get(index)),
         };
         let pool = pool.with_context(|| format!("no such pool in {}; name one with --pool", path.display()))?;
-        let target = pool.targets.first().context("the pool has no target")?;
-        Ok(Self {
-            pack: pool.provider.clone(),
-            base: base(target),
-            name: pool.name.clone(),
-            headers: texts(&pool.provider.headers).chain(texts(&pool.headers)).collect(),
-        })
+        Ok((pool.clone(), pool.name.clone()))
+    }
+
+    /// What is asked.
+    fn base(&self) -> String {
+        self.pool.targets.first().map(config::Target::url).unwrap_or_default()
     }
 
     /// The keys meant: those for another pool or provider are passed over.
@@ -139,29 +152,24 @@ impl Asked {
         let is_meant = |entry: &&'a Entry| {
             !has_own
                 || owner(entry).is_none_or(|name| name == self.name)
-                || owner(entry) == Some(self.pack.name.as_str())
+                || owner(entry) == Some(self.pool.provider.name.as_str())
         };
         reading.entries.iter().filter(is_meant).collect()
     }
 
-    fn provider(&self, args: &KeysCheckArgs) -> anyhow::Result<Provider> {
-        Provider::prepare(
-            &self.pack,
-            &self.base,
-            &self.headers,
-            args.model.as_deref(),
-            Duration::from_secs(args.timeout),
-        )
+    /// The keys as a pool would have them, with what matters for a request.
+    fn keys(&self, entries: &[&Entry]) -> anyhow::Result<Vec<Arc<KeySpec>>> {
+        let key = |entry: &&Entry| {
+            let mut candidate = Candidate::from(Entry::clone(entry));
+            candidate.details.retain(|name, _| ["egress", "headers"].contains(&name.as_str()));
+            let spec = config::key_spec(&self.pool.name, &candidate.key, &candidate.details);
+            spec.map(Arc::new).map_err(|problems| {
+                let said: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+                anyhow!("line {}: {}", entry.line, said.join("; "))
+            })
+        };
+        entries.iter().map(key).collect()
     }
-}
-
-/// Headers that are text.
-fn texts(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = (String, String)> {
-    headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
-}
-
-fn base(target: &Target) -> String {
-    format!("{}://{}{}", if target.tls { "https" } else { "http" }, target.authority(), target.path)
 }
 
 /// The one provider the file itself speaks of.
@@ -175,48 +183,24 @@ fn hint(reading: &Reading) -> Option<String> {
 }
 
 /// Asks for every key that has no finding yet.
-fn ask_all(provider: &Provider, entries: &[&Entry], results: &mut Results, args: &KeysCheckArgs) -> anyhow::Result<()> {
-    let open: Vec<usize> = (0..entries.len()).filter(|index| results.get(*index).is_none()).collect();
-    let (pace, next) = (Pace::new(args.rate), AtomicUsize::new(0));
-    let (stop, unreached) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let bar = progress(entries.len(), results.done());
-    let (sender, findings) = mpsc::channel::<(usize, Finding)>();
-    let written = thread::scope(|scope| {
-        for _ in 0..args.jobs.min(open.len()) {
-            let (sender, open, pace, next, stop, unreached) = (sender.clone(), &open, &pace, &next, &stop, &unreached);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let Some(index) = open.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                    let Some(entry) = entries.get(*index) else { break };
-                    let finding = provider.ask(entry.key.expose(), pace);
-                    match finding.is_unreached() {
-                        true if unreached.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS => {
-                            stop.store(true, Ordering::Relaxed);
-                        }
-                        true => {}
-                        false => unreached.store(0, Ordering::Relaxed),
-                    }
-                    if sender.send((*index, finding)).is_err() {
-                        break;
-                    }
-                }
-            });
+async fn ask_all(provider: &Provider, results: &mut Results, args: &KeysCheckArgs) -> anyhow::Result<()> {
+    let open: Vec<usize> = results.open_ones().collect();
+    let (pace, bar) = (&Pace::new(args.rate), progress(results.len(), results.done()));
+    let ask = |index: usize| async move { (index, provider.ask(index as u32, pace).await) };
+    let mut findings = stream::iter(open).map(ask).buffer_unordered(args.jobs);
+    let mut unreached = 0;
+    while let Some((index, finding)) = findings.next().await {
+        unreached = if finding.is_unreached() { unreached + 1 } else { 0 };
+        results.add(index, finding)?;
+        bar.inc(1);
+        bar.set_message(results.short());
+        if unreached >= HOPELESS {
+            bar.finish_and_clear();
+            bail!("the provider cannot be reached; what was found so far is kept, and the next run goes on");
         }
-        drop(sender);
-        let written = findings.iter().try_for_each(|(index, finding)| {
-            results.add(index, finding)?;
-            bar.inc(1);
-            bar.set_message(results.short());
-            Ok(())
-        });
-        stop.store(true, Ordering::Relaxed);
-        written
-    });
+    }
     bar.finish_and_clear();
-    written.and_then(|()| match unreached.load(Ordering::Relaxed) >= HOPELESS {
-        true => bail!("the provider cannot be reached; what was found so far is kept, and the next run goes on"),
-        false => Ok(()),
-    })
+    Ok(())
 }
 
 fn progress(total: usize, done: usize) -> ProgressBar {
@@ -248,7 +232,7 @@ fn print(args: &KeysCheckArgs, reading: &Reading, entries: &[&Entry], results: &
         let mut answer = json!({
             "total": entries.len(), "duplicates": reading.duplicates.len(), "bad_lines": bad, "keys": keys,
         });
-        for outcome in OUTCOMES {
+        for outcome in Outcome::ALL {
             answer[outcome.as_str()] = results.count(outcome).into();
             answer["files"][outcome.as_str()] = results.list(outcome).display().to_string().into();
         }
@@ -260,7 +244,7 @@ fn print(args: &KeysCheckArgs, reading: &Reading, entries: &[&Entry], results: &
         count => format!(", {count} repeated"),
     };
     writeln!(out, "{}: {} keys{dropped}", args.file.display(), entries.len())?;
-    for outcome in OUTCOMES {
+    for outcome in Outcome::ALL {
         let (count, why) = (results.count(outcome), results.reasons(outcome));
         writeln!(out, "  {:8} {count:>6}  {}{why}", outcome.as_str(), results.list(outcome).display())?;
     }

@@ -3,8 +3,8 @@
 use std::io::{Write, stdout};
 
 use super::SchemaArgs;
-use crate::{admin, config};
 use crate::verdict::pack;
+use crate::{admin, config};
 
 pub(crate) fn execute(args: &SchemaArgs) -> anyhow::Result<()> {
     if args.markdown {

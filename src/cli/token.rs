@@ -66,6 +66,9 @@ pub(crate) struct CreateArgs {
     /// Requests at once
     #[arg(long, value_name = "N")]
     concurrency: Option<u64>,
+    /// How much it may spend, in the currency of the pools' prices: e.g. 5/day, or 100/month
+    #[arg(long, value_name = "AMOUNT[/PERIOD]", value_parser = budget)]
+    budget: Option<Value>,
     /// Day or moment from which it is refused
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
@@ -91,12 +94,24 @@ fn list(server: &Server, format: Format) -> anyhow::Result<()> {
         Value::Null => "-".into(),
         value => value.to_string(),
     };
-    let rows =
-        answer["items"].as_array().into_iter().flatten().map(|token| {
-            ["name", "id", "requests", "refused", "expires", "last_used"].map(|field| word(&token[field]))
-        });
-    write!(stdout(), "{}", aligned(["NAME", "ID", "REQUESTS", "REFUSED", "EXPIRES", "LAST USED"], rows))?;
+    let rows = answer["items"].as_array().into_iter().flatten().map(|token| {
+        let [name, id, requests, refused] = ["name", "id", "requests", "refused"].map(|field| word(&token[field]));
+        [name, id, requests, refused, spent(token), word(&token["expires"]), word(&token["last_used"])]
+    });
+    write!(stdout(), "{}", aligned(["NAME", "ID", "REQUESTS", "REFUSED", "SPENT", "EXPIRES", "LAST USED"], rows))?;
     Ok(())
+}
+
+/// What a token spent of its budget, or this month.
+fn spent(token: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let per = token["budget"]["per"].as_str().unwrap_or("month");
+    let spent = number(&token["spent"][per]);
+    match token["budget"]["amount"].as_f64() {
+        Some(amount) => format!("{spent:.4} of {amount} a {per}"),
+        None if spent > 0.0 => format!("{spent:.4} this month"),
+        None => "-".into(),
+    }
 }
 
 fn create(args: &CreateArgs) -> anyhow::Result<()> {
@@ -110,10 +125,21 @@ fn create(args: &CreateArgs) -> anyhow::Result<()> {
     for (name, limit) in [("rpm", args.rpm), ("tpm", args.tpm), ("rpd", args.rpd), ("concurrency", args.concurrency)] {
         limit.map(|limit| body.insert(name.into(), limit.into()));
     }
+    args.budget.clone().map(|budget| body.insert("budget".into(), budget));
     args.expires.clone().map(|expires| body.insert("expires".into(), expires.into()));
     let token = Server::new(&args.server)?.send("POST", "tokens", &Value::Object(body))?;
     writeln!(stdout(), "{}", token["token"].as_str().unwrap_or_default())?;
     Ok(())
+}
+
+/// `5`, `5/day`, `5/month`: whether that makes sense the server says.
+fn budget(text: &str) -> Result<Value, String> {
+    let (amount, per) = text.split_once('/').map_or((text, None), |(amount, per)| (amount, Some(per)));
+    let amount: f64 = amount.parse().map_err(|_| "write an amount, e.g. 5, 5/day or 100/month".to_owned())?;
+    Ok(match per {
+        None => json!(amount),
+        Some(per) => json!({"amount": amount, "per": per}),
+    })
 }
 
 fn revoke(server: &Server, wanted: &str) -> anyhow::Result<()> {

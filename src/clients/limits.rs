@@ -11,8 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::Client;
+use super::spending::{Spending, Spent};
 use super::window::{Day, Minute};
 use crate::config::ClientLimits;
+use crate::config::prices::{Money, Price};
 use crate::pool::Millis;
 
 /// How soon to look again for a free place: nobody knows when a request ends.
@@ -32,6 +34,8 @@ pub enum Limit {
     Rpd,
     /// Tokens a minute.
     Tpm,
+    /// Money.
+    Budget,
 }
 
 /// A limit is reached.
@@ -64,6 +68,27 @@ struct Windows {
     requests: Minute,
     tokens: Minute,
     day: Day,
+    spending: Spending,
+}
+
+impl Account {
+    /// At least so much was spent before.
+    pub(super) fn has_spent(&self, before: Spent, wall: SystemTime) {
+        self.windows.lock().spending.at_least(before, unix(wall));
+    }
+
+    /// It spent something, now or in a time that is over.
+    pub(super) fn spends(&self) -> bool {
+        self.windows.lock().spending.is_used()
+    }
+
+    pub(super) fn spent(&self, wall: SystemTime) -> Spent {
+        self.windows.lock().spending.spent(unix(wall))
+    }
+}
+
+fn unix(wall: SystemTime) -> u64 {
+    wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Plain counts.
@@ -104,6 +129,8 @@ pub struct Admitted {
     account: Arc<Account>,
     limits: ClientLimits,
     charge: Charge,
+    /// Tokens that it was expected to ask.
+    expected: u64,
     is_asked: bool,
 }
 
@@ -117,7 +144,7 @@ struct Charge {
 }
 
 impl Client {
-    /// Lets a request in that is expected to use so many tokens. `wall` is only asked where a day counts.
+    /// Lets a request in that is expected to use so many tokens. `wall` is only asked where the calendar counts.
     ///
     /// # Errors
     /// If a limit is reached; nothing was charged then.
@@ -126,7 +153,7 @@ impl Client {
         let charge = self.charge(tokens, now, wall)?;
         usage.requests.fetch_add(1, Relaxed);
         usage.last_used.store(now.0, Relaxed);
-        Ok(Admitted { account: self.account.clone(), limits, charge, is_asked: false })
+        Ok(Admitted { account: self.account.clone(), limits, charge, expected: tokens, is_asked: false })
     }
 
     /// Counts a request that a limit kept out.
@@ -135,21 +162,22 @@ impl Client {
     }
 
     fn charge(&self, tokens: u64, now: Millis, wall: impl FnOnce() -> SystemTime) -> Result<Charge, Refusal> {
-        let ClientLimits { rpm, tpm, rpd, concurrency } = self.token.limits;
+        let ClientLimits { rpm, tpm, rpd, concurrency, budget } = self.token.limits;
         let in_flight = &self.account.usage.in_flight;
-        if (rpm, tpm, rpd, concurrency) == (None, None, None, None) {
+        if self.token.limits == ClientLimits::default() {
             in_flight.fetch_add(1, Relaxed);
             return Ok(Charge::default());
         }
         let tokens = tpm.map_or(0, |limit| tokens.clamp(1, (limit / RESERVED_SHARE).max(1)));
         let windows = &mut *self.account.windows.lock();
         let is_full = concurrency.is_some_and(|limit| in_flight.load(Relaxed) >= limit);
-        let unix = || wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let unix = if rpd.is_some() || budget.is_some() { unix(wall()) } else { 0 };
         let waits = [
             (Limit::Concurrency, if is_full { PLACE_WAIT } else { Duration::ZERO }),
             (Limit::Rpm, rpm.map_or(Duration::ZERO, |limit| windows.requests.wait(1, limit, now))),
             (Limit::Tpm, tpm.map_or(Duration::ZERO, |limit| windows.tokens.wait(tokens, limit, now))),
-            (Limit::Rpd, rpd.map_or(Duration::ZERO, |limit| windows.day.wait(limit, unix()))),
+            (Limit::Rpd, rpd.map_or(Duration::ZERO, |limit| windows.day.wait(limit, unix))),
+            (Limit::Budget, budget.map_or(Duration::ZERO, |budget| windows.spending.wait(budget, unix))),
         ];
         if let Some((limit, wait)) = waits.into_iter().max_by_key(|(_, wait)| *wait).filter(|(_, wait)| !wait.is_zero())
         {
@@ -168,7 +196,7 @@ impl Client {
 impl Admitted {
     /// Tokens count against a limit, so an answer that does not tell them is worth an estimate.
     pub fn counts_tokens(&self) -> bool {
-        self.limits.tpm.is_some()
+        self.limits.tpm.is_some() || self.limits.budget.is_some()
     }
 
     /// A provider is asked now: the request counts, however it ends.
@@ -177,21 +205,39 @@ impl Admitted {
     }
 
     /// Ends the request with what it used: as the provider told, else `estimated` tokens of an answer it told nothing
-    /// about, beside those reserved.
-    pub fn settle(self, told: Option<Used>, estimated: u64, now: impl FnOnce() -> Millis) {
+    /// about, beside those expected. Gives what it cost.
+    pub fn settle(
+        self,
+        told: Option<Used>,
+        estimated: u64,
+        price: Option<Price>,
+        clock: impl FnOnce() -> (Millis, SystemTime),
+    ) -> Money {
         let (account, charge) = (&self.account, self.charge);
         if let Some(used) = told {
             account.usage.prompt.fetch_add(used.prompt, Relaxed);
             account.usage.completion.fetch_add(used.completion, Relaxed);
         }
-        if !self.is_asked || self.limits.tpm.is_none() {
-            return;
+        if !self.is_asked {
+            return Money::default();
         }
-        let used =
-            told.map_or(charge.tokens.saturating_add(estimated), |used| used.prompt.saturating_add(used.completion));
-        let mut windows = account.windows.lock();
-        windows.tokens.take_back(charge.tokens.saturating_sub(used), charge.tokens_at);
-        windows.tokens.add(used.saturating_sub(charge.tokens), now());
+        let cost = price.map_or(Money::default(), |price| {
+            let used = told.unwrap_or(Used { prompt: self.expected, completion: estimated });
+            price.cost(used.prompt, used.completion)
+        });
+        if cost == Money::default() && self.limits.tpm.is_none() {
+            return cost;
+        }
+        let (now, wall) = clock();
+        let windows = &mut *account.windows.lock();
+        windows.spending.add(cost, unix(wall));
+        if self.limits.tpm.is_some() {
+            let both = |used: Used| used.prompt.saturating_add(used.completion);
+            let used = told.map_or(charge.tokens.saturating_add(estimated), both);
+            windows.tokens.take_back(charge.tokens.saturating_sub(used), charge.tokens_at);
+            windows.tokens.add(used.saturating_sub(charge.tokens), now);
+        }
+        cost
     }
 }
 

@@ -4,6 +4,7 @@
 //! over reloads. Nothing here does I/O or reads a clock.
 
 mod limits;
+mod spending;
 mod window;
 
 use std::collections::HashMap;
@@ -12,7 +13,10 @@ use std::time::SystemTime;
 
 use globset::GlobSet;
 
+use parking_lot::Mutex;
+
 pub use limits::{Admitted, Limit, Refusal, Used};
+pub use spending::{Spent, begin};
 
 use crate::config::models::globs;
 use crate::config::{ClientToken, TokenDigest};
@@ -26,6 +30,24 @@ pub struct Clients {
     /// In the order of the configuration.
     list: Vec<Arc<Client>>,
     by_digest: HashMap<TokenDigest, Arc<Client>>,
+    accounts: Arc<Accounts>,
+}
+
+/// What was used, by the token's name. Outlives reloads, and what was spent also the token: one of the same name that
+/// comes later does not begin anew.
+#[derive(Default)]
+struct Accounts(Mutex<HashMap<String, Arc<Account>>>);
+
+impl Accounts {
+    fn of(&self, name: &str) -> Arc<Account> {
+        self.0.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Forgets accounts of tokens that are gone and spent nothing.
+    fn tidy(&self, known: &[Arc<Client>]) {
+        let is_known = |name: &str| known.iter().any(|client| client.name() == name);
+        self.0.lock().retain(|name, account| is_known(name) || account.spends());
+    }
 }
 
 /// Whoever holds a client token.
@@ -38,20 +60,26 @@ pub struct Client {
 impl Clients {
     /// These tokens; those that were there `before` under the same name keep what was counted of them.
     pub fn new<'a>(tokens: impl IntoIterator<Item = &'a ClientToken>, before: Option<&Self>) -> Self {
-        let named = |name: &str| before?.list.iter().find(|client| client.name() == name);
-        let mut clients = Self::default();
+        let accounts = before.map(|before| before.accounts.clone()).unwrap_or_default();
+        let mut clients = Self { accounts, ..Self::default() };
         for token in tokens {
-            let account = named(&token.name).map_or_else(Arc::default, |client| client.account.clone());
+            let account = clients.accounts.of(&token.name);
             let client = Arc::new(Client { models: globs(&token.models), token: token.clone(), account });
             clients.by_digest.insert(token.digest, client.clone());
             clients.list.push(client);
         }
+        clients.accounts.tidy(&clients.list);
         clients
     }
 
     /// The holder of this token.
     pub fn find(&self, token: &[u8]) -> Option<&Arc<Client>> {
         self.by_digest.get(&TokenDigest::of(token))
+    }
+
+    /// At least so much was spent by the token of that name, before this process or in it.
+    pub fn has_spent(&self, name: &str, before: Spent, now: SystemTime) {
+        self.accounts.of(name).has_spent(before, now);
     }
 
     /// What operators may see of every token.
@@ -76,9 +104,14 @@ impl Client {
         self.token.expires.is_some_and(|end| end <= now())
     }
 
+    /// The pools it may use; none = all.
+    pub fn pools(&self) -> &[String] {
+        &self.token.pools
+    }
+
     /// It may use this pool.
     pub fn may_use_pool(&self, pool: &str) -> bool {
-        self.token.pools.is_empty() || self.token.pools.iter().any(|name| name == pool)
+        self.pools().is_empty() || self.pools().iter().any(|name| name == pool)
     }
 
     /// Only some models are open to it.
@@ -107,6 +140,7 @@ impl Client {
             refused: usage.refused(),
             tokens_in: usage.tokens().prompt,
             tokens_out: usage.tokens().completion,
+            spent: self.account.spent(now),
             last_used: usage.last_used().map(keypool::wall_time),
         }
     }

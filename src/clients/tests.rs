@@ -28,6 +28,10 @@ fn admit(client: &Client, tokens: u64, now: u64) -> Result<Admitted, Refusal> {
     client.admit(tokens, Millis(now + 1), || UNIX_EPOCH + Duration::from_secs(NOON) + Duration::from_millis(now))
 }
 
+fn at(now: u64) -> (Millis, std::time::SystemTime) {
+    (Millis(now), UNIX_EPOCH + Duration::from_secs(NOON) + Duration::from_millis(now))
+}
+
 fn refusal(client: &Client, tokens: u64, now: u64) -> (Limit, u64) {
     let refusal = admit(client, tokens, now).err().unwrap();
     (refusal.limit, refusal.wait.as_millis() as u64)
@@ -61,13 +65,13 @@ fn every_limit_refuses_beyond_itself_and_tells_the_wait() {
     let tpm = client(ClientLimits { tpm: Some(100), ..Default::default() });
     let mut admitted = admit(&tpm, 10, 0).ok().unwrap();
     admitted.asked();
-    admitted.settle(Some(Used { prompt: 20, completion: 200 }), 0, || Millis(5001));
+    admitted.settle(Some(Used { prompt: 20, completion: 200 }), 0, None, || at(5001));
     assert_eq!(refusal(&tpm, 1, 6000), (Limit::Tpm, 59_000), "the truth counts from when it was known");
 }
 
 #[test]
 fn the_longest_wait_is_told_where_several_limits_are_reached() {
-    let client = client(ClientLimits { rpm: Some(1), rpd: Some(1), concurrency: Some(1), tpm: None });
+    let client = client(ClientLimits { rpm: Some(1), rpd: Some(1), concurrency: Some(1), tpm: None, budget: None });
     let mut first = admit(&client, 0, 0).ok().unwrap();
     first.asked();
     assert_eq!(refusal(&client, 0, 0).0, Limit::Rpd);
@@ -75,7 +79,8 @@ fn the_longest_wait_is_told_where_several_limits_are_reached() {
 
 #[test]
 fn a_refused_request_costs_nothing() {
-    let client = client(ClientLimits { rpm: Some(1), rpd: Some(3), tpm: Some(1000), concurrency: Some(5) });
+    let client =
+        client(ClientLimits { rpm: Some(1), rpd: Some(3), tpm: Some(1000), concurrency: Some(5), budget: None });
     serve(&client, 0);
     for _ in 0..50 {
         assert_eq!(refusal(&client, 5, 0).0, Limit::Rpm);
@@ -87,10 +92,10 @@ fn a_refused_request_costs_nothing() {
 
 #[test]
 fn what_reached_no_provider_is_given_back() {
-    let client = client(ClientLimits { rpm: Some(1), rpd: Some(1), tpm: Some(4), concurrency: Some(1) });
+    let client = client(ClientLimits { rpm: Some(1), rpd: Some(1), tpm: Some(4), concurrency: Some(1), budget: None });
     for now in 0..10 {
         drop(admit(&client, 1, now).ok().unwrap());
-        admit(&client, 1, now).ok().unwrap().settle(None, 99, || Millis(now));
+        admit(&client, 1, now).ok().unwrap().settle(None, 99, None, || at(now));
     }
     serve(&client, 10);
     assert_eq!(refusal(&client, 1, 10).0, Limit::Rpd);
@@ -103,14 +108,39 @@ fn tokens_are_reserved_by_estimate_and_corrected_by_the_truth() {
     assert_eq!(refusal(&client, 1, 0).0, Limit::Tpm, "what is under way is reserved");
     for mut admitted in running.drain(..) {
         admitted.asked();
-        admitted.settle(Some(Used { prompt: 3, completion: 2 }), 0, || Millis(1));
+        admitted.settle(Some(Used { prompt: 3, completion: 2 }), 0, None, || at(1));
     }
     let picture = admit(&client, 1_000_000, 1);
     assert!(picture.is_ok(), "one request never reserves more than a quarter");
     let mut silent = admit(&client, 25, 1).ok().unwrap();
     silent.asked();
-    silent.settle(None, 500, || Millis(1));
+    silent.settle(None, 500, None, || at(1));
     assert_eq!(refusal(&client, 1, 2).0, Limit::Tpm, "an answer that tells nothing counts by its estimate");
+}
+
+#[test]
+fn a_budget_is_spent_by_price_and_outlives_the_token() {
+    use crate::config::prices::{Budget, Money, Period, Price};
+    let budget = Some(Budget { amount: Money::of(1.0), per: Period::Day });
+    let token = token(ClientLimits { budget, ..Default::default() });
+    let first = clients(&token);
+    let client = first.find(b"kw-secret").unwrap();
+    let price = Some(Price { input: 1.0, output: 4.0 });
+    let spend = |told, estimated| {
+        let mut admitted = admit(client, 100_000, 0).ok().unwrap();
+        admitted.asked();
+        admitted.settle(told, estimated, price, || at(0))
+    };
+    assert_eq!(spend(Some(Used { prompt: 200_000, completion: 50_000 }), 0), Money::of(0.4));
+    assert_eq!(spend(None, 50_000), Money::of(0.3), "what tells nothing costs its estimate");
+    let unasked = admit(client, 100_000, 0).ok().unwrap();
+    assert_eq!(unasked.settle(None, 5, price, || at(0)), Money::default());
+    assert_eq!(spend(Some(Used { prompt: 0, completion: 100_000 }), 0), Money::of(0.4), "the last may pass it");
+    assert_eq!(refusal(client, 1, 0), (Limit::Budget, 43_200_000), "midnight is half a day after noon");
+    let without = Clients::new([], Some(&first));
+    let again = Clients::new([&token], Some(&without));
+    assert_eq!(refusal(again.find(b"kw-secret").unwrap(), 1, 0).0, Limit::Budget);
+    assert!(admit(again.find(b"kw-secret").unwrap(), 1, 43_200_000).is_ok(), "a new day");
 }
 
 #[test]
@@ -152,7 +182,8 @@ fn scopes_are_lists_of_pools_and_globs_of_models() {
 #[test]
 fn no_limit_is_passed_under_many_threads() {
     const THREADS: usize = 8;
-    let client = client(ClientLimits { rpm: Some(40), rpd: Some(300), tpm: Some(2000), concurrency: Some(5) });
+    let client =
+        client(ClientLimits { rpm: Some(40), rpd: Some(300), tpm: Some(2000), concurrency: Some(5), budget: None });
     let (clock, at_once, round) = (AtomicU64::new(0), AtomicU64::new(0), Barrier::new(THREADS));
     let served = Mutex::new(Vec::new());
     let work = &|seed: u64| {
@@ -171,7 +202,7 @@ fn no_limit_is_passed_under_many_threads() {
                 }
                 thread::yield_now();
                 at_once.fetch_sub(1, SeqCst);
-                admitted.settle(Some(Used { prompt: random % 40, completion: 1 }), 0, || Millis(now + 1));
+                admitted.settle(Some(Used { prompt: random % 40, completion: 1 }), 0, None, || at(now + 1));
             }
             if round.wait().is_leader() {
                 let long = if random.is_multiple_of(4) { 60 } else { 1 };

@@ -55,14 +55,14 @@ pub(super) fn lay(additions: &Additions, root: &mut Node, at: &At<'_>) {
         if has(root, name) {
             at.warn(format!("pool {name} was also added at run time; what the file says of it holds"));
         } else {
-            set(root, &format!("pools.{name}"), node(settings));
+            set(root, &format!("pools.{name}"), node(settings, Position::STORED));
         }
     }
     for (path, value) in &additions.settings {
         let pool = path.strip_prefix("pools.").map(|rest| rest.split('.').next().unwrap_or(rest));
         // A pool may be gone from the file; it may come back.
         if pool.is_none_or(|name| has(root, name)) {
-            set(root, path, node(value));
+            set(root, path, node(value, Position::STORED));
         }
     }
 }
@@ -99,7 +99,7 @@ fn set(root: &mut Node, path: &str, value: Node) {
         _ => Vec::new(),
     };
     if !entries.iter().any(|(name, _)| name.text == head) {
-        entries.push((named(head), node(&Json::Null)));
+        entries.push((Name { position: Position::STORED, text: head.to_owned() }, node(&Json::Null, Position::STORED)));
     }
     for (_, child) in entries.iter_mut().filter(|(name, _)| name.text == head) {
         match rest {
@@ -110,22 +110,20 @@ fn set(root: &mut Node, path: &str, value: Node) {
     root.kind = Kind::Map(entries);
 }
 
-fn stored(kind: Kind) -> Node {
-    Node { position: Position::STORED, slot: 0, kind }
-}
-
-/// What was sent as JSON, as if it were written in a file, but without references.
-pub(super) fn node(value: &Json) -> Node {
-    stored(match value {
+/// A JSON value as if it were written at `position`, but without references.
+pub(super) fn node(value: &Json, position: Position) -> Node {
+    let kind = match value {
         Json::Null => Kind::Scalar(String::new(), Style::Plain),
         Json::Bool(truth) => Kind::Scalar(truth.to_string(), Style::Plain),
         Json::Number(number) => Kind::Scalar(number.to_string(), Style::Plain),
         Json::String(text) => Kind::Scalar(text.clone(), Style::Quoted),
-        Json::Array(items) => Kind::List((0..).zip(items).map(|(slot, item)| Node { slot, ..node(item) }).collect()),
-        Json::Object(fields) => Kind::Map(fields.iter().map(|(name, value)| (named(name), node(value))).collect()),
-    })
-}
-
-fn named(name: &str) -> Name {
-    Name { position: Position::STORED, text: name.to_owned() }
+        Json::Array(items) => {
+            Kind::List((0..).zip(items).map(|(slot, item)| Node { slot, ..node(item, position) }).collect())
+        }
+        Json::Object(fields) => {
+            let name = |text: &String| Name { position, text: text.clone() };
+            Kind::Map(fields.iter().map(|(text, value)| (name(text), node(value, position))).collect())
+        }
+    };
+    Node { position, slot: 0, kind }
 }

@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -93,6 +93,15 @@ impl Egress {
         let user = login.as_ref().map(|(user, _)| format!("#{}", digits(user.expose()))).unwrap_or_default();
         Ok(Self { protocol, host, port, login, name: format!("{scheme}://{shown}:{port}{user}").into() })
     }
+
+    /// The whole URL with user and password, as [`parse`](Self::parse) reads it.
+    pub fn url(&self) -> Secret {
+        let place = self.name.split('#').next().unwrap_or_default();
+        let Some((user, password)) = &self.login else { return Secret::new(place.to_owned()) };
+        let [user, password] = [user, password].map(|part| utf8_percent_encode(part.expose(), NON_ALPHANUMERIC));
+        let (scheme, place) = place.split_once("://").unwrap_or_default();
+        Secret::new(format!("{scheme}://{user}:{password}@{place}"))
+    }
 }
 
 fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
@@ -169,6 +178,13 @@ mod tests {
         assert_eq!(shown("socks5://u%40x:p%2Fq@h:1").3, login("u@x", "p/q"));
         assert_eq!(shown("http://u:p@ss@h:1").3, login("u", "p@ss"));
         assert_eq!(shown("http://token@h:1").3, login("token", ""));
+    }
+
+    #[test]
+    fn what_is_read_can_be_written_again() {
+        for url in ["http://10.0.0.2:3128", "socks5h://[::1]:9", "https://h:1", "socks5://u%40x:p%2Fq%23@h:1"] {
+            assert_eq!(Egress::parse(url).unwrap().url().expose(), url);
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! A key that is added at run time: judged as an entry of a keys file is.
+//! One key, judged alike wherever it is written: in a keys file, in another program's format, or at run time.
+//!
+//! Invariant: no message repeats a character of a key.
 
 use std::path::Path;
 
@@ -8,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::additions;
 use super::expand::Process;
 use super::formats;
-use super::keys::KeyId;
+use super::key_id::{KeyId, fingerprint};
 use super::model::KeySpec;
 use super::problem::{At, Problem, Report};
 use super::raw::keys::Key;
@@ -34,11 +36,25 @@ pub fn key_spec(pool: &str, text: &Secret, details: &Map<String, Json>) -> Resul
     if let Some(message) = formats::refusal(text.expose()) {
         at.named("key", Position::STORED).error(message);
     }
-    let id = KeyId::of(pool, text.expose());
-    let plain = KeySpec {
-        id,
-        key: text.clone(),
-        name: fingerprint(id),
+    let spec = plain(pool, text.clone());
+    let spec = if details.is_empty() { Some(spec) } else { spec.described(details, &at) };
+    match (spec, report.finish().0) {
+        (Some(mut spec), problems) if problems.is_empty() => {
+            if spec.name.is_empty() {
+                spec.name = fingerprint(spec.id);
+            }
+            Ok(KeySpec { is_stored: true, ..spec })
+        }
+        (_, problems) => Err(problems),
+    }
+}
+
+/// A key of which only the text is known; whoever keeps it finds its name.
+pub(super) fn plain(pool: &str, key: Secret) -> KeySpec {
+    KeySpec {
+        id: KeyId::of(pool, key.expose()),
+        key,
+        name: String::new(),
         account: None,
         weight: 1,
         priority: 0,
@@ -46,49 +62,50 @@ pub fn key_spec(pool: &str, text: &Secret, details: &Map<String, Json>) -> Resul
         egress: None,
         headers: Vec::new(),
         disabled: false,
-        is_stored: true,
-    };
-    let spec = if details.is_empty() { Some(plain) } else { detailed(plain, details, &report) };
-    match (spec, report.finish().0) {
-        (Some(spec), problems) if problems.is_empty() => Ok(spec),
-        (_, problems) => Err(problems),
+        is_stored: false,
     }
 }
 
-/// What a key without a name is called, unless two have the same.
-pub fn fingerprint(id: KeyId) -> String {
-    let id = id.to_string();
-    format!("key-{}", id.get(..8).unwrap_or(&id))
+impl KeySpec {
+    /// With what `details` says of it in the words of `keys.yaml`; `None` = complained about.
+    pub(super) fn described(self, details: &Map<String, Json>, at: &At<'_>) -> Option<Self> {
+        let mut written = details.clone();
+        written.insert("key".into(), "in-its-own-place".into());
+        let mut root = additions::node(&Json::Object(written), at.position());
+        let value = SHAPE.check(&mut root, at);
+        let at = at.with(&root);
+        unbuilt::check_key(&root, &at);
+        let raw: Key = yaml::read(value?).ok()?;
+        Some(self.detailed(raw, &at, &Context { folder: Path::new(""), env: &Process }))
+    }
+
+    /// With what `raw` says of it, its `key` apart. Complains about what is wrong.
+    pub(super) fn detailed(self, raw: Key, at: &At<'_>, context: &Context<'_>) -> Self {
+        let headers = validate::headers::headers(&raw.headers, &at.field("headers"), context);
+        validate::models::globs(&raw.models, &at.field("models"));
+        let egress = raw.egress.as_ref();
+        let egress = egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context));
+        if let Some(name) = &raw.name {
+            check_name(name, self.key.expose(), &at.field("name"));
+        }
+        Self {
+            name: raw.name.unwrap_or(self.name),
+            account: raw.account,
+            weight: raw.weight,
+            priority: raw.priority,
+            models: raw.models,
+            egress,
+            headers,
+            disabled: raw.disabled,
+            ..self
+        }
+    }
 }
 
-fn detailed(plain: KeySpec, details: &Map<String, Json>, report: &Report) -> Option<KeySpec> {
-    let mut written = details.clone();
-    written.insert("key".into(), "in-its-own-place".into());
-    let mut root = additions::node(&Json::Object(written));
-    let value = SHAPE.check(&mut root, &At::top(report, Position::STORED));
-    let at = At::root(report, &root);
-    unbuilt::check_key(&root, &at);
-    let raw: Key = yaml::read(value?).ok()?;
-    let context = Context { folder: Path::new(""), env: &Process };
-    let headers = validate::headers::headers(&raw.headers, &at.field("headers"), &context);
-    validate::models::globs(&raw.models, &at.field("models"));
-    let egress = raw.egress.as_ref();
-    let egress = egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), &context));
-    let name = raw.name.unwrap_or(plain.name);
+fn check_name(name: &str, key: &str, at: &At<'_>) {
     if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
-        at.field("name").error("a name has 1 to 64 characters and no control characters");
-    } else if name.contains(plain.key.expose()) {
-        at.field("name").error("the name contains the key, and names are shown; write another");
+        at.error("a name has 1 to 64 characters and no control characters");
+    } else if name.contains(key) {
+        at.error("the name contains the key, and names are shown; write another");
     }
-    Some(KeySpec {
-        name,
-        account: raw.account,
-        weight: raw.weight,
-        priority: raw.priority,
-        models: raw.models,
-        egress,
-        headers,
-        disabled: raw.disabled,
-        ..plain
-    })
 }

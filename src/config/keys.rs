@@ -4,21 +4,18 @@
 //! others from being named too.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use super::document;
-use super::egress::Egress;
 use super::expand::Environment;
-use super::formats::{self, Entry as Written, State};
+use super::formats::{self, Entry as Written};
+use super::key_id::{KeyId, fingerprints};
+use super::key_spec::plain;
 use super::model::{KeySpec, Keys, KeysFile};
 use super::problem::{At, Problem, Problems, Report, is_plain_word};
 use super::raw::Named;
-use super::raw::keys::{Entry, FileFormat, Key, KeysFile as RawKeys};
+use super::raw::keys::{Entry, FileFormat, KeysFile as RawKeys};
 use super::secret::Secret;
 use super::suggest;
 use super::tree::Position;
@@ -29,69 +26,6 @@ use super::validate::{self, Context};
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 /// Most line numbers in one message.
 const MAX_LINES: usize = 20;
-/// Domain of key ids. Not a secret: it only keeps ids from being comparable with other programs' digests of keys.
-const ID_DOMAIN: &[u8] = b"keyweir key id 1";
-
-/// What a key is known by: an HMAC of (pool, key), which stays the same over restarts, renames and files.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId([u8; 16]);
-
-impl KeyId {
-    /// The id of a key in a pool.
-    pub fn of(pool: &str, key: &str) -> Self {
-        let mut id = [0; 16];
-        // An HMAC takes a key of any length, so this never fails.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(ID_DOMAIN) {
-            mac.update(pool.as_bytes());
-            mac.update(&[0]);
-            mac.update(key.as_bytes());
-            for (byte, digest) in id.iter_mut().zip(mac.finalize().into_bytes()) {
-                *byte = digest;
-            }
-        }
-        Self(id)
-    }
-
-    /// An id that was kept.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The id as bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// The text is no key id: 32 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a key id is 32 hexadecimal digits")]
-pub struct BadKeyId;
-
-impl std::str::FromStr for KeyId {
-    type Err = BadKeyId;
-
-    fn from_str(text: &str) -> Result<Self, BadKeyId> {
-        let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(BadKeyId) };
-        let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-        let bytes: Vec<u8> = bytes.collect::<Option<_>>().ok_or(BadKeyId)?;
-        bytes.try_into().map(Self).map_err(|_| BadKeyId)
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// What the keys files hold.
 #[derive(Debug)]
 pub(crate) struct Provisioned {
@@ -150,7 +84,7 @@ pub(crate) fn merge(provisioned: &Provisioned, pools: &[String], added: &[(Arc<s
         keys.push(if known.names.insert(key.name.clone()) {
             key.clone()
         } else {
-            Arc::new(KeySpec { name: fingerprint(key.id, &mut known.names), ..KeySpec::clone(key) })
+            Arc::new(KeySpec { name: free_fingerprint(key.id, &mut known.names), ..KeySpec::clone(key) })
         });
     }
     merged
@@ -169,11 +103,8 @@ impl Known {
 }
 
 /// A name made of the id, that nobody has.
-fn fingerprint(id: KeyId, taken: &mut HashSet<String>) -> String {
-    // Eight digits are pleasant to read but collide among 100,000 keys; a longer piece then tells them apart.
-    let id = id.to_string();
-    let name = [8, 16, 32].iter().map(|length| format!("key-{}", id.get(..*length).unwrap_or(&id)));
-    name.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(id)
+fn free_fingerprint(id: KeyId, taken: &mut HashSet<String>) -> String {
+    fingerprints(id).find(|name| taken.insert(name.clone())).unwrap_or_else(|| id.to_string())
 }
 
 fn read_file(file: &KeysFile, report: &Report, lots: &mut [Lot], default: Option<usize>, env: &dyn Environment) {
@@ -276,16 +207,12 @@ fn read_yaml(content: &str, report: &Report, lots: &mut [Lot], context: &Context
         for (index, entry) in entries.into_iter().enumerate() {
             let at = at.index(index);
             match entry {
-                Entry::Short(key) => lot.add(key.0, None, &at, &at),
+                Entry::Short(key) => lot.add(plain(&lot.pool, Secret::new(key.0)), &at, &at),
                 Entry::Long(key) => {
                     let key_at = at.field("key");
-                    let headers = validate::headers::headers(&key.headers, &at.field("headers"), context);
-                    validate::models::globs(&key.models, &at.field("models"));
-                    let egress = key.egress.as_ref();
-                    let egress =
-                        egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context));
                     if let Some(text) = validate::secret::resolve(&key.key, &key_at, context) {
-                        lot.add(text, Some(Details { key, headers, egress }), &at, &key_at);
+                        let spec = plain(&lot.pool, Secret::new(text)).detailed(*key, &at, context);
+                        lot.add(spec, &at, &key_at);
                     }
                 }
             }
@@ -315,66 +242,28 @@ impl Lot {
         let top = At::top(report, position);
         let pool = self.pool.clone();
         let at = top.named(&pool, position);
-        if entry.details.is_some() {
-            return at.error("limits, models, egress and headers are for a keys.yaml; write this key there");
+        let details = entry.details();
+        let spec = plain(&self.pool, entry.key);
+        let spec = if details.is_empty() { Some(spec) } else { spec.described(&details, &at) };
+        if let Some(spec) = spec {
+            self.add(spec, &at, &at);
         }
-        let id = KeyId::of(&self.pool, entry.key.expose());
-        let disabled = entry.disabled || entry.state == Some(State::Disabled);
-        if self.is_duplicate(id, disabled, position) {
-            return;
-        }
-        if let Some(name) = &entry.name {
-            self.check_name(name, entry.key.expose(), &at.field("name"));
-        }
-        self.places.insert(id, self.keys.len());
-        self.keys.push(KeySpec {
-            id,
-            key: entry.key,
-            name: entry.name.unwrap_or_default(),
-            account: entry.account,
-            weight: entry.weight,
-            priority: entry.priority,
-            models: Vec::new(),
-            egress: None,
-            headers: Vec::new(),
-            disabled,
-            is_stored: false,
-        });
     }
 
-    /// Whether the key was there before; `disabled: true` wins wherever it is written.
-    fn is_duplicate(&mut self, id: KeyId, disabled: bool, position: Position) -> bool {
-        let Some(place) = self.places.get(&id) else { return false };
-        self.keys.get_mut(*place).into_iter().for_each(|key| key.disabled |= disabled);
-        self.duplicates.push(position);
-        true
-    }
-
-    fn add(&mut self, text: String, details: Option<Details>, at: &At<'_>, key_at: &At<'_>) {
-        if let Some(message) = formats::refusal(&text) {
+    fn add(&mut self, spec: KeySpec, at: &At<'_>, key_at: &At<'_>) {
+        if let Some(message) = formats::refusal(spec.key.expose()) {
             return key_at.error(message);
         }
-        let id = KeyId::of(&self.pool, &text);
-        let disabled = details.as_ref().is_some_and(|details| details.key.disabled);
-        if self.is_duplicate(id, disabled, at.position()) {
-            return;
+        if let Some(place) = self.places.get(&spec.id) {
+            // `disabled: true` wins wherever it is written.
+            self.keys.get_mut(*place).into_iter().for_each(|key| key.disabled |= spec.disabled);
+            return self.duplicates.push(at.position());
         }
-        let name = details.as_ref().and_then(|details| details.key.name.clone());
-        if let Some(name) = &name {
-            self.check_name(name, &text, &at.field("name"));
+        if !spec.name.is_empty() && !self.names.insert(spec.name.clone()) {
+            at.field("name").error("another key of this pool has this name; names are unique");
         }
-        self.places.insert(id, self.keys.len());
-        self.keys.push(spec(id, text, name, details));
-    }
-
-    fn check_name(&mut self, name: &str, key: &str, at: &At<'_>) {
-        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
-            at.error("a name has 1 to 64 characters and no control characters");
-        } else if name.contains(key) {
-            at.error("the name contains the key, and names are shown; write another");
-        } else if !self.names.insert(name.to_owned()) {
-            at.error("another key of this pool has this name; names are unique");
-        }
+        self.places.insert(spec.id, self.keys.len());
+        self.keys.push(spec);
     }
 
     fn say_duplicates(&mut self, report: &Report) {
@@ -391,47 +280,8 @@ impl Lot {
     /// The keys, each with a name.
     fn into_keys(mut self) -> (String, Vec<Arc<KeySpec>>) {
         for key in self.keys.iter_mut().filter(|key| key.name.is_empty()) {
-            key.name = fingerprint(key.id, &mut self.names);
+            key.name = free_fingerprint(key.id, &mut self.names);
         }
         (self.pool, self.keys.into_iter().map(Arc::new).collect())
-    }
-}
-
-/// What the long form tells of a key.
-struct Details {
-    key: Box<Key>,
-    headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    egress: Option<Egress>,
-}
-
-fn spec(id: KeyId, text: String, name: Option<String>, details: Option<Details>) -> KeySpec {
-    let (key, name) = (Secret::new(text), name.unwrap_or_default());
-    match details {
-        Some(Details { key: raw, headers, egress }) => KeySpec {
-            id,
-            key,
-            name,
-            account: raw.account,
-            weight: raw.weight,
-            priority: raw.priority,
-            models: raw.models,
-            egress,
-            headers,
-            disabled: raw.disabled,
-            is_stored: false,
-        },
-        None => KeySpec {
-            id,
-            key,
-            name,
-            account: None,
-            weight: 1,
-            priority: 0,
-            models: Vec::new(),
-            egress: None,
-            headers: Vec::new(),
-            disabled: false,
-            is_stored: false,
-        },
     }
 }

@@ -9,10 +9,12 @@ mod document;
 pub mod egress;
 mod expand;
 pub mod formats;
+mod key_id;
 mod key_spec;
-pub mod keys;
+mod keys;
 pub mod model;
 pub mod models;
+pub mod prices;
 mod print;
 mod problem;
 pub mod raw;
@@ -33,8 +35,8 @@ use std::sync::Arc;
 pub use additions::{AddedToken, Additions, Origin};
 pub use egress::Egress;
 pub use expand::{Environment, Process};
-pub use key_spec::{fingerprint, key_spec};
-pub use keys::KeyId;
+pub use key_id::{BadKeyId, KeyId, fingerprint};
+pub use key_spec::key_spec;
 pub use model::*;
 pub use models::Models;
 pub(crate) use problem::without_values;
@@ -43,7 +45,7 @@ pub use reference::reference;
 pub use secret::{Secret, TokenDigest};
 pub use shown::{Field, Shown, flatten, is_file_only};
 pub(crate) use unbuilt::is_refused;
-pub use validate::destination;
+pub use validate::{BadUrl, destination};
 
 use problem::{At, Report};
 use validate::Context;
@@ -110,23 +112,14 @@ impl Files {
 
 /// Loads a configuration and its keys; the error names every mistake in all files.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    load_with(path, &Process)
-}
-
-/// [`load`] with variables from elsewhere.
-pub fn load_with(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
-    read(path, env, &Additions::default())
+    load_with(path, &Additions::default())
 }
 
 /// [`load`] with what was added at run time.
-pub fn load_and(path: &Path, additions: &Additions) -> Result<Loaded, Problems> {
-    read(path, &Process, additions)
-}
-
-fn read(path: &Path, env: &dyn Environment, additions: &Additions) -> Result<Loaded, Problems> {
+pub fn load_with(path: &Path, additions: &Additions) -> Result<Loaded, Problems> {
     let report = Report::new(path.display().to_string());
     match document::read_text(path, MAX_FILE, &report) {
-        Some(text) => assemble(&text, report, path, env, additions, None),
+        Some(text) => assemble(&text, report, path, &Process, additions, None),
         None => Err(Problems(report.finish().0)),
     }
 }

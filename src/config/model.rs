@@ -14,8 +14,9 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
 use super::egress::Egress;
-use super::keys::KeyId;
+use super::key_id::KeyId;
 use super::models::Models;
+use super::prices::{Budget, Prices};
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
@@ -300,6 +301,8 @@ pub struct ClientLimits {
     pub rpd: Option<u64>,
     /// Requests at once.
     pub concurrency: Option<u64>,
+    /// Money.
+    pub budget: Option<Budget>,
 }
 
 /// One keys file.
@@ -344,6 +347,8 @@ pub struct Pool {
     pub egress: Vec<Egress>,
     /// How proxies are checked.
     pub egress_check: EgressCheck,
+    /// What models cost.
+    pub prices: Prices,
     /// Headers added upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Per-key metrics on or off (`auto` is resolved against the number of keys where they are known).

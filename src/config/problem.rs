@@ -185,6 +185,11 @@ impl<'a> At<'a> {
         Self { report, node: None, position, parent: None, segment: Segment::Root }
     }
 
+    /// The same place, with what is written there.
+    pub(crate) fn with(&self, node: &'a Node) -> Self {
+        Self { node: Some(node), ..*self }
+    }
+
     /// The field of that name; a missing one is said to stand where its mapping does.
     pub(crate) fn field<'b>(&'b self, name: &'b str) -> At<'b> {
         let node = self.node.and_then(|node| node.get(name));

@@ -362,12 +362,36 @@ fn restrictions_that_are_not_kept_are_refused() {
         assert!(said.lines().all(|line| line.ends_with(": not built yet; remove it")), "{said}");
         said.lines().filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect::<Vec<_>>().join(" ")
     };
-    let token = "clients: {tokens: [{name: ci, token: \"${TOKEN}\", budget: 5}]}\n";
-    assert_eq!(refused(token), "clients.tokens[0].budget");
-    let server = "server: {proxy: {status_endpoints: true}, limits: {connections_per_ip: 9}}\n";
-    assert_eq!(refused(server), "server.proxy.status_endpoints server.limits.connections_per_ip");
+    let server = "server: {limits: {connections_per_ip: 9}}\n";
+    assert_eq!(refused(server), "server.limits.connections_per_ip");
     let pool = "pools: {a: {provider: openai, fallback: [b], budget: 1}}\n";
     assert_eq!(refused(pool), "pools.a.fallback pools.a.budget");
+}
+
+#[test]
+fn what_a_budget_does_not_bound_is_told() {
+    let text = "\
+clients: {tokens: [{name: ci, token: \"${TOKEN}\", budget: 5, models: [known, fast, other, \"x*\"]}]}
+pools:
+  a: {provider: openai, prices: {known: {input: 1}}, models: {alias: {fast: slow}}}
+  b: {provider: openai}
+default_pool: a
+";
+    let said: Vec<String> = read(text).unwrap().warnings.iter().map(ToString::to_string).collect();
+    let said = said.join("\n");
+    for part in [
+        "clients.tokens[0].budget: warning: pool b has no prices",
+        "clients.tokens[0].models[1]: warning: has no price in pool a",
+        "clients.tokens[0].models[2]: warning: has no price in pool a",
+        "pools.a.models.alias.fast: warning: slow has no price",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    assert!(!said.contains("models[0]") && !said.contains("models[3]"), "{said}");
+    for wrong in ["0", "-1", "{amount: .nan}", "{amount: 5, per: week}"] {
+        assert!(mistakes(&text.replace("budget: 5", &format!("budget: {wrong}"))).contains("budget"), "{wrong}");
+    }
+    assert!(mistakes(&text.replace("input: 1", "input: -1")).contains("pools.a.prices.known.input"));
 }
 
 /// Every field with its default.

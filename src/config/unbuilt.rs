@@ -20,11 +20,9 @@ use Effect::{Refuse, Warn};
 type Row = (&'static str, &'static [&'static str], Effect);
 
 const CONFIG: &[Row] = &[
-    ("server.proxy.status_endpoints", &["false"], Refuse),
     ("server.limits.connections_per_ip", &["0"], Refuse),
     ("server.limits.min_send_rate", &["0"], Warn),
     ("shared_state", &[], Refuse),
-    ("clients.tokens.*.budget", &[], Refuse),
     ("notify", &[], Warn),
     ("otlp", &[], Warn),
     ("pools.*.priority", &["0"], Warn),
@@ -37,7 +35,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.reactivate", &["off"], Warn),
     ("pools.*.balance.every", &["5m"], Warn),
     ("pools.*.balance.minimum", &["0", "0.0"], Warn),
-    ("pools.*.prices", &[], Warn),
     ("pools.*.budget", &[], Refuse),
 ];
 

@@ -21,7 +21,7 @@ use crate::config::{self, OnFailure};
 use crate::keypool::{self, Certainty, Egress, Entry, KeyPool};
 use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
 use crate::upstream::target::TargetError;
-use crate::upstream::{Connector, Target};
+use crate::upstream::{Connector, Inquiry, Target};
 
 /// How often is looked for what is due.
 const TICK: Duration = Duration::from_millis(250);
@@ -153,7 +153,8 @@ impl Checker {
 
     async fn check(&self, page: &Page, egress: Option<&Arc<Egress>>) -> Finding {
         let started = Instant::now();
-        let answer = self.connector.ask(&page.target, egress, Some(&page.path), page.limit).await;
+        let inquiry = Inquiry::page(&page.path, page.limit);
+        let answer = self.connector.ask(&page.target, egress, &inquiry).await.map(|reply| reply.status);
         let name = egress.map_or_else(|| "direct".into(), |egress| egress.name().clone());
         let finding = |status, error, certainty| Finding {
             egress: name.clone(),
@@ -163,10 +164,10 @@ impl Checker {
             took: started.elapsed(),
         };
         match answer {
-            Ok(Some(status)) if !page.accepts_any && !(200..400).contains(&status) => {
+            Ok(status) if !page.accepts_any && !(200..400).contains(&status) => {
                 finding(Some(status), Some(format!("the page is answered with {status}")), Certainty::Doubtful)
             }
-            Ok(status) => finding(status, None, Certainty::Doubtful),
+            Ok(status) => finding(Some(status), None, Certainty::Doubtful),
             Err(error) => {
                 let is_certain = [EGRESS_FAILED, EGRESS_SILENT].contains(error.etype());
                 let certainty = if is_certain { Certainty::Certain } else { Certainty::Doubtful };

@@ -1,9 +1,13 @@
 //! Checks of what lies between keyweir and the providers, on schedule and on demand.
 
+mod ask;
 mod egress;
+mod probe;
 mod targets;
 
+pub use ask::{Question, ask};
 pub use egress::{Checker, Finding, Schedule, TestError};
+pub use probe::{Examined, NoWay, Outcome, Way};
 pub use targets::TargetChecks;
 
 /// An error in a few words.

@@ -14,7 +14,7 @@ use super::said;
 use crate::keypool::{self, Entry};
 use crate::proxy::Edge;
 use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
-use crate::upstream::{Connector, Target, Targets};
+use crate::upstream::{Connector, Inquiry, Target, Targets};
 
 /// How often is looked for what is due.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,7 +54,11 @@ async fn check(
 ) {
     let timeouts = &entry.config.timeouts;
     let egress = entry.egresses().list().iter().find(|egress| !egress.is_down());
-    let answer = connector.ask(&target, egress, path.as_deref(), timeouts.connect + timeouts.connect).await;
+    let limit = timeouts.connect + timeouts.connect;
+    let answer = match &path {
+        None => connector.reach(&target, egress, limit).await.map(|()| None),
+        Some(path) => connector.ask(&target, egress, &Inquiry::page(path, limit)).await.map(|reply| Some(reply.status)),
+    };
     let error = match answer {
         Ok(Some(status)) if !ALIVE.contains(&status) => Some(format!("the check is answered with {status}")),
         Ok(_) => None,

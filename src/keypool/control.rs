@@ -5,8 +5,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Entry, KeyPool, named, now};
+use crate::config::KeyId;
 use crate::config::KeySpec;
-use crate::config::keys::KeyId;
 use crate::telemetry::KeySnapshot;
 
 /// What can be done to a key.

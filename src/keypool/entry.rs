@@ -11,7 +11,7 @@ use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
 use super::seen::Seen;
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
 use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};
@@ -83,6 +83,11 @@ impl Entry {
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
         Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
+    }
+
+    /// A pool that no server has, to ask with its keys.
+    pub fn alone(config: config::Pool, specs: Vec<Arc<KeySpec>>) -> Self {
+        Self::new(config, specs, None)
     }
 
     /// Lets it take the place of `before`.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 use crate::pool::Millis;
 
 /// Things of one kind that are remembered per pool.

@@ -38,8 +38,7 @@ pub(super) fn first(loaded: &Loaded, tokens: &Tokens) -> Result<Live, StartError
     let entries = keypool.prepare(config, loaded.keys.clone());
     let edge = Edge::new(config, &entries, &tokens.clients, None)?;
     let access_log = AccessLog::open(&config.log).map_err(StartError::AccessLog)?;
-    dns::use_name_servers(&config.server.dns);
-    dns::allow_link_local(config.server.admin.allow_link_local);
+    dns::configure(&config.server);
     keypool.put_in_place(entries);
     Ok(Live {
         config: Arc::new(ArcSwap::from_pointee(config.clone())),
@@ -76,9 +75,11 @@ impl Manager {
     pub(super) fn put_in_effect(&self, prepared: Prepared) -> Report {
         let Prepared { config, entries, edge, access_log, access, warnings, before, after } = prepared;
         let live = &self.live;
-        dns::use_name_servers(&config.server.dns);
-        dns::allow_link_local(config.server.admin.allow_link_local);
+        dns::configure(&config.server);
+        let replaced = live.keypool.entries();
         live.keypool.put_in_place(entries);
+        // Their last marks, on keys that are gone now.
+        self.journal_marks(&replaced);
         live.edge.store(Arc::new(edge));
         live.access.store(Arc::new(access));
         live.certificates.replace(&config);

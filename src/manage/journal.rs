@@ -1,4 +1,5 @@
-//! The background service that keeps what the pools learnt: marks go to the store's journal as they change.
+//! The background service that keeps what the pools learnt: marks, and which key made what, go to the store's journal
+//! as they change.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +11,7 @@ use pingora::services::background::BackgroundService;
 
 use super::Manager;
 use super::marks;
-use crate::keypool::now;
+use crate::keypool::{Entry, now};
 use crate::telemetry::{Readiness, metrics};
 
 /// A mark reaches the journal within this time, and the database soon after: together well within a second.
@@ -29,12 +30,12 @@ pub struct Writer {
 
 #[async_trait]
 impl BackgroundService for Writer {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    /// Runs to the end of the process: marks are set during a drain, too.
+    async fn start(&self, _: ShutdownWatch) {
         let manager = &self.manager;
         let mut is_open = manager.store.status().down.is_none();
         loop {
             tokio::select! {
-                _ = shutdown.changed() => break,
                 () = tokio::time::sleep(PACE) => {}
                 () = manager.store.opened(), if !is_open => {
                     is_open = true;
@@ -43,7 +44,7 @@ impl BackgroundService for Writer {
                     let _done = tokio::task::spawn_blocking(move || manager.take_up()).await;
                 }
             }
-            manager.journal_marks();
+            manager.journal_learnt();
             let status = manager.store.status();
             self.readiness.set_store(status.down.as_ref().map(|outage| outage.error.to_string()));
             metrics::store(status.down.is_none(), status.pending.total(), status.dropped);
@@ -51,7 +52,6 @@ impl BackgroundService for Writer {
                 self.note_keys().await;
             }
         }
-        manager.journal_marks();
     }
 }
 
@@ -69,7 +69,7 @@ impl Writer {
 impl Manager {
     /// Writes what is not written yet, as far as the store takes it within a moment.
     pub async fn finish(&self) {
-        self.journal_marks();
+        self.journal_learnt();
         self.journal_rows();
         self.journal_sums();
         match tokio::time::timeout(LAST, self.store.flush()).await {
@@ -79,10 +79,16 @@ impl Manager {
         }
     }
 
+    fn journal_learnt(&self) {
+        let entries = self.live.keypool.entries();
+        self.journal_marks(&entries);
+        self.journal_pins(&entries);
+    }
+
     /// Hands every mark that changed to the journal.
-    pub(super) fn journal_marks(&self) {
+    pub(super) fn journal_marks(&self, entries: &[Arc<Entry>]) {
         let journal = self.store.journal();
-        for entry in self.live.keypool.entries().iter() {
+        for entry in entries {
             let now = now();
             let changed = entry.pool.take_changes().into_iter();
             for (key, subject, mark) in changed.filter_map(|saved| marks::to_store(&entry.config.name, saved, now)) {

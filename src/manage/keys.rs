@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json, json};
 
 use super::error::{ManageError, told};
@@ -10,13 +11,11 @@ use super::marks;
 use super::operate::Actor;
 use super::stored::{Kept, Stored};
 use super::{Manager, Picture};
-use crate::config::formats::{self, Entry};
-use crate::config::{KeyId, KeySpec, Secret, key_spec};
+use crate::config::formats::{Details, Entry};
+use crate::config::{Egress, KeyId, KeySpec, Secret, key_spec};
 use crate::keypool::{Action, ControlError};
-use crate::store::{KeyChange, NewKey};
+use crate::store::{KeyChange, NewKey, RESTORABLE};
 
-/// A removed key can be brought back this long (milliseconds).
-const RESTORABLE: i64 = 7 * 24 * 3600 * 1000;
 /// Bad entries that are told one by one.
 const BAD: usize = 100;
 
@@ -57,23 +56,7 @@ pub struct KeyDetail {
 
 impl From<Entry> for Candidate {
     fn from(entry: Entry) -> Self {
-        let mut details = Map::new();
-        let is_off = entry.disabled || entry.state == Some(formats::State::Disabled);
-        let mut set = |name: &str, value: Json| details.insert(name.into(), value);
-        entry.name.map(|name| set("name", name.into()));
-        entry.account.map(|account| set("account", account.into()));
-        (entry.weight != 1).then(|| set("weight", entry.weight.into()));
-        (entry.priority != 0).then(|| set("priority", entry.priority.into()));
-        is_off.then(|| set("disabled", true.into()));
-        if let Some(more) = entry.details {
-            set("limits", serde_json::to_value(&more.limits).unwrap_or_default());
-            set("models", more.models.into());
-            more.egress.map(|egress| set("egress", egress.expose().into()));
-            let headers: Map<_, _> = more.headers.into_iter().map(|(k, v)| (k, v.expose().into())).collect();
-            set("headers", headers.into());
-        }
-        details.retain(|_, value| !value.is_null() && *value != json!([]) && *value != json!({}));
-        Self { line: entry.line, key: entry.key, details }
+        Self { line: entry.line, details: entry.details(), key: entry.key }
     }
 }
 
@@ -93,8 +76,9 @@ impl Manager {
             return Ok(outcome);
         }
         let back: HashSet<KeyId> = outcome.added.iter().copied().collect();
-        stored.keys.retain(|key| !back.contains(&key.spec.id));
-        stored.keys.extend(kept.iter().cloned());
+        let keys = stored.keys.edit();
+        keys.retain(|key| !back.contains(&key.spec.id));
+        keys.extend(kept.iter().cloned());
         let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
         let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
         self.change_to(&turn, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
@@ -112,12 +96,7 @@ impl Manager {
         let key = own(&turn.picture, &mut stored, id)?;
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details = key.details_and_name();
-        for (name, value) in patch {
-            match value {
-                Json::Null => drop(details.remove(&name)),
-                value => drop(details.insert(name, value)),
-            }
-        }
+        patch_fields(&mut details, patch);
         let (spec, details) = spec_of(&key.pool, &key.spec.key, details).map_err(ManageError::Invalid)?;
         if taken.contains(&spec.name) {
             return Err(ManageError::Conflict(format!("another key of the pool is called {}", spec.name)));
@@ -138,14 +117,15 @@ impl Manager {
         let wanted: HashSet<KeyId> = ids.iter().copied().collect();
         let now = now_ms();
         let mut removed = Vec::new();
-        for key in stored.keys.iter_mut().filter(|key| key.removed_at.is_none() && wanted.contains(&key.spec.id)) {
-            key.removed_at = Some(now);
-            removed.push(key.spec.id);
-        }
-        if removed.len() < wanted.len() {
-            for id in wanted.iter().filter(|id| !removed.contains(id)) {
-                own(&turn.picture, &mut stored, *id)?;
+        let mut left = wanted;
+        for key in stored.keys.edit().iter_mut().filter(|key| key.removed_at.is_none()) {
+            if left.remove(&key.spec.id) {
+                key.removed_at = Some(now);
+                removed.push(key.spec.id);
             }
+        }
+        for id in left {
+            own(&turn.picture, &mut stored, id)?;
         }
         let provisioned = removed.iter().find(|id| turn.picture.files.has_key(**id));
         if let Some(id) = provisioned {
@@ -165,9 +145,8 @@ impl Manager {
         let turn = self.turn();
         let mut stored = Stored::clone(&turn.picture.stored);
         let since = now_ms() - RESTORABLE;
-        let removed =
-            stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_some_and(|at| at >= since));
-        let Some(key) = removed else {
+        let is_meant = |key: &&mut Kept| key.spec.id == id && key.removed_at.is_some_and(|at| at >= since);
+        let Some(key) = stored.keys.edit().iter_mut().find(is_meant) else {
             return Err(ManageError::NotFound("no key with this id was removed within the last 7 days".into()));
         };
         self.pool_name(&key.pool)?;
@@ -206,7 +185,7 @@ impl Manager {
     /// What is known of a key beside its state, also of a removed one.
     pub fn key_detail(&self, id: KeyId) -> Option<KeyDetail> {
         let picture = self.picture.load();
-        let kept = picture.stored.key(id);
+        let kept = picture.stored.keys.get(id);
         let spec = kept.map(|key| key.spec.clone()).or_else(|| self.live.keypool.spec(id))?;
         Some(KeyDetail {
             spec,
@@ -243,7 +222,8 @@ impl Manager {
     }
 }
 
-pub(super) fn no_pool(pool: &str) -> ManageError {
+/// What is told of a pool that isn't there.
+pub fn no_pool(pool: &str) -> ManageError {
     ManageError::NotFound(format!("there is no pool {pool:?}"))
 }
 
@@ -255,7 +235,7 @@ fn judge(
     candidates: Vec<Candidate>,
     outcome: &mut Added,
 ) -> Vec<Kept> {
-    let present = stored.keys.iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
+    let present = stored.keys.list().iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
     let mut ids: HashSet<KeyId> = present.clone().map(|key| key.spec.id).collect();
     let mut names: HashSet<String> = present.map(|key| key.spec.name.clone()).collect();
     for spec in picture.files.keys(pool) {
@@ -308,8 +288,18 @@ fn own<'s>(picture: &Picture, stored: &'s mut Stored, id: KeyId) -> Result<&'s m
     if picture.files.has_key(id) {
         return Err(ManageError::Provisioned(format!("key {id} is in a keys file; change it there")));
     }
-    let key = stored.keys.iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());
+    let key = stored.keys.edit().iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());
     key.ok_or_else(|| ManageError::NotFound("there is no key with this id".into()))
+}
+
+/// Lays the fields of a patch over those there are; `null` takes one away.
+pub(super) fn patch_fields(fields: &mut Map<String, Json>, patch: Map<String, Json>) {
+    for (name, value) in patch {
+        match value {
+            Json::Null => drop(fields.remove(&name)),
+            value => drop(fields.insert(name, value)),
+        }
+    }
 }
 
 fn subject(ids: &[KeyId]) -> String {
@@ -320,6 +310,15 @@ fn subject(ids: &[KeyId]) -> String {
 }
 
 fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
+    let header = |(name, value): &(HeaderName, HeaderValue)| {
+        Some((name.to_string(), Secret::new(value.to_str().ok()?.to_owned())))
+    };
+    let details = Details {
+        models: spec.models.clone(),
+        egress: spec.egress.as_ref().map(Egress::url),
+        headers: spec.headers.iter().filter_map(header).collect(),
+        ..Details::default()
+    };
     Entry {
         pool: Some(pool.into()),
         name: Some(spec.name.clone()),
@@ -327,6 +326,7 @@ fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
         weight: spec.weight,
         priority: spec.priority,
         disabled: spec.disabled,
+        details: Some(Box::new(details)),
         ..Entry::new(line, spec.key.clone())
     }
 }

@@ -9,7 +9,7 @@ use super::keys::now_ms;
 use crate::config::KeyId;
 use crate::keypool::{Action, Entry, now};
 use crate::pool::{Millis, Reason, Saved, Standing, Subject};
-use crate::store::{self, Mark, StoredMark};
+use crate::store::{self, Mark, StoreError, StoredMark};
 
 /// Who set a mark.
 const OPERATOR: &str = "operator";
@@ -43,14 +43,14 @@ fn account_id(pool: &str, account: &str) -> KeyId {
 }
 
 /// Unix milliseconds of a moment.
-fn wall(moment: Millis, now: Millis) -> i64 {
+pub(super) fn wall(moment: Millis, now: Millis) -> i64 {
     let ahead = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     let wall = now_ms();
     if moment > now { wall.saturating_add(ahead(now.until(moment))) } else { wall - ahead(moment.until(now)) }
 }
 
 /// The moment of a wall time; what is past is only past.
-fn moment(wall: i64, now: Millis) -> Millis {
+pub(super) fn moment(wall: i64, now: Millis) -> Millis {
     match u64::try_from(wall.saturating_sub(now_ms())) {
         Ok(ahead) => now.after(Duration::from_millis(ahead)),
         Err(_) => now,
@@ -106,23 +106,30 @@ fn to_pool(stored: &StoredMark, now: Millis) -> Option<Saved> {
 impl Manager {
     /// Gives the pools the marks the store has kept.
     pub(super) fn restore_marks(&self) {
-        self.give_back(|_| true);
+        self.give_back(Self::wait(self.store.marks()));
     }
 
     /// Gives keys that just came the marks the store has kept of them, and tells the store which keys there are.
     pub(super) fn welcome(&self, added: &HashSet<KeyId>) {
-        if !added.is_empty() {
-            self.give_back(|mark| added.contains(&mark.key));
+        if added.is_empty() {
+            return;
         }
+        let mut wanted = added.clone();
+        for entry in self.live.keypool.entries().iter() {
+            let of_added = entry.specs().iter().filter(|spec| added.contains(&spec.id));
+            let accounts = of_added.filter_map(|spec| spec.account.as_deref());
+            wanted.extend(accounts.map(|account| account_id(&entry.config.name, account)));
+        }
+        self.give_back(Self::wait(self.store.marks_of(wanted)));
     }
 
-    fn give_back(&self, wanted: impl Fn(&StoredMark) -> bool) {
-        let marks = match Self::wait(self.store.marks()) {
+    fn give_back(&self, marks: Result<Vec<StoredMark>, StoreError>) {
+        let marks = match marks {
             Ok(marks) => marks,
             Err(error) => return log::warn!(error:%; "Marks can't be read; keys begin without."),
         };
         let mut by_key: HashMap<KeyId, Vec<&StoredMark>> = HashMap::new();
-        for mark in marks.iter().filter(|mark| wanted(mark)) {
+        for mark in &marks {
             by_key.entry(mark.key).or_default().push(mark);
         }
         if by_key.is_empty() {

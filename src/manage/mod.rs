@@ -14,9 +14,11 @@ mod journal;
 mod keys;
 mod marks;
 mod operate;
+mod pins;
 mod recorder;
 mod reload;
 mod settings;
+mod spending;
 mod stored;
 mod tokens;
 mod watch;
@@ -33,7 +35,7 @@ use tokio::sync::Notify;
 pub use certificates::Certificates;
 pub use error::{ManageError, StartError};
 pub use journal::Writer;
-pub use keys::{Added, Candidate, KeyDetail};
+pub use keys::{Added, Candidate, KeyDetail, no_pool};
 pub use operate::Actor;
 pub use recorder::Recorder;
 pub use reload::{Last, PoolChange, Refusal, Report, Trigger};
@@ -148,6 +150,8 @@ impl Manager {
             recent: Recent::default(),
         };
         manager.restore_marks();
+        manager.restore_spending();
+        manager.restore_pins();
         Ok(manager)
     }
 

@@ -76,6 +76,8 @@ impl Manager {
         }
         drop(turn);
         self.restore_marks();
+        self.restore_spending();
+        self.restore_pins();
     }
 
     /// Waits for a write to the store. Not for a runtime's own threads.

@@ -92,6 +92,7 @@ impl From<Sum> for Use {
             failures: sum.failures,
             prompt_tokens: sum.tokens.prompt,
             completion_tokens: sum.tokens.completion,
+            cost: sum.cost.0,
             duration_ms: u64::try_from(sum.duration.as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -165,7 +165,7 @@ impl Manager {
     /// The outcome, and the files that count from now on: also those whose mistakes are to be mended.
     fn read_and_apply(&self, turn: &Turn<'_>, force: bool) -> (Result<Report, Refusal>, Vec<PathBuf>) {
         let in_effect = || files::of(&self.path, &self.live.config.load());
-        match config::load_and(&self.path, &turn.picture.stored.additions()) {
+        match config::load_with(&self.path, &turn.picture.stored.additions()) {
             Ok(loaded) => {
                 let wanted = files::of(&self.path, &loaded.config);
                 let outcome = self.reload_from(turn, loaded, force);

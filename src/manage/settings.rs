@@ -115,7 +115,7 @@ impl Manager {
         stored.pools.remove(name);
         stored.settings.retain(|(scope, _), _| scope != name);
         let now = super::keys::now_ms();
-        for key in stored.keys.iter_mut().filter(|key| *key.pool == *name && key.removed_at.is_none()) {
+        for key in stored.keys.edit().iter_mut().filter(|key| *key.pool == *name && key.removed_at.is_none()) {
             key.removed_at = Some(now);
         }
         let audit = actor.does("pool.remove", name, json!({}));

@@ -3,7 +3,7 @@
 //! Invariant: every key here is valid by itself; whether all fits together is judged with the files.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value as Json};
 
@@ -17,9 +17,16 @@ pub(super) struct Stored {
     /// By scope (a pool; empty = the server) and path.
     pub(super) settings: BTreeMap<(String, String), Json>,
     pub(super) tokens: Vec<StoredToken>,
-    /// In the order in which they were added; removed ones too.
-    pub(super) keys: Vec<Kept>,
+    pub(super) keys: KeptKeys,
     pub(super) admin_token: Option<TokenDigest>,
+}
+
+/// The keys that were added at run time, in the order in which they were added; removed ones too.
+#[derive(Debug, Default)]
+pub(super) struct KeptKeys {
+    list: Vec<Kept>,
+    /// Where each is: made when it is asked for first, for most changes need it not.
+    places: OnceLock<HashMap<KeyId, usize>>,
 }
 
 /// A key that was added at run time.
@@ -57,7 +64,7 @@ impl Stored {
             pools: snapshot.pools.iter().map(|pool| (pool.name.clone(), json(&pool.settings))).collect(),
             settings: settings.map(|set| ((set.scope.clone(), set.path.clone()), json(&set.value))).collect(),
             tokens: snapshot.tokens,
-            keys,
+            keys: keys.into(),
             admin_token: snapshot.admin_token,
         }
     }
@@ -67,7 +74,7 @@ impl Stored {
             "" => path.clone(),
             pool => format!("pools.{pool}.{path}"),
         };
-        let present = self.keys.iter().filter(|key| key.removed_at.is_none());
+        let present = self.keys.list.iter().filter(|key| key.removed_at.is_none());
         Additions {
             pools: self.pools.iter().map(|(name, settings)| (name.clone(), settings.clone())).collect(),
             settings: self.settings.iter().map(|(at, value)| (path(at), value.clone())).collect(),
@@ -106,9 +113,36 @@ impl Stored {
             }
         }
     }
+}
 
-    pub(super) fn key(&self, id: KeyId) -> Option<&Kept> {
-        self.keys.iter().find(|key| key.spec.id == id)
+impl From<Vec<Kept>> for KeptKeys {
+    fn from(list: Vec<Kept>) -> Self {
+        Self { list, places: OnceLock::new() }
+    }
+}
+
+impl Clone for KeptKeys {
+    /// A copy is made to be changed.
+    fn clone(&self) -> Self {
+        self.list.clone().into()
+    }
+}
+
+impl KeptKeys {
+    pub(super) fn list(&self) -> &[Kept] {
+        &self.list
+    }
+
+    pub(super) fn get(&self, id: KeyId) -> Option<&Kept> {
+        let places =
+            self.places.get_or_init(|| self.list.iter().enumerate().map(|(place, key)| (key.spec.id, place)).collect());
+        self.list.get(*places.get(&id)?)
+    }
+
+    /// The keys, to be changed.
+    pub(super) fn edit(&mut self) -> &mut Vec<Kept> {
+        self.places.take();
+        &mut self.list
     }
 }
 

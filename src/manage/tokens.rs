@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Manager;
 use super::error::ManageError;
+use super::keys::patch_fields;
 use super::operate::Actor;
 use super::stored::Stored;
 use crate::config::{Secret, raw, without_values};
@@ -93,12 +94,7 @@ impl Manager {
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details: Map<String, Json> = serde_json::from_str(&token.details).unwrap_or_default();
         details.insert("name".into(), token.name.clone().into());
-        for (name, value) in patch {
-            match value {
-                Json::Null => drop(details.remove(&name)),
-                value => drop(details.insert(name, value)),
-            }
-        }
+        patch_fields(&mut details, patch);
         let (name, details) = judged(details)?;
         self.check_pools(&details)?;
         (token.name, token.details) = (name.clone(), Json::Object(details).to_string());
@@ -147,9 +143,6 @@ fn judged(mut details: Map<String, Json>) -> Result<(String, Map<String, Json>),
     details.insert("token".into(), "".into());
     let shape = serde_json::from_value::<raw::clients::Token>(Json::Object(details.clone()));
     let token = shape.map_err(|error| invalid(without_values(&error.to_string())))?;
-    if token.budget.is_some() {
-        return Err(invalid("budget: not built yet; remove it".into()));
-    }
     details.remove("token");
     details.remove("name");
     Ok((token.name, details))

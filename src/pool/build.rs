@@ -14,7 +14,7 @@ use super::model::ModelBoard;
 use super::restriction::Restrictions;
 use super::selection::{RoundRobin, Strategy};
 use super::{Heir, Key, KeyState, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 
 impl Pool {
     /// Prepares a pool of these keys; round robin starts at `start_index` of each tier. Keys, accounts and egresses that

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use super::Millis;
 use super::recheck::Recheck;
 use super::rest::Rest;
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 
 /// Kinds of result counted per key, the size of its counter array.
 pub const RESULTS: usize = 10;

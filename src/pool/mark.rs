@@ -78,6 +78,13 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// Why.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Cool { reason, .. } | Self::Escalate { reason, .. } | Self::Disable(reason) => reason,
+        }
+    }
+
     /// The rest it states or begins with, if any.
     pub fn rest(self) -> Option<Duration> {
         match self {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::model::{self, ModelBoard};
 use super::rest::{NEVER, Rest};
 use super::{Bond, Ledger, Millis, Pool, Reason};
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 
 /// What a mark is on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -120,16 +120,21 @@ impl Pool {
 }
 
 impl Ledger {
-    /// The changes of the pool before, at their new places.
+    /// The changes of the pool before, at their new places. Those of keys that are gone, and of groups, which are numbered
+    /// anew, stay there to be taken.
     pub(super) fn take_over_changes(&mut self, before: &mut Self, moved: &[Option<u32>]) {
         let place = |index: u32| moved.get(index as usize).copied().flatten();
-        self.changed.extend(std::mem::take(&mut before.changed).into_iter().filter_map(|changed| match changed {
-            Changed::Key(index) => place(index).map(Changed::Key),
-            Changed::Suspicion(index) => place(index).map(Changed::Suspicion),
-            Changed::Model(index, model) => place(index).map(|index| Changed::Model(index, model)),
-            // Groups are numbered anew; the next mark on one saves it.
-            Changed::Group(_) => None,
-        }));
+        before.changed.retain(|changed| {
+            let at_new_place = match changed {
+                &Changed::Key(index) => place(index).map(Changed::Key),
+                &Changed::Suspicion(index) => place(index).map(Changed::Suspicion),
+                Changed::Model(index, model) => place(*index).map(|index| Changed::Model(index, model.clone())),
+                Changed::Group(_) => None,
+            };
+            let is_left = at_new_place.is_none();
+            self.changed.extend(at_new_place);
+            is_left
+        });
     }
 }
 

@@ -253,6 +253,7 @@ fn limit_message(Refusal { limit, wait }: Refusal) -> String {
         Limit::Rpm => "requests per minute",
         Limit::Rpd => "requests per day",
         Limit::Tpm => "tokens per minute",
+        Limit::Budget => return format!("The client token's budget is spent; it begins anew in {} s.", seconds(wait)),
     };
     format!("The client token's limit of {limit} is reached; there is room again in {} s.", seconds(wait))
 }

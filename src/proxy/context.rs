@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use once_cell::sync::Lazy;
@@ -18,6 +18,7 @@ use super::route::Route;
 use super::usage::Answered;
 use crate::clients::{Admitted, Client, Used};
 use crate::config::RequestLog;
+use crate::config::prices::Money;
 use crate::keypool::{self, Egress};
 use crate::pool::{Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
@@ -47,6 +48,8 @@ pub struct Context {
     pub(super) times: Times,
     pub(super) bytes_out: u64,
     pub(super) answered: Answered,
+    /// What the client was charged.
+    pub(super) cost: Money,
     /// Notes the things that the answer tells of.
     pub(super) notes: Option<Box<Notes>>,
 }
@@ -174,6 +177,7 @@ impl Context {
             times: Times::default(),
             bytes_out: 0,
             answered: Answered::default(),
+            cost: Money::default(),
             notes: None,
         }
     }
@@ -243,7 +247,9 @@ impl Context {
         let Some(admitted) = self.guards.admitted.take() else { return };
         let is_refused = self.answer.is_some() || self.attempts.status >= 300;
         let used = if is_refused { Some(Used::default()) } else { self.used() };
-        admitted.settle(used, self.answered.estimate(), keypool::now);
+        let price = self.pool().and_then(|pool| pool.entry.config.prices.of(self.model()));
+        let clock = || (keypool::now(), SystemTime::now());
+        self.cost = admitted.settle(used, self.answered.estimate(), price, clock);
     }
 
     /// Ends the time of the attempt under way.

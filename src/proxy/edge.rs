@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, Spent};
 use crate::config::{ClientToken, Config, Cors, KeyId, Limits, RequestLog};
 use crate::keypool::Entry;
 use crate::telemetry::{PoolSnapshot, TokenSnapshot};
@@ -24,6 +24,8 @@ pub struct Edge {
     pub(super) limits: Limits,
     pub(super) cors: Cors,
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
+    /// The older balancers' endpoints are open here too.
+    pub(super) status_endpoints: bool,
     /// Which requests leave a row in the request log, and whether with their bodies.
     pub(super) request_log: RequestLog,
     pub(super) keeps_bodies: bool,
@@ -75,6 +77,7 @@ impl Edge {
             limits: config.server.limits.clone(),
             cors: config.server.proxy.cors.clone(),
             trusted_proxies: config.server.proxy.trusted_proxies.clone(),
+            status_endpoints: config.server.proxy.status_endpoints,
             request_log: config.store.request_log,
             keeps_bodies: config.store.request_body,
         })
@@ -111,6 +114,11 @@ impl Edge {
             && before.headers == now.headers
             && before.models.list_key == now.models.list_key;
         is_same.then(|| pool.catalog.clone())
+    }
+
+    /// At least so much was spent by the client token of that name.
+    pub fn has_spent(&self, name: &str, before: Spent, now: SystemTime) {
+        self.clients.has_spent(name, before, now);
     }
 
     /// What operators may see of every client token.

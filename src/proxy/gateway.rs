@@ -25,6 +25,7 @@ use super::judge::{self, Next};
 use super::model::{self, Care};
 use super::read_body::{Failure, read_body};
 use super::records::Records;
+use super::status::StatusPages;
 use super::{catalog, cors, local, names, pick, relay, resource, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
@@ -51,6 +52,7 @@ pub struct Gateway {
     pub(super) access_log: Arc<AccessLog>,
     pub(super) records: Arc<Records>,
     pub(super) unrouted: Arc<PoolMetrics>,
+    status: StatusPages,
 }
 
 impl Gateway {
@@ -62,8 +64,9 @@ impl Gateway {
         connector: Connector,
         access_log: Arc<AccessLog>,
         records: Arc<Records>,
+        status: StatusPages,
     ) -> Self {
-        Self { edge, admission, readiness, connector, access_log, records, unrouted: PoolMetrics::for_pool("") }
+        Self { edge, admission, readiness, connector, access_log, records, unrouted: PoolMetrics::for_pool(""), status }
     }
 
     /// Everything that is decided before a key is needed. `Ok(true)`: answered already.
@@ -96,6 +99,11 @@ impl Gateway {
         }
         if phase == Phase::Refusing {
             return Err(Answer::Draining.into());
+        }
+        if let Some(who) = self.status.find(&edge, request.uri.path()) {
+            context.guards.slot = Some(self.admission.admit(limits.in_flight)?);
+            let (head, body) = Box::pin(self.status.page(request, context, &edge, who)).await?;
+            return respond(session, head, body).await;
         }
         context.client = authenticate(&edge, &request.headers, request.uri.query(), context.client_ip)?;
         let route = edge.paths.find(request.uri.path())?;

@@ -18,8 +18,7 @@ use crate::config::On5xx;
 use crate::keypool::{self, Entry};
 use crate::pool::{Millis, Place};
 use crate::telemetry::AttemptResult;
-use crate::upstream::Evidence;
-use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
+use crate::upstream::{self, Evidence};
 use crate::verdict::{Answer as Words, Blame, Fault, Habits, Judgement, Normalised, Scene};
 
 /// How long other proxies are preferred after an attempt through one of them brought no answer.
@@ -114,22 +113,14 @@ fn habits(context: &Context) -> Habits {
 
 /// The verdict on an attempt that brought no answer.
 pub(super) fn failure(context: &mut Context, error: &Error) -> Next {
-    let kind = error.etype();
-    let result = match kind {
-        _ if *kind == EGRESS_SILENT => AttemptResult::Timeout,
-        ReadTimedout | WriteTimedout | ConnectTimedout | TLSHandshakeTimedout => AttemptResult::Timeout,
-        ReadError | WriteError | ConnectionClosed | InvalidHTTPHeader | H1Error => AttemptResult::Broken,
-        _ => AttemptResult::Unreachable,
-    };
-    let is_egress = *kind == EGRESS_FAILED || *kind == EGRESS_SILENT;
+    let blame = upstream::blame(error);
     if let Some(egress) = &context.attempts.egress {
         // Whoever is tried next had better leave another way; what is certain was noted when it was dialled.
         egress.shun(SUSPICION, keypool::now());
     }
-    let blame = if is_egress { Blame::of_egress(result) } else { Blame::of_failure(result) };
     let next = settle(context, blame);
     if next != Next::Retry {
-        let is_timeout = result == AttemptResult::Timeout;
+        let is_timeout = blame.result == AttemptResult::Timeout;
         context.answer = Some(if is_timeout { Answer::UpstreamTimeout } else { Answer::UpstreamUnreachable });
     }
     next

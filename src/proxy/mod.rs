@@ -29,9 +29,11 @@ mod resource;
 mod route;
 mod scope;
 mod send;
+mod status;
 pub mod tls_door;
 mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;
 pub use records::{Attempt, Records, Trail};
+pub use status::{StatusAnswer, StatusPages, StatusRequest, Who};

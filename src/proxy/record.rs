@@ -95,7 +95,7 @@ fn is_logged(context: &Context, outcome: Outcome) -> bool {
 fn counted(context: &Context, outcome: Outcome, duration: Duration, model: Option<ModelId>) -> Option<Counted<'_>> {
     let (pool, model) = (context.pool()?, model?);
     let tokens = context.used().unwrap_or_default();
-    let sum = Sum { requests: 1, failures: outcome.is_failure().into(), tokens, duration };
+    let sum = Sum { requests: 1, failures: outcome.is_failure().into(), tokens, cost: context.cost, duration };
     (outcome != Outcome::Rejected).then(|| Counted {
         pool: &pool.entry.metrics,
         key: context.key().map_or(pool.no_key, |key| key.id),

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::clients::{Client, Used};
 use crate::config::KeyId;
+use crate::config::prices::Money;
 use crate::keypool::Entry;
 use crate::telemetry::{AttemptResult, ModelId, Outcome, PoolMetrics, metrics};
 
@@ -79,6 +80,8 @@ pub struct Sum {
     pub failures: u64,
     /// Tokens of text.
     pub tokens: Used,
+    /// What clients were charged.
+    pub cost: Money,
     /// How long they took together.
     pub duration: Duration,
 }
@@ -232,6 +235,7 @@ impl Sum {
         self.failures += more.failures;
         self.tokens.prompt += more.tokens.prompt;
         self.tokens.completion += more.tokens.completion;
+        self.cost = self.cost.plus(more.cost);
         self.duration += more.duration;
     }
 }
@@ -301,6 +305,7 @@ mod tests {
             requests: 1,
             failures: 1,
             tokens: Used { prompt: 2, completion: 3 },
+            cost: Money(7),
             duration: Duration::from_micros(400),
         };
         for (key, model) in [("a", model), ("a", model), ("b", model), ("a", pool.model("", true))] {

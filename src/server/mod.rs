@@ -25,10 +25,10 @@ use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
 use crate::health::{self, Checker, TargetChecks};
 use crate::manage::{Live, Manager, Recorder, StartError, Writer};
-use crate::proxy::Gateway;
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
 use crate::proxy::tls_door::TlsDoor;
+use crate::proxy::{Gateway, StatusPages};
 use crate::telemetry::{Readiness, Snapshots, logger, metrics, redact};
 use crate::upstream::{Connector, dns};
 
@@ -87,8 +87,10 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.bootstrap();
     let connector = Connector::new();
     let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
-    server.add_service(proxy_service(&server, &config, &shared, connector.clone(), sockets)?);
-    add_operator_services(&mut server, &config, &shared, checker.clone())?;
+    let state = Arc::new(admin_state(&shared, checker.clone()));
+    let status = admin::status_pages(state.clone());
+    server.add_service(proxy_service(&server, &config, &shared, (connector.clone(), status), sockets)?);
+    add_operator_services(&mut server, &config, &shared, state)?;
     server.add_service(background_service("host names", dns::Refresher));
     server.add_service(background_service("egress checks", health::Schedule(checker)));
     let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
@@ -134,7 +136,7 @@ fn proxy_service(
     server: &Server,
     config: &Config,
     shared: &Shared,
-    connector: Connector,
+    (connector, status): (Connector, StatusPages),
     sockets: Vec<Socket>,
 ) -> Result<Listeners, ServerError> {
     let limits = &config.server.limits;
@@ -148,6 +150,7 @@ fn proxy_service(
         connector.clone(),
         shared.live.access_log.clone(),
         shared.live.records.clone(),
+        status,
     );
     let mut options = HttpServerOptions::default();
     options.force_custom = true;
@@ -179,20 +182,15 @@ fn proxy_service(
     Ok(Listeners { inner: service, sockets, door, proxy })
 }
 
-fn add_operator_services(
-    server: &mut Server,
-    config: &Config,
-    shared: &Shared,
-    checker: Arc<Checker>,
-) -> Result<(), ServerError> {
-    let Live { keypool, edge, access, certificates, .. } = shared.live.clone();
+/// What the operators' listeners show and do, and the older balancers' endpoints.
+fn admin_state(shared: &Shared, checker: Arc<Checker>) -> AdminState {
+    let Live { keypool, edge, access, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
         let (keypool, manager, edge) = (keypool.clone(), manager.clone(), edge.clone());
         Arc::new(move || edge.load().with_targets(keypool.snapshots(manager.default_pool().as_deref())))
     };
-    metrics::register_keys(snapshots.clone());
-    let state = AdminState {
+    AdminState {
         snapshots,
         explain: {
             let keypool = keypool.clone();
@@ -202,14 +200,24 @@ fn add_operator_services(
         egress: checker,
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
-        access: access.clone(),
+        access,
         manager,
         sessions: admin::Sessions::default(),
         throttle: admin::Throttle::default(),
-    };
-    let admin = listen::for_operators(&config.server.admin.listen, &certificates)?;
+    }
+}
+
+fn add_operator_services(
+    server: &mut Server,
+    config: &Config,
+    shared: &Shared,
+    state: Arc<AdminState>,
+) -> Result<(), ServerError> {
+    let Live { access, certificates, .. } = &shared.live;
+    metrics::register_keys(state.snapshots.clone());
+    let admin = listen::for_operators(&config.server.admin.listen, certificates)?;
     server.add_service(ToTheEnd(admin::service("admin", admin, admin::router(state))));
-    let metrics = listen::for_operators(&config.server.metrics.listen, &certificates)?;
-    server.add_service(ToTheEnd(admin::service("metrics", metrics, admin::metrics_router(access))));
+    let metrics = listen::for_operators(&config.server.metrics.listen, certificates)?;
+    server.add_service(ToTheEnd(admin::service("metrics", metrics, admin::metrics_router(access.clone()))));
     Ok(())
 }

@@ -75,6 +75,29 @@ pub(super) mod marks {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Which key made what.
+pub(super) mod pins {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "resource_pins")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub pool: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub resource: Vec<u8>,
+        pub kind: i16,
+        pub key_id: Vec<u8>,
+        pub target: String,
+        pub until: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// Client tokens added at run time.
 pub(super) mod tokens {
     use sea_orm::entity::prelude::*;
@@ -162,6 +185,7 @@ pub(super) mod token_use {
         pub prompt_tokens: i64,
         pub completion_tokens: i64,
         pub duration_ms: i64,
+        pub cost: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -32,6 +32,8 @@ pub struct Outage {
 pub struct Pending {
     /// Marks set or taken back.
     pub marks: usize,
+    /// Notes of which key made what.
+    pub pins: usize,
     /// Sums of use, of keys and tokens.
     pub counters: usize,
     /// Request rows.
@@ -41,7 +43,7 @@ pub struct Pending {
 impl Pending {
     /// All of it.
     pub fn total(&self) -> usize {
-        self.marks + self.counters + self.requests
+        self.marks + self.pins + self.counters + self.requests
     }
 }
 

@@ -8,7 +8,7 @@ mod batch;
 mod writer;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 
 use super::counters::{KeyUse, TokenUse, Use};
 use super::health::Pending;
-use super::marks::{Mark, MarkRow, Subject};
+use super::marks::{Mark, MarkRow, StoredMark, Subject};
+use super::pins::{PinId, StoredPin};
 use super::requests::{Request, RequestRow};
 use super::text::{HOUR, RowIds, fits};
 use crate::config::KeyId;
@@ -26,6 +27,8 @@ pub(super) use writer::run;
 
 /// Most marks held.
 const MARKS: usize = 2_000_000;
+/// Most pins held.
+const PINS: usize = 100_000;
 /// Most sums held.
 const COUNTERS: usize = 1_000_000;
 /// Most request rows held.
@@ -39,6 +42,7 @@ pub struct Journal(Arc<Inner>);
 
 struct Inner {
     marks: Mutex<HashMap<(KeyId, Subject), Option<Mark>>>,
+    pins: Mutex<HashMap<PinId, StoredPin>>,
     counts: Mutex<Counts>,
     requests: Mutex<Requests>,
     /// Rows dropped since the start.
@@ -74,6 +78,7 @@ impl Journal {
     pub(super) fn new(ids: Arc<RowIds>) -> Self {
         Self(Arc::new(Inner {
             marks: Mutex::default(),
+            pins: Mutex::default(),
             counts: Mutex::default(),
             requests: Mutex::default(),
             dropped: AtomicU64::new(0),
@@ -101,6 +106,18 @@ impl Journal {
         }
         marks.insert((key, subject), mark);
         drop(marks);
+        self.wake();
+    }
+
+    /// Keeps which key made a thing.
+    pub fn pin(&self, pin: StoredPin) {
+        let mut pins = self.0.pins.lock();
+        if !pin.fits() || (pins.len() >= PINS && !pins.contains_key(&pin.id())) {
+            drop(pins);
+            return self.drop_rows(1);
+        }
+        pins.insert(pin.id(), pin);
+        drop(pins);
         self.wake();
     }
 
@@ -175,10 +192,22 @@ impl Journal {
     pub(super) fn pending(&self) -> (Pending, u64) {
         let pending = Pending {
             marks: self.0.marks.lock().len(),
+            pins: self.0.pins.lock().len(),
             counters: self.0.counts.lock().total,
             requests: self.0.requests.lock().rows.len(),
         };
         (pending, self.0.dropped.load(Ordering::Relaxed))
+    }
+
+    /// Marks of these keys that were read, as they are once those that wait are written.
+    pub(super) fn over(&self, read: Vec<StoredMark>, keys: &HashSet<KeyId>) -> Vec<StoredMark> {
+        let waiting = self.0.marks.lock();
+        let is_old = |mark: &StoredMark| waiting.contains_key(&(mark.key, mark.subject.clone()));
+        let kept = read.into_iter().filter(|mark| !is_old(mark));
+        let newer = waiting.iter().filter(|((key, _), _)| keys.contains(key)).filter_map(|((key, subject), mark)| {
+            Some(StoredMark { key: *key, subject: subject.clone(), mark: mark.clone()? })
+        });
+        kept.chain(newer).collect()
     }
 
     /// Takes waiting marks out, for something newer is about to be written.

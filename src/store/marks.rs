@@ -168,6 +168,29 @@ impl Store {
         self.read(|db| Box::pin(async move { load(&db).await })).await
     }
 
+    /// The marks of these keys, as they are once the journal is written.
+    ///
+    /// # Errors
+    /// If they can't be read now.
+    pub async fn marks_of(&self, keys: HashSet<KeyId>) -> Result<Vec<StoredMark>, StoreError> {
+        let shared = self.shared.clone();
+        self.read(move |db| {
+            Box::pin(async move {
+                // In turn: what the journal held is either written or there.
+                let _turn = shared.turn.lock().await;
+                let ids: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+                let mut found = Vec::new();
+                for chunk in ids.chunks(ROWS) {
+                    let of_keys = marks::Column::KeyId.is_in(chunk.iter().cloned());
+                    let rows = marks::Entity::find().filter(of_keys).all(&db).await?;
+                    found.extend(rows.into_iter().map(StoredMark::try_from).collect::<Result<Vec<_>, _>>()?);
+                }
+                Ok(shared.journal.over(found, &keys))
+            })
+        })
+        .await
+    }
+
     /// Sets marks and (`None`) takes them back, for good when it returns: what an operator does. Older marks of the same
     /// subjects that the journal still holds are dropped.
     ///

@@ -1,8 +1,8 @@
 //! The store: what was learnt and done at run time, in SQLite, MySQL or PostgreSQL.
 //!
 //! Two ways lead in. *Acknowledged writes* (keys, pools, tokens, settings) return when they are committed, with the line
-//! of the audit in the same transaction. The [`Journal`] takes marks, counts and request rows without ever making the
-//! caller wait, and writes them within a fraction of a second.
+//! of the audit in the same transaction. The [`Journal`] takes marks, pins, counts and request rows without ever
+//! making the caller wait, and writes them within a fraction of a second.
 //!
 //! Invariant: nothing outside waits for the database unless it asked to. A store that can't be reached, is full or
 //! read-only says so in its [`Status`] and keeps what the journal holds (up to a bound) until it can be written. All
@@ -14,12 +14,14 @@ mod database;
 mod entity;
 mod error;
 mod file;
+mod fold;
 mod health;
 mod journal;
 mod keys;
 mod load;
 mod marks;
 mod master;
+mod pins;
 mod pools;
 mod requests;
 mod retention;
@@ -45,8 +47,10 @@ pub use journal::Journal;
 pub use keys::{KeyChange, NewKey, StoredKey};
 pub use load::Snapshot;
 pub use marks::{Mark, StoredMark, Subject};
+pub use pins::StoredPin;
 pub use pools::StoredPool;
 pub use requests::{LoggedRequest, Request, RequestFilter, RequestPage};
+pub use retention::RESTORABLE;
 pub use settings::Setting;
 pub use tokens::{NewToken, StoredToken, TokenChange};
 

@@ -1,4 +1,5 @@
-//! What is forgotten, and when: the request log by age and size, counters, removed keys, marks of lost keys, the audit.
+//! What is forgotten, and when: the request log by age and size, counters, removed keys, marks of lost keys, pins, the
+//! audit.
 //!
 //! Done in small steps between the journal's writes, so that no write waits long behind it.
 
@@ -9,10 +10,12 @@ use sea_orm::{
     sea_query::OnConflict,
 };
 
-use super::counters::total;
+use super::counters::{Table, total};
 use super::database::begin;
-use super::entity::{audit, bodies, counters, keys, marks, meta, requests, token_use};
+use super::entity::{audit, bodies, keys, marks, meta, requests, token_use};
 use super::error::StoreError;
+use super::fold::{fold, forget};
+use super::pins;
 use super::shared::Shared;
 use super::text::{HOUR, first_id, now};
 use crate::config;
@@ -20,14 +23,18 @@ use crate::config;
 const DAY: i64 = 24 * HOUR;
 /// Rows of one step.
 const ROWS: u64 = 1000;
-/// How long a removed key can be restored.
-pub(super) const RESTORABLE: i64 = 7 * DAY;
+/// How long a removed key can be restored (milliseconds).
+pub const RESTORABLE: i64 = 7 * DAY;
 /// How long marks are kept whose key is lost, or whose time was over.
 const LOST_MARKS: i64 = 30 * DAY;
+/// Pins of one pool and kind that are kept: as many as a pool remembers.
+const PINS: u64 = 50_000;
 /// How long the use of tokens and the audit are kept.
 const RECORDS: i64 = 400 * DAY;
 /// How long counters are kept at least: a month's statistics are made of them.
 const COUNTERS: i64 = 31 * DAY;
+/// How long they are kept by key and hour: the last day's statistics are made of those.
+const HOURLY: i64 = 36 * HOUR;
 
 /// What the request log and the counters may take. Both may change while the server runs.
 pub(super) struct Limits {
@@ -64,18 +71,21 @@ pub(super) async fn step(shared: &Shared) -> Result<bool, StoreError> {
     let database = shared.database()?;
     let db = &database.journal;
     let now = now();
-    let requests = forget_requests(shared, db, now).await?;
-    let counted = Ord::max(shared.limits.age(), COUNTERS);
-    let counters = forget_counters(db, now.saturating_sub(counted)).await?;
+    let has_requests = forget_requests(shared, db, now).await?;
+    let has_counters = tidy_counters(db, now, shared.limits.age()).await?;
+    if has_requests || has_counters {
+        return Ok(true);
+    }
     keys::Entity::delete_many().filter(keys::Column::RemovedAt.lt(now - RESTORABLE)).exec(db).await?;
     let is_over = marks::Column::OrphanedAt.lt(now - LOST_MARKS).or(marks::Column::Until.lt(now - LOST_MARKS));
     marks::Entity::delete_many().filter(is_over).exec(db).await?;
+    pins::forget(db, now, PINS).await?;
     token_use::Entity::delete_many()
         .filter(token_use::Column::Hour.lt((now - RECORDS).div_euclid(HOUR)))
         .exec(db)
         .await?;
     audit::Entity::delete_many().filter(audit::Column::Id.lt(first_id(now - RECORDS))).exec(db).await?;
-    Ok(requests || counters)
+    Ok(false)
 }
 
 async fn forget_requests(shared: &Shared, db: &DatabaseConnection, now: i64) -> Result<bool, StoreError> {
@@ -118,19 +128,17 @@ async fn sum_up(db: &DatabaseConnection) -> Result<i64, StoreError> {
     Ok(found.unwrap_or_default())
 }
 
-/// Forgets the oldest hour's counters, if that is too old.
-async fn forget_counters(db: &DatabaseConnection, before: i64) -> Result<bool, StoreError> {
-    let oldest: Option<i64> = counters::Entity::find()
-        .select_only()
-        .column(counters::Column::Hour)
-        .order_by_asc(counters::Column::Hour)
-        .limit(1)
-        .into_tuple()
-        .one(db)
-        .await?;
-    let Some(hour) = oldest.filter(|hour| *hour < before.div_euclid(HOUR)) else { return Ok(false) };
-    counters::Entity::delete_many().filter(counters::Column::Hour.eq(hour)).exec(db).await?;
-    Ok(true)
+/// Makes old counters coarser, and forgets the oldest; tells whether there is more.
+async fn tidy_counters(db: &DatabaseConnection, now: i64, age: i64) -> Result<bool, StoreError> {
+    let hour = |age: i64| now.saturating_sub(age).div_euclid(HOUR);
+    let too_old = hour(Ord::max(age, COUNTERS));
+    let mut has_more = fold(db, hour(HOURLY)).await?;
+    for table in [Table::Daily, Table::OfPools] {
+        // A day is over when its last hour is too old.
+        let before = if table == Table::Daily { too_old.div_euclid(24) * 24 } else { too_old };
+        has_more |= forget(db, table, before).await?;
+    }
+    Ok(has_more)
 }
 
 /// Writes one small row: does the database take writes again?

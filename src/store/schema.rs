@@ -4,6 +4,9 @@
 
 mod m0001_initial;
 mod m0002_orphaned_marks;
+mod m0003_token_cost;
+mod m0004_resource_pins;
+mod m0005_coarse_counters;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +23,13 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration), Box::new(m0002_orphaned_marks::Migration)]
+        vec![
+            Box::new(m0001_initial::Migration),
+            Box::new(m0002_orphaned_marks::Migration),
+            Box::new(m0003_token_cost::Migration),
+            Box::new(m0004_resource_pins::Migration),
+            Box::new(m0005_coarse_counters::Migration),
+        ]
     }
 }
 

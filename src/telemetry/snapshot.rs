@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::config::keys::KeyId;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::config::ClientLimits;
+use crate::clients::Spent;
+use crate::config::{ClientLimits, KeyId};
 
 /// Takes a snapshot of every pool, in the order of the configuration.
 pub type Snapshots = Arc<dyn Fn() -> Vec<PoolSnapshot> + Send + Sync>;
@@ -128,6 +128,8 @@ pub struct TokenSnapshot {
     pub tokens_in: u64,
     /// Tokens of text answered, as providers told.
     pub tokens_out: u64,
+    /// Money, this day and month.
+    pub spent: Spent,
     /// When a request was let in last.
     pub last_used: Option<SystemTime>,
 }
@@ -250,7 +252,7 @@ impl AttemptResult {
     }
 
     /// The word used in labels and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             AttemptResult::Ok => "ok",
             AttemptResult::RateLimited => "rate_limited",

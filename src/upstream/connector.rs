@@ -26,7 +26,7 @@ const SWEEPS_KEPT: usize = 12;
 #[derive(Clone)]
 pub struct Connector {
     pub(super) transport: Arc<TransportConnector>,
-    idle: Arc<IdlePool>,
+    pub(super) idle: Arc<IdlePool>,
 }
 
 impl Connector {

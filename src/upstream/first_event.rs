@@ -9,6 +9,8 @@ use memchr::memmem;
 use once_cell::sync::Lazy;
 use serde_json::Value;
 
+use crate::verdict::{self, has_content};
+
 /// More than this is passed on unread: an event so long is content.
 const MAX_HELD: usize = 64 * 1024;
 
@@ -91,7 +93,7 @@ fn judge_data(data: Bytes) -> Gate {
     if data.is_empty() || data.as_ref() == b"[DONE]" {
         return Gate::Hold;
     }
-    let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(&data) else { return Gate::Open };
+    let Some(Value::Object(object)) = verdict::json(&data) else { return Gate::Open };
     if object.get("error").is_some_and(|error| !error.is_null()) {
         return Gate::Error(data);
     }
@@ -102,7 +104,7 @@ fn judge_data(data: Bytes) -> Gate {
         None => {}
     }
     match object.get("choices").and_then(Value::as_array) {
-        Some(choices) if choices.iter().any(has_content) => Gate::Open,
+        Some(choices) if choices.iter().any(|choice| has_content(choice) || is_finished(choice)) => Gate::Open,
         Some(_) => Gate::Hold,
         None => Gate::Open,
     }
@@ -115,7 +117,7 @@ static ERROR: Lazy<memmem::Finder<'static>> = Lazy::new(|| memmem::Finder::new(b
 pub fn is_error_body(body: &[u8]) -> bool {
     // Parsing is for the suspicious: nearly every answer lacks the word.
     ERROR.find(body).is_some()
-        && serde_json::from_slice::<Value>(body).is_ok_and(|value| {
+        && verdict::json(body).is_some_and(|value| {
             value.get("error").is_some_and(|error| !error.is_null()) && value.get("object").is_none()
         })
 }
@@ -123,24 +125,8 @@ pub fn is_error_body(body: &[u8]) -> bool {
 /// Events that open a stream and carry nothing yet (Anthropic's Messages, OpenAI's Responses).
 const OPENING: &[&str] = &["ping", "message_start", "response.created", "response.in_progress", "response.queued"];
 
-/// A choice that shows content, reasoning, a tool call or a finish reason.
-fn has_content(choice: &Value) -> bool {
-    let holds_something = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => true,
-    };
-    let in_delta = |part: &str| {
-        choice
-            .get(part)
-            .and_then(Value::as_object)
-            .is_some_and(|delta| delta.iter().any(|(name, value)| name != "role" && holds_something(value)))
-    };
-    in_delta("delta")
-        || in_delta("message")
-        || choice.get("text").is_some_and(holds_something)
-        || choice.get("finish_reason").is_some_and(holds_something)
+fn is_finished(choice: &Value) -> bool {
+    choice.get("finish_reason").and_then(Value::as_str).is_some_and(|reason| !reason.is_empty())
 }
 
 #[cfg(test)]
@@ -191,6 +177,14 @@ mod tests {
             assert_eq!(gate(text), Gate::Open, "{text:?}");
             assert_eq!(gate(&format!("{ROLE}: ping\n\n{text}")), Gate::Open, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_error_in_another_charset_is_one() {
+        let (text, _, _) = encoding_rs::GBK.encode("data: {\"error\":{\"message\":\"余额不足，请充值\"}}\n\n");
+        assert!(matches!(FirstEvent::default().feed(&text), Gate::Error(_)));
+        let (body, _, _) = encoding_rs::GBK.encode("{\"error\":{\"message\":\"余额不足，请充值\"}}");
+        assert!(is_error_body(&body));
     }
 
     #[test]

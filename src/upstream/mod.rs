@@ -26,6 +26,7 @@ mod tail;
 pub mod target;
 pub mod targets;
 
+pub use ask::{Inquiry, Reply, blame};
 pub use attempt::{Attempt, Evidence};
 pub use call::Call;
 pub use connector::Connector;

@@ -10,10 +10,13 @@ use std::io::Read;
 use encoding_rs::{Encoding, GB18030, UTF_8};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde_json::Value;
 
 /// As much of a body is looked at.
 pub(super) const LIMIT: usize = 8 * 1024;
 const BROTLI_BUFFER: usize = 4 * 1024;
+/// 8 MiB, the largest window that may be used on the web (RFC 9659).
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// The beginning of a body, decompressed and decoded; what is no text is replaced.
 pub(super) fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, str> {
@@ -26,6 +29,14 @@ pub(super) fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, str> {
         Cow::Borrowed(bytes) => charset.decode(bytes).0,
         Cow::Owned(bytes) => Cow::Owned(charset.decode(&bytes).0.into_owned()),
     }
+}
+
+/// JSON in whatever charset it is.
+pub(crate) fn json(bytes: &[u8]) -> Option<Value> {
+    if is_utf8(bytes) {
+        return serde_json::from_slice(bytes).ok();
+    }
+    serde_json::from_str(&text(&HeaderMap::new(), bytes)).ok()
 }
 
 /// The charset of a text. A byte order mark says it, whatever stands here.
@@ -85,9 +96,17 @@ fn decompressed(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
             read(flate2::read::ZlibDecoder::new(body)).or_else(|| read(flate2::read::DeflateDecoder::new(body)))
         }
         "br" => read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER)),
+        "zstd" => unpack_zstd(body),
         _ if body.starts_with(b"\x1f\x8b") => read(flate2::read::MultiGzDecoder::new(body)),
+        _ if body.starts_with(b"\x28\xb5\x2f\xfd") => unpack_zstd(body),
         _ => None,
     }
+}
+
+fn unpack_zstd(body: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = zstd::Decoder::with_buffer(body).ok()?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG).ok()?;
+    read(decoder)
 }
 
 /// What comes out before the limit, the end, or a defect; `None` if nothing does.

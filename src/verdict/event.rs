@@ -67,7 +67,8 @@ pub(super) fn is_empty_completion(root: &Value) -> bool {
     choices.iter().any(is_fault) || !choices.iter().any(|choice| is_cut(choice) || has_content(choice))
 }
 
-fn has_content(choice: &Value) -> bool {
+/// Whether a choice of a chat's answer or event shows content, reasoning or a tool call.
+pub(crate) fn has_content(choice: &Value) -> bool {
     let holds_something = |value: &Value| match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),

@@ -20,6 +20,9 @@ mod reset;
 mod rule;
 mod salvage;
 
+pub(crate) use decode::json;
+pub(crate) use event::has_content;
+
 pub use blame::{Blame, Fault, Habits};
 pub use engine::{Engine, Judgement, Verdict};
 pub use memory::{Failure, Memory, Scene};

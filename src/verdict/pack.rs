@@ -129,15 +129,6 @@ impl Probe {
             dead_if: Vec::new(),
         }
     }
-
-    /// Where it goes, for a provider at that base URL. A URL of its own is the provider's own address: nobody else's key
-    /// is sent there.
-    pub fn address(&self, base: &str, pack: &Pack) -> Option<String> {
-        if self.url.starts_with('/') {
-            return Some(format!("{base}{}", self.url));
-        }
-        pack.base_urls.iter().any(|own| own.trim_end_matches('/') == base).then(|| self.url.clone())
-    }
 }
 
 /// A request for a key's balance.
@@ -307,6 +298,12 @@ impl Pack {
         let generic: &Self = generic();
         let others = Some(generic).filter(|generic| !std::ptr::eq(*generic, self)).map(|generic| generic.layer(RULES));
         [generic.layer(GUARDS), self.layer(RULES)].into_iter().chain(others)
+    }
+
+    /// Whether something is asked at that `url` with the keys of a pool at the base URL `base`. A URL of its own is the
+    /// provider's own address: nobody else's key is sent there.
+    pub fn may_ask(&self, url: &str, base: &str) -> bool {
+        url.starts_with('/') || self.base_urls.iter().any(|own| own.trim_end_matches('/') == base)
     }
 
     /// Where the key goes below a base URL with this path.

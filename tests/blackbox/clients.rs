@@ -226,6 +226,31 @@ fn what_reached_no_provider_is_given_back() {
 }
 
 #[test]
+fn a_budget_is_kept_over_a_restart_and_told() {
+    let mock = MockProvider::start();
+    let prices = "prices: {\"gpt-*\": {input: 1000, output: 20000}}";
+    let tokens = format!("tokens: [{{name: ci, token: {TOKEN}, budget: {{amount: 1, per: day}}}}]");
+    let mut keyweir = Config::pool_with(&mock, prices, &["sk-ok-1"]).clients(&tokens).start();
+    assert_eq!(keyweir.chat(&json!({"model": "free"})).status, 200);
+    assert_eq!(shown(&keyweir)["spent"]["day"], 0.0, "no price, no cost");
+    let served = (0..50).take_while(|_| keyweir.chat(&json!({})).status == 200).count();
+    assert!((2..20).contains(&served), "{served}");
+    let answer = keyweir.chat(&json!({}));
+    assert!((1..=86_400).contains(&wait(&answer)) && answer.text().contains("budget"), "{}", answer.text());
+    let token = shown(&keyweir);
+    assert_eq!(token["budget"], json!({"amount": 1.0, "per": "day"}));
+    let spent = token["spent"]["day"].as_f64().unwrap();
+    assert!((1.0..3.0).contains(&spent), "{token}");
+    assert_eq!(token["spent"]["month"], token["spent"]["day"]);
+    eventually("the store to know", || {
+        keyweir.metric("keyweir_store_pending") == 0.0 && keyweir.metric("keyweir_store_up") == 1.0
+    });
+    keyweir.restart();
+    assert_eq!(shown(&keyweir)["spent"]["day"].as_f64(), Some(spent), "a restart gives nothing back");
+    assert!(wait(&keyweir.chat(&json!({}))) >= 1);
+}
+
+#[test]
 fn an_expired_token_is_no_token() {
     let mock = MockProvider::start();
     let tokens = format!(

@@ -34,6 +34,8 @@ mod logs;
 mod manage;
 mod models;
 mod observability;
+mod oddities;
+mod older_endpoints;
 mod operations;
 mod operators;
 mod packs;

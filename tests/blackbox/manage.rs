@@ -74,6 +74,13 @@ fn an_empty_server_is_filled_through_the_api_and_stays_so() {
     assert_eq!(keyweir.key("second")["note"], "mine");
     let export = send(&keyweir, "GET", "/api/v1/pools/p/keys/export?format=text", &Value::Null);
     assert_eq!(export.text(), "sk-ok-1\nsk-ok-2\n");
+    let whole =
+        json!({"key": "sk-ok-3", "models": ["q*"], "headers": {"x-a": "b"}, "egress": "http://u:p%40@127.0.0.1:9"});
+    expect(&send(&keyweir, "POST", "/api/v1/pools/p/keys", &whole), 201);
+    let export = send(&keyweir, "GET", "/api/v1/pools/p/keys/export?format=json", &Value::Null).json();
+    for (field, value) in whole.as_object().unwrap() {
+        assert_eq!(&export[2][field], value, "nothing is lost");
+    }
     expect(&send(&keyweir, "DELETE", "/api/v1/pools/p", &Value::Null), 204);
     assert_eq!(keyweir.chat(&json!({})).status, 404);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Config, Keyweir, MockProvider, Peer, Scripted, request};
+use crate::harness::{Config, Keyweir, MockProvider, Peer, Program, Scripted, eventually, request};
 
 const OK: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
 
@@ -54,6 +54,26 @@ fn a_keys_own_limit_is_its_own() {
     let keyweir = Config::pool(&provider, &[]).provider("openrouter").keys(&accounts).start();
     assert_eq!(keyweir.chat(&json!({})).status, 200);
     assert_eq!(keyweir.marked(), ["a1"]);
+}
+
+#[test]
+fn limits_of_one_account_after_the_other_behind_one_proxy_are_the_proxys() {
+    let provider = provider("a", 429, "Retry-After: 3\r\n", LIMITED);
+    let proxy = Program::microsocks(None);
+    let behind = |name: &str| format!("{{key: secret-{name}, name: {name}, egress: \"{}\"}}", proxy.url("socks5://"));
+    let names = ["a1", "a2", "a3", "a4", "a5", "a6"];
+    let keys = names.map(behind).join(", ");
+    let keyweir = Config::pool(&provider, &[]).keys(&format!("{keys}, {{key: secret-b, name: b}}")).start();
+    let answer = keyweir.chat(&json!({}));
+    assert_eq!(
+        (answer.status, answer.attempts()),
+        (200, 5),
+        "more than half of them, then the one that leaves directly"
+    );
+    assert_eq!(names.map(|name| served(&keyweir, name)), [1, 1, 1, 1, 0, 0], "two are spared");
+    assert_eq!(keyweir.marked(), names, "and rest with the proxy");
+    assert_eq!((0..5).map(|_| keyweir.chat(&json!({})).attempts()).max(), Some(1));
+    eventually("the proxy's return", || keyweir.state("a6").0 == "ready");
 }
 
 #[test]

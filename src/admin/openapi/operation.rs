@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::response::Html;
-use axum::Json;
 use http::{HeaderMap, StatusCode};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -45,7 +45,10 @@ impl<'s> Operation<'s> {
 
     /// The names in the path's braces.
     fn names(&self) -> impl Iterator<Item = &'s str> + use<'s> {
-        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        self.path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .map(|name| name.trim_start_matches('*'))
     }
 
     /// A parameter for each field of `T`; for a `T` without fields the path's only one.

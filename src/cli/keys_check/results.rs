@@ -11,39 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::KeyId;
 use crate::config::formats::Entry;
+use crate::health::Outcome;
+use crate::telemetry::AttemptResult;
 
 /// Found so far; goes away when everything is.
 const STATE: &str = "unfinished.jsonl";
 
-/// What a key turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
-    /// It works.
-    Valid,
-    /// It works, but not now.
-    Limited,
-    /// The provider does not know it.
-    Dead,
-    /// The answers said nothing of it.
-    Unknown,
-}
-
-/// All outcomes, in their order.
-pub(super) const OUTCOMES: [Outcome; 4] = [Outcome::Valid, Outcome::Limited, Outcome::Dead, Outcome::Unknown];
-
-impl Outcome {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Limited => "limited",
-            Self::Dead => "dead",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-const UNREACHED: &str = "unreachable";
+/// Why nothing is known of a key whose provider could not be reached.
+const UNREACHED: &str = AttemptResult::Unreachable.as_str();
 
 /// What is known of a key, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +33,6 @@ impl Finding {
     }
 
     /// The provider was not there.
-    pub(super) fn unreached() -> Self {
-        Self::new(Outcome::Unknown, UNREACHED)
-    }
-
     pub(super) fn is_unreached(&self) -> bool {
         self.outcome == Outcome::Unknown && self.reason == UNREACHED
     }
@@ -81,7 +52,7 @@ pub(super) struct Results {
     state: File,
     ids: Vec<KeyId>,
     findings: Vec<Option<Finding>>,
-    counts: [usize; OUTCOMES.len()],
+    counts: [usize; Outcome::ALL.len()],
 }
 
 impl Results {
@@ -105,7 +76,7 @@ impl Results {
             .collect();
         let findings: Vec<Option<Finding>> = ids.iter().map(|id| found.remove(&id.to_string())).collect();
         let count = |outcome| findings.iter().flatten().filter(|finding| finding.outcome == outcome).count();
-        let counts = OUTCOMES.map(count);
+        let counts = Outcome::ALL.map(count);
         let mut options = OpenOptions::new();
         options.create(true).mode(0o600);
         if fresh {
@@ -141,6 +112,16 @@ impl Results {
         self.findings.get(index)?.as_ref()
     }
 
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// The places of keys that have no finding yet.
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = usize> {
+        self.findings.iter().enumerate().filter(|(_, finding)| finding.is_none()).map(|(index, _)| index)
+    }
+
     /// How many keys have a finding.
     pub(super) fn done(&self) -> usize {
         self.counts.iter().sum()
@@ -152,7 +133,7 @@ impl Results {
 
     /// The counts so far, for a progress bar.
     pub(super) fn short(&self) -> String {
-        OUTCOMES.map(|outcome| format!("{} {}", self.count(outcome), outcome.as_str())).join(", ")
+        Outcome::ALL.map(|outcome| format!("{} {}", self.count(outcome), outcome.as_str())).join(", ")
     }
 
     /// Why keys have this outcome: ` (timeout 2, server_error 1)`.
@@ -172,7 +153,7 @@ impl Results {
 
     /// Writes the four lists. Only now is the run finished.
     pub(super) fn write_lists(&self, entries: &[&Entry]) -> anyhow::Result<()> {
-        for outcome in OUTCOMES {
+        for outcome in Outcome::ALL {
             let has = |index: usize| self.get(index).is_some_and(|finding| finding.outcome == outcome);
             let keys = entries.iter().enumerate().filter(|(index, _)| has(*index)).map(|(_, entry)| entry);
             let text: String = keys.flat_map(|entry| [entry.key.expose(), "\n"]).collect();

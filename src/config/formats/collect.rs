@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{BadLine, Entry, Format, Reading};
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 
 /// Longest key; signed tokens reach two thousand characters.
 const MAX_KEY: usize = 4096;

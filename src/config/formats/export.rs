@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Entry;
+use super::{Entry, State};
 
 /// What begins a formula in a spreadsheet, and the apostrophe that makes it text.
 pub(super) const FORMULA: [char; 5] = ['=', '+', '-', '@', '\''];
@@ -69,13 +69,11 @@ fn fields(entry: &Entry) -> Vec<(&'static str, Value)> {
     fields.extend(entry.account.as_deref().map(|account| ("account", account.into())));
     fields.extend((entry.weight != 1).then(|| ("weight", entry.weight.into())));
     fields.extend((entry.priority != 0).then(|| ("priority", entry.priority.into())));
-    fields.extend(entry.disabled.then(|| ("disabled", true.into())));
+    fields.extend(entry.is_off().then(|| ("disabled", true.into())));
     if let Some(details) = &entry.details {
-        let limits = &details.limits;
-        let numbers = [("rpm", limits.rpm), ("rpd", limits.rpd), ("tpm", limits.tpm), ("tpd", limits.tpd)];
-        let numbers = numbers.into_iter().chain([("concurrency", limits.concurrency.map(u64::from))]);
-        let limits: Map<String, Value> =
-            numbers.filter_map(|(name, number)| Some((name.to_owned(), number?.into()))).collect();
+        let limits = serde_json::to_value(&details.limits).unwrap_or_default();
+        let limits = limits.as_object().cloned().unwrap_or_default();
+        let limits: Map<String, Value> = limits.into_iter().filter(|(_, number)| !number.is_null()).collect();
         let headers = details.headers.iter().map(|(name, value)| (name.clone(), value.expose().into()));
         let headers: Map<String, Value> = headers.collect();
         fields.extend((!limits.is_empty()).then(|| ("limits", limits.into())));
@@ -84,6 +82,18 @@ fn fields(entry: &Entry) -> Vec<(&'static str, Value)> {
         fields.extend((!headers.is_empty()).then(|| ("headers", headers.into())));
     }
     fields
+}
+
+impl Entry {
+    /// Whether it is not to be used.
+    fn is_off(&self) -> bool {
+        self.disabled || self.state == Some(State::Disabled)
+    }
+
+    /// What an entry of `keys.yaml` says of it beside the key.
+    pub fn details(&self) -> Map<String, Value> {
+        fields(self).into_iter().skip(1).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 /// A value as YAML on one line.

@@ -44,11 +44,42 @@ pub struct Token {
     pub concurrency: Option<NonZeroU64>,
     /// Day (`2027-01-01`, UTC) or moment (`2027-01-01T12:00:00+08:00`) from which it is refused.
     pub expires: Option<String>,
-    /// How much it may spend.
-    pub budget: Option<serde_json::Value>,
+    /// How much it may spend: an amount a month, or `{amount: 5, per: day}`. Needs `prices` of the pools it may use.
+    pub budget: Option<Budget>,
     /// Tell this client in `keyweir-key` which key served it.
     #[serde(default)]
     pub reveal_key: bool,
+}
+
+/// How much a client may spend.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Budget {
+    /// So much a month.
+    Amount(f64),
+    /// So much in each period.
+    Full(BudgetText),
+}
+
+/// How much a client may spend in a period.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetText {
+    /// In the currency of `prices`.
+    pub amount: f64,
+    /// Days and months of the calendar, in UTC.
+    #[serde(default)]
+    pub per: Period,
+}
+
+/// A part of the calendar, in UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it; docs would turn into noise in the schema")]
+pub enum Period {
+    Day,
+    #[default]
+    Month,
 }
 
 /// One receiver of notifications.

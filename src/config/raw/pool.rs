@@ -51,8 +51,8 @@ pub struct Pool {
     pub reactivate: Reactivate,
     /// Asking the provider for balances.
     pub balance: Balance,
-    /// Prices by model.
-    pub prices: Named<serde_json::Value>,
+    /// What the provider's models cost, by globs over their names; the first that fits counts. All in one currency.
+    pub prices: Named<Price>,
     /// How much the pool may spend.
     pub budget: Option<serde_json::Value>,
     /// Detail of the metrics.
@@ -89,6 +89,16 @@ impl Default for Pool {
             rules: Rules::default(),
         }
     }
+}
+
+/// What a million tokens of text cost.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Price {
+    /// Those that are asked.
+    pub input: f64,
+    /// Those that are answered.
+    pub output: f64,
 }
 
 /// An upstream base URL, alone or with its settings.

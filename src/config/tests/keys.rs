@@ -125,14 +125,24 @@ fn every_import_format_can_be_a_keys_file() {
     assert_eq!(texts("- sk-1\n- {key: \"${MS_KEY_2}\"}\n", "keys.yaml"), " | sk-1 ms-2222");
     assert_eq!(texts("sk-1, sk-2;sk-3", "keys.txt"), " | sk-1 sk-2 sk-3");
 
-    let text = "[\n\"sk-1\",\n\"sk CANARY\",\n{\"pool\": \"other\", \"key\": \"sk-CANARY\"},\n{\"key\": \"sk-2\", \"models\": [\"m\"]}\n]";
+    let text = "[\n\"sk-1\",\n\"sk CANARY\",\n{\"pool\": \"other\", \"key\": \"sk-CANARY\"},\n{\"key\": \"sk-2\", \"egress\": \"ftp://CANARY\"}\n]";
     let said = keys("formats-bad", "keys.json", text).0.unwrap_err();
     assert_eq!(
         said,
         "keys.json:3:1: openai: contains a space; a key is visible ASCII characters without spaces\n\
          keys.json:4:1: file: for a pool that does not exist; write modelscope or openai\n\
-         keys.json:5:1: openai: limits, models, egress and headers are for a keys.yaml; write this key there"
+         keys.json:5:1: openai.egress: not a proxy's URL; write e.g. socks5://user:pass@host:1080 (or http://, https://, socks5h://)"
     );
+}
+
+#[test]
+fn what_another_format_tells_of_a_key_holds() {
+    let text = "[{\"key\": \"sk-1\", \"name\": \"a\", \"models\": [\"m*\"], \"egress\": \"http://h:1\", \"headers\": {\"x-a\": \"b\"}}]";
+    let keys = keys("formats-details", "keys.json", text).0.unwrap().keys;
+    let key = &keys[1][0];
+    assert_eq!((key.name.as_str(), key.models.as_slice()), ("a", &["m*".to_owned()][..]));
+    assert_eq!(key.egress.as_ref().map(|egress| egress.name.to_string()).as_deref(), Some("http://h:1"));
+    assert_eq!(key.headers.len(), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::operators::Operators;
-use super::{Context, known_pool, models, secret};
+use super::{Context, known_pool, models, prices, secret};
 use crate::config::additions::AddedToken;
 use crate::config::model::{Address, ClientLimits, ClientToken, Clients, Server};
 use crate::config::problem::At;
@@ -74,7 +74,7 @@ fn settings(token: &raw::Token, at: &At<'_>, file: &file::Config) -> ClientToken
         reveal_key: token.reveal_key,
         pools,
         models,
-        limits: limits(token),
+        limits: ClientLimits { budget: prices::budget(token.budget.as_ref(), &at.field("budget")), ..limits(token) },
         expires,
     }
 }
@@ -100,6 +100,7 @@ fn limits(token: &raw::Token) -> ClientLimits {
         tpm: number(token.tpm),
         rpd: number(token.rpd),
         concurrency: number(token.concurrency),
+        budget: None,
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod headers;
 pub(crate) mod models;
 mod operators;
 mod pool;
+mod prices;
 mod provider;
 pub(crate) mod secret;
 mod server;
@@ -17,6 +18,8 @@ mod target;
 mod tls;
 
 use std::path::{Path, PathBuf};
+
+pub use target::BadUrl;
 
 use super::additions::AddedToken;
 use super::expand::Environment;
@@ -49,6 +52,7 @@ pub(crate) fn config(raw: &raw::Config, at: &At<'_>, context: &Context<'_>, adde
     let log = server::log(&raw.log, &at.field("log"), context);
     let store = store::store(&raw.store, &at.field("store"), context);
     destination::check(raw, at);
+    prices::unpriced(raw, at);
     let pools = pool::pools(&raw.pools, &at.field("pools"), context);
     let default_pool = default_pool(raw, at);
     keys_owners(raw, &at.field("keys_file"));

@@ -39,9 +39,12 @@ pub(crate) fn models(raw: &raw::Models, at: &At<'_>) -> Models {
 
 /// Complains about what is no glob.
 pub(crate) fn globs(globs: &[String], at: &At<'_>) {
-    for (index, glob) in globs.iter().enumerate() {
-        if glob.is_empty() || Glob::new(glob).is_err() {
-            at.index(index).error("not a glob; write a model's name, or e.g. qwen*");
-        }
+    globs.iter().enumerate().for_each(|(index, text)| glob(text, &at.index(index)));
+}
+
+/// The same for one.
+pub(crate) fn glob(glob: &str, at: &At<'_>) {
+    if glob.is_empty() || Glob::new(glob).is_err() {
+        at.error("not a glob; write a model's name, or e.g. qwen*");
     }
 }

@@ -2,6 +2,7 @@
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use thiserror::Error;
 
 use super::server::positive;
 use crate::config::model::{Health, Target};
@@ -21,15 +22,29 @@ pub(crate) fn target_with(full: &raw::Target, at: &At<'_>) -> Option<Target> {
 
 /// Reads the URL of something to be fetched; `None` = complained about.
 pub(crate) fn page(url: &str, at: &At<'_>) -> Option<Target> {
-    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
-    let page = parse(base).map_err(|message| at.error(message)).ok()?;
-    let path = base.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|slash| rest.get(slash..)));
-    let path = [path.unwrap_or("/"), query.map_or("", |_| "?"), query.unwrap_or_default()].concat();
-    if path.parse::<PathAndQuery>().is_err() {
-        at.error("not a URL that can be fetched; write e.g. https://example.com/generate_204");
-        return None;
+    Target::page(url).map_err(|message| at.error(message.0)).ok()
+}
+
+/// Why a URL can't be asked for.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct BadUrl(&'static str);
+
+impl Target {
+    /// The place that a URL names, its path whole and with the query.
+    ///
+    /// # Errors
+    /// If it is no URL of a page.
+    pub fn page(url: &str) -> Result<Self, BadUrl> {
+        let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+        let page = parse(base).map_err(BadUrl)?;
+        let path = base.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|slash| rest.get(slash..)));
+        let path = [path.unwrap_or("/"), query.map_or("", |_| "?"), query.unwrap_or_default()].concat();
+        if path.parse::<PathAndQuery>().is_err() {
+            return Err(BadUrl("not a URL that can be fetched; write e.g. https://example.com/generate_204"));
+        }
+        Ok(Self { path, ..page })
     }
-    Some(Target { path, ..page })
 }
 
 fn health(raw: &raw::Health, at: &At<'_>) -> Health {

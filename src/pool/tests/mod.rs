@@ -15,7 +15,7 @@ mod threads;
 mod turns;
 
 use super::*;
-use crate::config::keys::KeyId;
+use crate::config::KeyId;
 
 const RULES: Rules =
     Rules { threshold: 1, cooldown: Duration::from_secs(60), max_cooldown: Duration::from_secs(600), permanent: true };

@@ -51,3 +51,18 @@ fn marks_of_unknown_keys_and_of_long_ago_do_no_harm() {
     assert_eq!(ready(&after, later), 2);
     assert!(after.models.load().is_empty());
 }
+
+#[test]
+fn a_reload_leaves_the_marks_of_keys_that_go_with_the_pool_before() {
+    let account = |i: usize| Seed { account: (i == 2).then(|| Arc::from("a")), ..seed(i) };
+    let before = pool_of((0..3).map(account).collect(), RULES, 0);
+    mark(&before, 0, DEAD, T0);
+    mark(&before, 1, DEAD, T0);
+    before.mark(2, Scope::Account, cool(90), &HERE, T0);
+    let after = Arc::new(Pool::new(vec![account(2), account(1)], RULES, 0, Some(&before)));
+    after.open(Some(&before), T0);
+    let subjects = |pool: &Pool| pool.take_changes().into_iter().map(|saved| saved.subject).collect::<HashSet<_>>();
+    let (left, moved) = (subjects(&before), subjects(&after));
+    assert_eq!(left, [Subject::Key(seed(0).id), Subject::Account("a".into())].into());
+    assert_eq!(moved, [Subject::Key(seed(1).id)].into());
+}

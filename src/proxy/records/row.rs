@@ -184,7 +184,7 @@ mod tests {
         let tried: Vec<Tried> = (0..200).map(|_| tried()).collect();
         let text = trail(&tried, Some("attempts_spent"));
         assert!(text.len() <= 8192);
-        let read: Value = serde_json::from_str(&text).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         let shown = read["attempts"].as_array().unwrap().len();
         assert_eq!((shown as u64 + read["omitted"].as_u64().unwrap(), &read["error"]), (200, &json!("attempts_spent")));
         assert_eq!(read["attempts"][0]["ms"], 1.5);

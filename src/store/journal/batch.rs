@@ -5,10 +5,11 @@ use std::future::Future;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
-use super::super::counters::{self, KeyUse, TokenUse};
+use super::super::counters::{self, KeyUse, Table, TokenUse};
 use super::super::database::begin;
 use super::super::error::StoreError;
 use super::super::marks::{self, MarkRow};
+use super::super::pins::{self, StoredPin};
 use super::super::requests::{self, RequestRow};
 use super::{Journal, REQUESTS};
 
@@ -19,6 +20,7 @@ const ROWS: usize = 5000;
 pub(super) struct Batch {
     journal: Journal,
     marks: Vec<MarkRow>,
+    pins: Vec<StoredPin>,
     keys: Vec<KeyUse>,
     tokens: Vec<TokenUse>,
     requests: Vec<RequestRow>,
@@ -36,9 +38,15 @@ impl Row for MarkRow {
     }
 }
 
+impl Row for StoredPin {
+    async fn write<C: ConnectionTrait>(db: &C, rows: &[Self]) -> Result<(), StoreError> {
+        pins::write(db, rows).await
+    }
+}
+
 impl Row for KeyUse {
     async fn write<C: ConnectionTrait>(db: &C, rows: &[Self]) -> Result<(), StoreError> {
-        counters::add(db, rows).await
+        counters::add(db, Table::Hourly, rows).await
     }
 }
 
@@ -58,6 +66,7 @@ impl Batch {
     /// Everything the journal holds.
     pub(super) fn take(journal: &Journal) -> Self {
         let marks = std::mem::take(&mut *journal.0.marks.lock());
+        let pins = std::mem::take(&mut *journal.0.pins.lock());
         let counts = std::mem::take(&mut *journal.0.counts.lock());
         let requests = std::mem::take(&mut *journal.0.requests.lock());
         let keys = counts.keys.into_iter().flat_map(|((hour, key), models)| {
@@ -75,6 +84,7 @@ impl Batch {
         Self {
             journal: journal.clone(),
             marks: marks.into_iter().map(|((key, subject), mark)| (key, subject, mark)).collect(),
+            pins: pins.into_values().collect(),
             keys: keys.collect(),
             tokens: tokens.collect(),
             requests: requests.rows.into(),
@@ -83,9 +93,10 @@ impl Batch {
 
     /// Writes all of it, what matters most first; tells how many bytes the request log grew.
     pub(super) async fn write(&mut self, db: &DatabaseConnection) -> Result<i64, StoreError> {
-        let Self { journal, marks, keys, tokens, requests } = self;
+        let Self { journal, marks, pins, keys, tokens, requests } = self;
         let before: i64 = requests.iter().map(|row| row.row.size).sum();
         write_rows(journal, db, marks).await?;
+        write_rows(journal, db, pins).await?;
         write_rows(journal, db, keys).await?;
         write_rows(journal, db, tokens).await?;
         write_rows(journal, db, requests).await?;
@@ -132,6 +143,11 @@ async fn one_by_one<R: Row>(journal: &Journal, db: &DatabaseConnection, rows: &[
 impl Drop for Batch {
     fn drop(&mut self) {
         self.journal.put_back(std::mem::take(&mut self.marks));
+        let mut pins = self.journal.0.pins.lock();
+        for pin in self.pins.drain(..) {
+            pins.entry(pin.id()).or_insert(pin);
+        }
+        drop(pins);
         let mut counts = self.journal.0.counts.lock();
         self.keys.drain(..).for_each(|key| counts.add(key));
         self.tokens.drain(..).for_each(|token| counts.add_token(token));

@@ -34,7 +34,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-async fn index(
+pub(super) async fn index(
     manager: &SchemaManager<'_>,
     table: &'static str,
     name: &str,
@@ -51,7 +51,7 @@ async fn index(
     manager.create_index(index).await
 }
 
-fn table(name: &'static str, key: &[&'static str]) -> TableCreateStatement {
+pub(super) fn table(name: &'static str, key: &[&'static str]) -> TableCreateStatement {
     let mut primary = Index::create();
     key.iter().for_each(|column| {
         primary.col(*column);
@@ -59,7 +59,7 @@ fn table(name: &'static str, key: &[&'static str]) -> TableCreateStatement {
     Table::create().table(name).primary_key(&mut primary).to_owned()
 }
 
-fn name(column: &'static str) -> ColumnDef {
+pub(super) fn name(column: &'static str) -> ColumnDef {
     ColumnDef::new(column).string_len(NAME).not_null().to_owned()
 }
 
@@ -67,7 +67,7 @@ fn text(column: &'static str) -> ColumnDef {
     ColumnDef::new(column).text().not_null().to_owned()
 }
 
-fn number(column: &'static str) -> ColumnDef {
+pub(super) fn number(column: &'static str) -> ColumnDef {
     ColumnDef::new(column).big_integer().not_null().to_owned()
 }
 
@@ -75,7 +75,7 @@ fn sealed() -> ColumnDef {
     ColumnDef::new("sealed").blob().not_null().to_owned()
 }
 
-fn key_id(column: &'static str) -> ColumnDef {
+pub(super) fn key_id(column: &'static str) -> ColumnDef {
     ColumnDef::new(column).binary_len(16).not_null().to_owned()
 }
 
@@ -134,7 +134,7 @@ fn settings() -> TableCreateStatement {
         .to_owned()
 }
 
-fn with_use(mut table: TableCreateStatement) -> TableCreateStatement {
+pub(super) fn with_use(mut table: TableCreateStatement) -> TableCreateStatement {
     for column in ["requests", "failures", "prompt_tokens", "completion_tokens", "duration_ms"] {
         table.col(number(column));
     }

@@ -86,7 +86,8 @@ fn counts_add_up_over_flushes_and_restarts() {
             by: By::Hour,
         };
         let sum = block_on(store.counters(one_model)).unwrap()[0].sum;
-        let expected = Use { requests: 60, failures: 30, prompt_tokens: 300, completion_tokens: 600, duration_ms: 150 };
+        let expected =
+            Use { requests: 60, failures: 30, prompt_tokens: 300, completion_tokens: 600, duration_ms: 150, cost: 0 };
         assert_eq!(sum, expected);
         assert_eq!(block_on(store.token_use("ci".into(), hour)).unwrap()[0].sum.requests, 30);
         assert!(block_on(store.token_use("ci".into(), hour + HOUR)).unwrap().is_empty());
@@ -247,5 +248,94 @@ fn what_is_too_old_or_too_much_is_forgotten() {
         eventually("the log is as small as it must be", || count(&store) < 400);
         let newest = block_on(store.requests(RequestFilter::default(), None, 1)).unwrap();
         assert_eq!(newest.rows[0].request.request_id, "req-2499", "the oldest go first");
+    }
+}
+
+#[test]
+fn counters_of_some_days_ago_are_coarser_and_add_up() {
+    for home in Home::all() {
+        let settings = home.settings();
+        let store = Store::open(&settings).unwrap();
+        let day = now().div_euclid(24 * HOUR) * 24 * HOUR - 5 * 24 * HOUR;
+        // More than one step folds.
+        let keys: Vec<KeyId> = (0..2500).map(|number| id(&number.to_string())).collect();
+        for hour in [3, 7] {
+            for key in &keys {
+                store.journal().count(day + hour * HOUR, "pool", *key, "m", one(1));
+            }
+            store.journal().count(day + hour * HOUR, "pool", keys[0], "n", one(2));
+            store.journal().count(day + hour * HOUR, "other", id("x"), "m", one(3));
+        }
+        store.journal().count(now(), "pool", keys[0], "m", one(1));
+        block_on(store.flush()).unwrap();
+        let ask = |store: &Store, key: Option<KeyId>, by| {
+            let filter = CounterFilter { from: 0, to: i64::MAX, pool: None, key, model: None, by };
+            let sums = block_on(store.counters(filter)).unwrap().into_iter();
+            sums.map(|sum| (sum.hour, sum.name, sum.sum.requests)).collect::<Vec<_>>()
+        };
+        let (by_hour, by_pool, by_model) =
+            (ask(&store, None, By::Hour), ask(&store, None, By::Pool), ask(&store, None, By::Model));
+        assert_eq!(by_hour[..2], [3, 7].map(|hour| (day + hour * HOUR, String::new(), 2500 + 2 + 3)));
+        store.close().unwrap();
+        // Tidying comes at the start.
+        let store = Store::open(&settings).unwrap();
+        let today = now().div_euclid(HOUR) * HOUR;
+        let of_a_key = [(day, String::new(), 2 + 4), (today, String::new(), 1)];
+        eventually("a key's hours are a day", || ask(&store, Some(keys[0]), By::Hour) == of_a_key);
+        let every_key = || ask(&store, None, By::Key).len();
+        eventually("so are those of all keys", || every_key() == 2500 + 1 + 1);
+        assert_eq!(ask(&store, None, By::Hour), by_hour, "all keys' hours are told as before");
+        assert_eq!((ask(&store, None, By::Pool), ask(&store, None, By::Model)), (by_pool, by_model));
+
+        // What comes late is added.
+        store.journal().count(day + 3 * HOUR, "pool", keys[0], "m", one(1));
+        block_on(store.flush()).unwrap();
+        assert_eq!(ask(&store, Some(keys[0]), By::Model)[0], (day, "m".into(), 2));
+        assert_eq!(ask(&store, None, By::Hour)[0].2, 2500 + 2 + 3 + 1);
+    }
+}
+
+#[test]
+fn daily_counters_are_forgotten_after_a_month() {
+    for home in Home::all() {
+        let store = home.open();
+        let ago = |days: i64| now() - days * 24 * HOUR;
+        (0..2100).for_each(|number| {
+            store.journal().count(ago(40), "pool", id(&number.to_string()), "m", one(1));
+        });
+        store.journal().count(ago(29), "pool", id("a"), "m", one(1));
+        block_on(store.flush()).unwrap();
+        store.close().unwrap();
+        let store = home.open();
+        let count = |by| {
+            let filter = CounterFilter { from: 0, to: i64::MAX, pool: None, key: None, model: None, by };
+            block_on(store.counters(filter)).unwrap().iter().map(|sum| sum.sum.requests).sum::<u64>()
+        };
+        eventually("the older are gone", || count(By::Key) == 1 && count(By::Hour) == 1);
+    }
+}
+
+#[test]
+fn marks_of_some_keys_are_those_that_are_newest() {
+    for home in Home::all() {
+        let store = home.open();
+        for name in ["a", "b", "c"] {
+            store.journal().mark(id(name), Subject::Own, rest(1));
+        }
+        store.journal().mark(id("a"), Subject::Model("m".into()), rest(2));
+        block_on(store.flush()).unwrap();
+        store.journal().mark(id("a"), Subject::Own, rest(7));
+        store.journal().unmark(id("b"), Subject::Own);
+        store.journal().mark(id("d"), Subject::Own, rest(9));
+        let wanted = [id("a"), id("b"), id("d"), id("nobody")].into();
+        let mut found: Vec<_> = block_on(store.marks_of(wanted)).unwrap();
+        found.sort_by_key(|mark| mark.mark.until);
+        let seen: Vec<_> = found.into_iter().map(|mark| (mark.key, mark.subject, mark.mark)).collect();
+        let expected = [
+            (id("a"), Subject::Model("m".into()), rest(2)),
+            (id("a"), Subject::Own, rest(7)),
+            (id("d"), Subject::Own, rest(9)),
+        ];
+        assert_eq!(seen, expected);
     }
 }

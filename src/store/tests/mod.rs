@@ -6,6 +6,7 @@ mod durability;
 mod failures;
 mod journal;
 mod migration;
+mod pins;
 mod scale;
 mod secrets;
 mod writes;
@@ -166,5 +167,5 @@ fn id(text: &str) -> KeyId {
 }
 
 fn one(requests: u64) -> Use {
-    Use { requests, failures: 1, prompt_tokens: 10, completion_tokens: 20, duration_ms: 5 }
+    Use { requests, failures: 1, prompt_tokens: 10, completion_tokens: 20, duration_ms: 5, cost: 0 }
 }

@@ -22,7 +22,7 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
     attempts[AttemptResult::RateLimited.index()] = 1;
     let reason = (state != State::Ready).then_some("rate_limited");
     KeySnapshot {
-        id: crate::config::keys::KeyId::of("test", name),
+        id: crate::config::KeyId::of("test", name),
         name: name.into(),
         state,
         reason,

@@ -8,7 +8,7 @@
 mod lookup;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use lookup::{Found, Lookup, Resolver};
 
-use crate::config::destination;
+use crate::config::{Server, destination};
 
 /// An answer holds at least and at most so long, whatever its TTL says: no flood of queries, no address for good.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(5);
@@ -77,14 +77,10 @@ pub(super) struct Dns {
 /// One in a process, as the system's own resolver is.
 pub(super) static DNS: Lazy<Dns> = Lazy::new(|| Dns::new(Arc::new(Resolver::new(&[]))));
 
-/// Asks these name servers from now on; none = those of the system.
-pub fn use_name_servers(servers: &[SocketAddr]) {
-    *DNS.lookup.write() = Arc::new(Resolver::new(servers));
-}
-
-/// From now on hosts may stand for link-local addresses, or may not.
-pub fn allow_link_local(is_allowed: bool) {
-    DNS.allow_link_local.store(is_allowed, Relaxed);
+/// From now on asks the name servers of `server`, and lets hosts stand for link-local addresses if it says so.
+pub fn configure(server: &Server) {
+    *DNS.lookup.write() = Arc::new(Resolver::new(&server.dns));
+    DNS.allow_link_local.store(server.admin.allow_link_local, Relaxed);
 }
 
 impl Dns {

@@ -1,0 +1,111 @@
+/** Everything known of one key. */
+import { useState } from 'preact/hooks'
+import { words } from '../../api/client'
+import type { Key } from '../../api/types'
+import { Dialog } from '../../components/Dialog'
+import { Link } from '../../components/Link'
+import { Moment } from '../../components/Moment'
+import { Problem } from '../../components/Problem'
+import { StateBadge } from '../../components/StateBadge'
+import { Text } from '../../components/inputs'
+import { count } from '../../format/number'
+import { lang, t, tell } from '../../i18n'
+import { useResource } from '../../state/resource'
+import { may } from '../../state/session'
+import { say } from '../../state/toasts'
+import { act, change, read, type Verb } from './actions'
+import { type Rows, toRow } from './rows'
+
+export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose: () => void }) {
+  const key = useResource(() => read(id), [id])
+  const [error, setError] = useState<unknown>(null)
+  const row = key.data && toRow(key.data)
+  const run = async (verb: Verb) => {
+    try {
+      const data = await act(id, verb)
+      key.set(data)
+      rows.change(id, toRow(data))
+      setError(null)
+    } catch (failure) {
+      setError(failure)
+    }
+  }
+  return (
+    <Dialog title={<bdi>{row?.name ?? id}</bdi>} onClose={onClose} wide>
+      {key.error != null && <Problem error={key.error} retry={key.reload} />}
+      {error != null && <Problem error={error} />}
+      {row && (
+        <>
+          <div class="row spread">
+            <StateBadge state={row.state} reason={row.reason} backAt={row.backAt} />
+            {may('operator') && (
+              <div class="row">
+                {(['enable', 'disable', 'reset'] as const).map(verb => (
+                  <button key={verb} type="button" class="button" onClick={() => void run(verb)}>
+                    {t(verb)}
+                  </button>
+                ))}
+              </div>
+            )}
+          </div>
+          <Facts row={row} />
+          <Link to="/logs" query={{ key: row.id }}>
+            {t('keys.logs')}
+          </Link>
+          {may('admin') && row.provisioned === false && <Note row={row} saved={key.set} />}
+        </>
+      )}
+    </Dialog>
+  )
+}
+
+function Facts({ row }: { row: Key }) {
+  const results = Object.entries(row.attempts).filter(([, n]) => n > 0)
+  return (
+    <dl class="facts">
+      <dt>{t('pool')}</dt>
+      <dd>{row.pool}</dd>
+      <dt>{t('key')}</dt>
+      <dd class="mono">{row.hint}</dd>
+      <dt>{t('keys.account')}</dt>
+      <dd>
+        <bdi>{row.account ?? '–'}</bdi>
+      </dd>
+      <dt>{t('chart.requests')}</dt>
+      <dd class="num">{count(row.requests, lang.value)}</dd>
+      <dt>{t('keys.results')}</dt>
+      <dd>{results.map(([result, n]) => `${tell('result', result)} ${n}`).join(' · ') || '–'}</dd>
+      <dt>{t('keys.last_used')}</dt>
+      <dd>
+        <Moment at={row.last_used} />
+      </dd>
+      <dt>{t('origin')}</dt>
+      <dd>{row.provisioned ? t('origin.file') : t('origin.console')}</dd>
+    </dl>
+  )
+}
+
+function Note({ row, saved }: { row: Key; saved: (key: Key) => void }) {
+  const [note, setNote] = useState(row.note ?? '')
+  const [error, setError] = useState('')
+  const submit = async (event: Event) => {
+    event.preventDefault()
+    try {
+      saved(await change(row.id, { note: note.trim() === '' ? null : note }))
+      setError('')
+      say(t('saved'))
+    } catch (failure) {
+      setError(words(failure))
+    }
+  }
+  return (
+    <form class="stack" onSubmit={submit}>
+      <Text label={t('keys.note')} value={note} set={setNote} error={error} />
+      <div class="actions">
+        <button type="submit" class="button">
+          {t('save')}
+        </button>
+      </div>
+    </form>
+  )
+}

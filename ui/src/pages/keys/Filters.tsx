@@ -1,0 +1,50 @@
+/** Pool, state, reason and text. */
+import { Select, Text } from '../../components/inputs'
+import { t, tell } from '../../i18n'
+import { filter, param } from '../../router'
+import { pools } from '../../state/pools'
+
+export const REASONS = [
+  'rate_limited',
+  'exhausted',
+  'unauthorized',
+  'forbidden',
+  'failing',
+  'operator',
+  'limit',
+  'balance',
+  'egress',
+]
+
+export function Filters({ pool }: { pool: string | undefined }) {
+  const states = ['ready', 'cooling', 'disabled'].map(
+    state => [state, tell('state', state)] as [string, string],
+  )
+  const reasons = REASONS.map(reason => [reason, tell('reason', reason)] as [string, string])
+  const names = (pools.value ?? []).map(({ name }) => [name, name] as [string, string])
+  return (
+    <div class="filters" role="search">
+      <Select label={t('pool')} value={pool ?? ''} set={pool => filter({ pool })} options={names} />
+      <Select
+        label={t('keys.state')}
+        value={param('state') ?? ''}
+        set={state => filter({ state })}
+        options={[['', t('all')], ...states]}
+      />
+      <Select
+        label={t('keys.reason')}
+        value={param('reason') ?? ''}
+        set={reason => filter({ reason })}
+        options={[['', t('all')], ...reasons]}
+      />
+      <Text
+        label={t('search')}
+        class="wide"
+        type="search"
+        placeholder={t('keys.search')}
+        value={param('q') ?? ''}
+        set={q => filter({ q })}
+      />
+    </div>
+  )
+}

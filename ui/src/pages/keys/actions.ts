@@ -1,0 +1,80 @@
+/** What is done to keys, one or many. */
+import { get, patch, post, remove as erase } from '../../api/client'
+import { stream } from '../../api/ndjson'
+import type { BulkReport, Key } from '../../api/types'
+import { t } from '../../i18n'
+import { complain, say } from '../../state/toasts'
+import type { Filter, Row, Rows } from './rows'
+
+export type Verb = 'enable' | 'disable' | 'reset'
+export type BulkVerb = Verb | 'test' | 'remove'
+
+/** Keys of one request: small enough that a cancelled job stops soon. */
+const LOT = 500
+
+export type Chosen = { ids: string[] } | { filter: Filter }
+
+/** How far a job is. */
+export interface Progress {
+  done: number
+  total: number | undefined
+}
+
+export const read = (id: string) => get<Key>(`/keys/${id}`)
+export const change = (id: string, what: Record<string, unknown>) => patch<Key>(`/keys/${id}`, what)
+export const removeOne = (id: string) => erase(`/keys/${id}`)
+export const restore = (id: string) => post<Key>(`/keys/${id}/restore`)
+export const act = (id: string, verb: Verb) => post<Key>(`/keys/${id}/${verb}`)
+
+const OPPOSITE: Partial<Record<Verb, Verb>> = { enable: 'disable', disable: 'enable' }
+const EXPECTED: Record<Verb, Partial<Row>> = {
+  enable: { state: 'ready', reason: null, backAt: null },
+  disable: { state: 'disabled', reason: 'operator', backAt: null },
+  reset: { state: 'ready', reason: null, backAt: null },
+}
+
+/** Shows the outcome at once, and takes it back if the server refuses. */
+export async function actOnRow(rows: Rows, row: Row, verb: Verb): Promise<void> {
+  rows.change(row.id, EXPECTED[verb])
+  try {
+    await act(row.id, verb)
+    const back = OPPOSITE[verb]
+    say(t(`done.${verb}`, { name: row.name }), back && (() => void actOnRow(rows, row, back)))
+  } catch (error) {
+    rows.change(row.id, row)
+    complain(error)
+  }
+}
+
+interface TestLine {
+  done?: number
+  total?: number
+}
+
+/** Does something to many keys, lot by lot, until it is done or cancelled. */
+export async function bulk(
+  pool: string,
+  verb: BulkVerb,
+  chosen: Chosen,
+  signal: AbortSignal,
+  tell: (progress: Progress) => void,
+): Promise<BulkReport> {
+  const path = `/pools/${encodeURIComponent(pool)}/keys/bulk`
+  if (verb === 'test') {
+    const told = (line: TestLine) => {
+      if (line.done !== undefined) tell({ done: line.done, total: line.total })
+    }
+    return (await stream<TestLine>(path, { body: { action: verb, ...chosen }, signal }, told)) as BulkReport
+  }
+  if ('filter' in chosen) return post<BulkReport>(path, { action: verb, ...chosen })
+  const sum: BulkReport = { matched: 0, changed: 0, failed: [], provisioned: 0 }
+  for (let at = 0; at < chosen.ids.length && !signal.aborted; at += LOT) {
+    tell({ done: at, total: chosen.ids.length })
+    const part = await post<BulkReport>(path, { action: verb, ids: chosen.ids.slice(at, at + LOT) })
+    sum.matched += part.matched
+    sum.changed += part.changed
+    sum.provisioned = (sum.provisioned ?? 0) + (part.provisioned ?? 0)
+    sum.failed?.push(...(part.failed ?? []))
+  }
+  return sum
+}

@@ -1,0 +1,69 @@
+/** Why there is a key for a model, or none. */
+import { get } from '../../api/client'
+import type { Explanation } from '../../api/types'
+import { Problem } from '../../components/Problem'
+import { Share } from '../../components/Share'
+import { StateBadge } from '../../components/StateBadge'
+import { Select, Text } from '../../components/inputs'
+import { t, tell } from '../../i18n'
+import { filter, param } from '../../router'
+import { chosen, pools } from '../../state/pools'
+import { useResource } from '../../state/resource'
+
+export function Page() {
+  const [pool, model] = [chosen(param('pool')), param('model')]
+  const why = useResource(
+    async signal => {
+      return pool === undefined ? undefined : get<Explanation>('/explain', { pool, model }, signal)
+    },
+    [pool, model],
+  )
+  return (
+    <>
+      <h1>{t('nav.why')}</h1>
+      <div class="filters">
+        <Select
+          label={t('pool')}
+          value={pool ?? ''}
+          set={pool => filter({ pool })}
+          options={(pools.value ?? []).map(({ name }) => [name, name])}
+        />
+        <Text label={t('model')} class="wide" value={model ?? ''} set={model => filter({ model })} />
+      </div>
+      {why.error != null && <Problem error={why.error} retry={why.reload} />}
+      {why.data && (
+        <section class="card stack">
+          <Share keys={why.data.keys} />
+          <div class="table-scroll" tabIndex={0}>
+            <table>
+              <thead>
+                <tr>
+                  <th>{t('key')}</th>
+                  <th>{t('keys.state')}</th>
+                  <th>{t('why.blocked')}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {why.data.items.map(key => (
+                  <tr key={key.name}>
+                    <td>
+                      <bdi>{key.name}</bdi>
+                    </td>
+                    <td>
+                      <StateBadge
+                        state={key.state}
+                        reason={key.reason}
+                        backAt={key.ready_at === null ? null : Date.parse(key.ready_at)}
+                      />
+                    </td>
+                    <td>{key.blocked_by ? tell('blocked', key.blocked_by) : '–'}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </section>
+      )}
+    </>
+  )
+}
