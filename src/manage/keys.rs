@@ -81,7 +81,7 @@ impl Manager {
         keys.extend(kept.iter().cloned());
         let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
         let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
+        self.change_to(&turn, stored, |store| Self::wait(store.add_keys(new, audit)))?;
         Ok(outcome)
     }
 
@@ -104,7 +104,7 @@ impl Manager {
         (key.spec, key.details) = (Arc::new(spec), details.into());
         let change = KeyChange { id, name: key.name(), details: key.details.to_string() };
         let audit = actor.does("key.update", id.to_string(), json!({"fields": fields}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.update_keys(vec![change], audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.update_keys(vec![change], audit)))
     }
 
     /// Removes keys that were added at run time; tells which. Blocks.
@@ -133,7 +133,7 @@ impl Manager {
         }
         let count = removed.len();
         let audit = actor.does("keys.remove", subject(&removed), json!({"keys": count}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_keys(removed, audit)))?;
+        self.change_to(&turn, stored, |store| Self::wait(store.remove_keys(removed, audit)))?;
         Ok(count)
     }
 
@@ -152,7 +152,7 @@ impl Manager {
         self.pool_name(&key.pool)?;
         key.removed_at = None;
         let audit = actor.does("key.restore", id.to_string(), json!({}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.restore_keys(vec![id], audit)))?;
+        self.change_to(&turn, stored, |store| Self::wait(store.restore_keys(vec![id], audit)))?;
         Ok(())
     }
 
