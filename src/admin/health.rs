@@ -17,11 +17,6 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The same, under the name that some schedulers ask for.
-pub(super) async fn healthz() -> &'static str {
-    live().await
-}
-
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ReadyQuery {
     /// Lists the checks.

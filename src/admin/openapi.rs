@@ -32,23 +32,8 @@ pub(super) async fn show() -> Json<&'static Value> {
 }
 
 fn document(routes: &[Route]) -> Value {
-    let settings = || {
-        SchemaSettings::draft2020_12().with(|settings| {
-            settings.definitions_path = "/components/schemas".into();
-            settings.meta_schema = None;
-        })
-    };
-    let mut schemas = Schemas {
-        taken: settings().for_deserialize().into_generator(),
-        given: settings().for_serialize().into_generator(),
-    };
-    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for route in routes {
-        let operation = operation(route, &mut schemas);
-        // OpenAPI has no word for a parameter that takes the rest of the path.
-        let path = route.path.replace("{*", "{");
-        paths.entry(path).or_default().insert(route.method.as_str().to_lowercase(), operation);
-    }
+    let mut schemas = schemas();
+    let paths = paths(routes, &mut schemas);
     let events = events::describe(&mut schemas);
     let mut components = schemas.taken.take_definitions(true);
     components.extend(schemas.given.take_definitions(true));
@@ -72,6 +57,27 @@ fn document(routes: &[Route]) -> Value {
         }},
         "x-keyweir-events": events,
     })
+}
+
+fn schemas() -> Schemas {
+    let settings = || {
+        SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+    };
+    Schemas { taken: settings().for_deserialize().into_generator(), given: settings().for_serialize().into_generator() }
+}
+
+fn paths(routes: &[Route], schemas: &mut Schemas) -> BTreeMap<String, Map<String, Value>> {
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for route in routes {
+        let operation = operation(route, schemas);
+        // OpenAPI has no word for a parameter that takes the rest of the path.
+        let path = route.path.replace("{*", "{");
+        paths.entry(path).or_default().insert(route.method.as_str().to_lowercase(), operation);
+    }
+    paths
 }
 
 fn operation(route: &Route, schemas: &mut Schemas) -> Value {
@@ -100,9 +106,12 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     shown
 }
 
-/// The handler's module and name; a handler of two methods is told apart by them.
+/// The method and the path in words: names of functions may change, these don't.
 fn id(route: &Route) -> String {
-    let mut names = route.name.rsplit("::");
-    let (name, module) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-    format!("{}_{module}_{name}", route.method.as_str().to_lowercase())
+    let words = route.path.split('/').skip(1).map(|part| if part.is_empty() { "index" } else { part });
+    let words: Vec<_> = words.map(|part| part.trim_matches(['{', '*', '}']).replace(['-', '.'], "_")).collect();
+    format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,7 @@ pub fn routes() -> Vec<Route> {
         "Health",
         [
             get("/livez", Need::Nothing, "Tells that the process answers", health::live),
-            get("/healthz", Need::Nothing, "The same", health::healthz),
+            get("/healthz", Need::Nothing, "The same", health::live),
             get("/readyz", Need::Nothing, "Tells whether it should be given requests", health::ready),
         ],
     );

@@ -45,8 +45,6 @@ pub struct Route {
     pub summary: &'static str,
     /// What it belongs to.
     pub tag: &'static str,
-    /// The handler's name.
-    pub(super) name: &'static str,
     pub(super) describe: fn(&mut Operation<'_>),
     pub(super) handler: MethodRouter<Arc<AdminState>>,
 }
@@ -88,7 +86,6 @@ macro_rules! methods {
                 need: need.into(),
                 summary,
                 tag: "",
-                name: std::any::type_name::<H>(),
                 describe: H::describe,
                 handler: routing::$name(handler),
             }

@@ -442,8 +442,7 @@ async fn the_api_lists_pools_and_keys() {
     let pools = get("/api/v1/pools").await;
     let first = json!({
         "name": "p", "default": true, "enabled": true, "provider": "generic", "paths": ["/p"], "provisioned": true,
-        "keys": {"ready": 1, "cooling": 1, "disabled": 1},
-        "targets": [{"target": "127.0.0.1:1", "state": "up", "error": null, "last_check": null}],
+        "keys": {"ready": 1, "cooling": 1, "disabled": 1}, "targets": [],
     });
     assert_eq!((&pools["total"], &pools["items"][0]), (&json!(1), &first));
     assert_eq!(get("/api/v1/pools/p").await, first);
