@@ -119,6 +119,8 @@ fn nullable(mut schema: Value) -> Value {
     }
     let description = fields.remove("description");
     let mut either = json!({"anyOf": [schema, {"type": "null"}]});
-    description.map(|text| either["description"] = text);
+    if let Some(text) = description {
+        either["description"] = text;
+    }
     either
 }

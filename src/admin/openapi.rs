@@ -101,8 +101,12 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         "parameters": operation.parameters,
         "responses": operation.answers,
     });
-    operation.body.map(|body| shown["requestBody"] = body);
-    role.map(|role| shown[ROLE] = Role::as_str(role).into());
+    if let Some(body) = operation.body {
+        shown["requestBody"] = body;
+    }
+    if let Some(role) = role {
+        shown[ROLE] = role.as_str().into();
+    }
     shown
 }
 

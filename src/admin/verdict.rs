@@ -50,7 +50,6 @@ pub(super) struct Trial {
 /// What came of it.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and soon written")]
 pub(super) enum TrialResult {
     /// Of an answer.
     Judged(Judged),

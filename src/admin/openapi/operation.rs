@@ -161,7 +161,9 @@ fn parameter(place: &str, name: &str, is_required: bool, mut schema: Value) -> V
         words.retain(|word| !word.is_null());
     }
     let mut parameter = json!({"name": name, "in": place, "required": is_required, "schema": schema});
-    description.map(|text| parameter["description"] = text);
+    if let Some(text) = description {
+        parameter["description"] = text;
+    }
     parameter
 }
 
