@@ -14,7 +14,6 @@ pub(super) use operation::{Described, Input, Operation, Output, Schemas};
 
 use super::events;
 use super::routes::{Need, Route};
-use crate::config::Role;
 
 /// The role a route needs, beside its security requirement: OpenAPI has no roles for what is no OAuth.
 const ROLE: &str = "x-keyweir-role";
