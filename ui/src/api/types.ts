@@ -195,12 +195,15 @@ export interface Token {
   provisioned: boolean
   created_at: string | null
   reveal_key: boolean
-  pools: string[] | null
-  models: string[] | null
+  /** None = all. */
+  pools: string[]
+  models: string[]
   rpm: number | null
   tpm: number | null
   rpd: number | null
   concurrency: number | null
+  budget: { amount: number; per: 'day' | 'month' } | null
+  spent: { day: number; month: number }
   expires: string | null
   expired: boolean
   in_flight: number

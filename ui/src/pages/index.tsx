@@ -21,6 +21,7 @@ export const PAGES: Page[] = [
   { path: '/pools', title: 'nav.pools', role: 'viewer', load: () => import('./pools/Page') },
   { path: '/why', title: 'nav.why', role: 'viewer', load: () => import('./why/Page') },
   { path: '/logs', title: 'nav.logs', role: 'viewer', load: () => import('./logs/Page') },
+  { path: '/clients', title: 'nav.clients', role: 'viewer', load: () => import('./clients/Page') },
   { path: '/egress', title: 'nav.egress', role: 'viewer', load: () => import('./egress/Page') },
   { path: '/settings', title: 'nav.settings', role: 'viewer', load: () => import('./settings/Page') },
   { path: '/audit', title: 'nav.audit', role: 'viewer', load: () => import('./audit/Page') },
