@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, patch, post, put};
 use super::{
-    audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
+    about, audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
     tokens, verdict,
 };
 use crate::config::Role;
@@ -61,6 +61,8 @@ pub(super) fn routes() -> Vec<Route> {
         post("/master-key/rotate", Role::Admin, keys::rotate_master),
         get("/reload", Role::Viewer, reload::last),
         post("/reload", Role::Operator, reload::reload),
+        get("/server", Role::Viewer, about::server),
+        get("/providers", Role::Viewer, about::providers),
         get("/egress", Role::Viewer, egress::list),
         post("/egress/test", Role::Operator, egress::test),
         get("/explain", Role::Viewer, explain::explain),

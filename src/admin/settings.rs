@@ -65,8 +65,13 @@ async fn set(
 fn show(state: &AdminState, pool: Option<&str>) -> Result<Response, Problem> {
     let missing = || Problem::not_found(format!("there is no pool {:?}", pool.unwrap_or_default()));
     let settings = state.manager.settings(pool).ok_or_else(missing)?;
-    let field =
-        |field: &crate::config::Field| (field.path.clone(), json!({"value": field.value, "origin": field.origin}));
+    let field = |field: &crate::config::Field| {
+        let mut shown = json!({"value": field.value, "origin": field.origin});
+        if !field.choices.is_empty() {
+            shown["choices"] = json!(field.choices);
+        }
+        (field.path.clone(), shown)
+    };
     let fields: Map<String, Value> = settings.fields.iter().map(field).collect();
     let version = settings.version;
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(json!({"settings": fields, "version": version})))
