@@ -20,6 +20,7 @@ export const PAGES: Page[] = [
   { path: '/keys', title: 'nav.keys', role: 'viewer', load: () => import('./keys/Page') },
   { path: '/pools', title: 'nav.pools', role: 'viewer', load: () => import('./pools/Page') },
   { path: '/why', title: 'nav.why', role: 'viewer', load: () => import('./why/Page') },
+  { path: '/lab', title: 'nav.lab', role: 'operator', load: () => import('./lab/Page') },
   { path: '/logs', title: 'nav.logs', role: 'viewer', load: () => import('./logs/Page') },
   { path: '/clients', title: 'nav.clients', role: 'viewer', load: () => import('./clients/Page') },
   { path: '/egress', title: 'nav.egress', role: 'viewer', load: () => import('./egress/Page') },
