@@ -79,11 +79,17 @@ pools: ${pools}
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }] }),
     })
+  const api = async (method, path, body) => {
+    const headers = { authorization: `Bearer ${TOKENS.admin}`, 'content-type': 'application/json' }
+    const answer = await fetch(`http://${at(1)}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) })
+    if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`)
+    return answer.status === 204 ? null : answer.json()
+  }
   const stop = async () => {
     await end()
     rmSync(folder, { recursive: true })
   }
-  return { admin: `http://${at(1)}/`, proxy: `http://${at(0)}`, token: TOKENS.admin, chat, start, end, stop, folder, pid: () => child.pid }
+  return { admin: `http://${at(1)}/`, proxy: `http://${at(0)}`, token: TOKENS.admin, chat, api, start, end, stop, folder, pid: () => child.pid }
 }
 
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox'] })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { keyweir, launch, mock, open } from './harness.js'
 
@@ -100,5 +101,56 @@ test('a failure is looked at, a rule tried on it and on the others, and taken ov
   await page.getByRole('button', { name: 'Try on this answer' }).click()
   await result.getByText('mine').waitFor()
   assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
+test('requests are filtered, followed as they come, exported, and one’s trail is read', async () => {
+  await server.api('POST', '/pools/lab/keys/bulk', { action: 'reset', filter: {} })
+  await server.api('PUT', '/pools/lab/settings', { 'rules.list': null })
+  const { page, complaints, to } = await open(browser, server)
+  await to('/logs?model=followed')
+  await page.getByText('No request fits').waitFor()
+  await page.getByLabel('Live').check()
+  await server.chat({ model: 'followed' })
+  const row = page.locator('tbody tr').first()
+  await row.getByText('followed').waitFor()
+  await row.getByText('good').waitFor()
+  for (let n = 0; n < 3; n += 1) await server.chat({ model: 'followed' })
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 4)
+
+  await page.locator('tbody tr').last().getByRole('button').click()
+  const dialog = page.getByRole('dialog')
+  const [first, second] = [dialog.locator('.trail li').nth(0), dialog.locator('.trail li').nth(1)]
+  await first.getByRole('link', { name: 'dead' }).waitFor()
+  await first.getByText('401').waitFor()
+  await first.locator('code').waitFor()
+  // In the provider's words.
+  await first.getByText(/invalid_api_key/).waitFor()
+  await second.getByRole('link', { name: 'good' }).waitFor()
+  await second.getByText('ok', { exact: true }).waitFor()
+  await dialog.getByRole('button', { name: 'Close' }).click()
+
+  for (const format of ['CSV', 'JSON']) {
+    await page.getByRole('button', { name: 'Export' }).click()
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('menuitem', { name: format }).click()])
+    const text = readFileSync(await download.path(), 'utf8')
+    const rows = format === 'CSV' ? text.trim().split('\n').slice(1) : JSON.parse(text)
+    assert.equal(rows.length, 4, format)
+  }
+  await page.getByLabel('Outcome').selectOption('exhausted')
+  await page.getByText('No request fits').waitFor()
+  await page.getByLabel('Status').fill('nonsense')
+  await page.getByRole('alert').getByText('nonsense').waitFor()
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
+test('older requests are loaded page by page', async () => {
+  await Promise.all(Array.from({ length: 105 }, () => server.chat({ model: 'paged' })))
+  const { page, to } = await open(browser, server)
+  await to('/logs?model=paged')
+  await page.getByRole('button', { name: 'Load older' }).click()
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 105)
+  await page.getByRole('button', { name: 'Load older' }).waitFor({ state: 'detached' })
   await page.context().close()
 })

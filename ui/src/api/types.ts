@@ -142,7 +142,8 @@ export interface Attempt {
   result: string
   status?: number | null
   rule?: string | null
-  duration_ms?: number
+  /** Milliseconds. */
+  ms?: number
 }
 
 export interface LogEntry {
