@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { demo, launch, open } from './harness.js'
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
-const PAGES = ['/', '/keys', '/pools', '/pools/demo', '/why', '/logs', '/egress', '/settings', '/audit']
+const PAGES = ['/', '/start', '/keys', '/pools', '/pools/demo', '/why', '/lab', '/logs', '/clients', '/egress', '/settings', '/audit']
 let server, browser
 
 before(async () => {

@@ -349,3 +349,17 @@ export interface Reload {
   restart_required?: string[]
   errors?: string[]
 }
+
+export interface About {
+  version: string
+  default_pool: string | null
+  anonymous: boolean
+  proxy: { address: string; port: number; tls: boolean }[]
+}
+
+export interface Provider {
+  name: string
+  base_urls: string[]
+  probe: boolean
+  balance: boolean
+}

@@ -10,6 +10,8 @@ import { may } from '../state/session'
 
 interface Page {
   path: string
+  /** Reached from other pages only. */
+  isHidden?: boolean
   title: Word
   role: Role
   load: () => Promise<{ Page: ComponentType }>
@@ -17,6 +19,13 @@ interface Page {
 
 export const PAGES: Page[] = [
   { path: '/', title: 'nav.overview', role: 'viewer', load: () => import('./overview/Page') },
+  {
+    path: '/start',
+    title: 'start.title',
+    role: 'admin',
+    isHidden: true,
+    load: () => import('./start/Page'),
+  },
   { path: '/keys', title: 'nav.keys', role: 'viewer', load: () => import('./keys/Page') },
   { path: '/pools', title: 'nav.pools', role: 'viewer', load: () => import('./pools/Page') },
   { path: '/why', title: 'nav.why', role: 'viewer', load: () => import('./why/Page') },

@@ -12,7 +12,7 @@ export type BulkVerb = Verb | 'test' | 'remove'
 /** Keys of one request: small enough that a cancelled job stops soon. */
 const LOT = 500
 
-export type Chosen = { ids: string[] } | { filter: Filter }
+export type Chosen = { ids: string[] } | { filter: Partial<Filter> }
 
 /** How far a job is. */
 export interface Progress {
