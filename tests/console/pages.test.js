@@ -154,3 +154,18 @@ test('older requests are loaded page by page', async () => {
   await page.getByRole('button', { name: 'Load older' }).waitFor({ state: 'detached' })
   await page.context().close()
 })
+
+test('a proxy is tested', async () => {
+  await server.api('PUT', '/pools/lab/settings', { egress: ['http://127.0.0.1:9'] })
+  const { page, complaints, to } = await open(browser, server)
+  await to('/egress')
+  const card = page.locator('section').filter({ hasText: '127.0.0.1:9' })
+  await card.getByRole('button', { name: 'Test' }).click()
+  await card.getByRole('status').getByText(/refused/).waitFor()
+  await page.getByLabel('Address').fill('gopher://x')
+  await page.locator('form').getByRole('button', { name: 'Test' }).click()
+  await page.locator('form').getByRole('status').getByText(/socks5/).waitFor()
+  await server.api('PUT', '/pools/lab/settings', { egress: null })
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})

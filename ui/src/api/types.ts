@@ -241,6 +241,8 @@ export type Origin = 'default' | 'file' | 'console'
 export interface Setting {
   value: unknown
   origin: Origin
+  /** The words it may be; none = whatever fits. */
+  choices?: string[]
 }
 
 export interface Settings {
