@@ -16,7 +16,7 @@ use super::router::AdminState;
 use crate::config::{KeyId, Secret};
 use crate::keypool::{Action, ControlError, Wanted};
 use crate::manage::{Candidate, KeyDetail};
-use crate::telemetry::{AttemptResult, KeySnapshot, State as KeyState};
+use crate::telemetry::{AttemptResult, BalanceSnapshot, KeySnapshot, State as KeyState, json_amount};
 
 /// What one request does to keys.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -131,7 +131,19 @@ pub(super) fn show_key(key: &KeySnapshot) -> Value {
         "in_flight": key.in_flight,
         "last_used": key.last_used.map(rfc3339),
         "recheck_at": key.recheck_at.map(rfc3339),
+        "balance": key.balance.as_ref().map(show_balance),
         "attempts": attempts,
+    })
+}
+
+/// What a key has left by unit, and when that was told; `error` says why it was not told when it was asked for last.
+fn show_balance(balance: &BalanceSnapshot) -> Value {
+    let amounts = balance.amounts.iter();
+    let amounts = amounts.map(|held| json!({"unit": &*held.unit, "amount": json_amount(held.amount)}));
+    json!({
+        "amounts": amounts.collect::<Vec<_>>(),
+        "checked_at": balance.told.map(rfc3339),
+        "error": balance.error,
     })
 }
 

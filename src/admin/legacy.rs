@@ -12,6 +12,7 @@ use axum::extract::{Query, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +24,7 @@ use super::router::AdminState;
 use super::routes::{Need, Route, get, post};
 use crate::config::Role;
 use crate::keypool::Action;
-use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
+use crate::telemetry::{Holding, KeySnapshot, PoolSnapshot, State as KeyState, json_amount};
 
 /// `GET /stats` of SiliconFlow API Load Balancer.
 pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
@@ -55,14 +56,27 @@ pub fn modelscope_stats(pool: &PoolSnapshot) -> Value {
     Value::Object(keys.collect::<Map<_, _>>())
 }
 
-/// `GET /balance` of SiliconFlow API Load Balancer, for providers whose balance is not known.
-pub fn unknown_balance(pool: &PoolSnapshot) -> Value {
-    let keys = numbered(pool)
-        .map(|(index, key)| json!({"index": index, "balance": null, "lastChecked": null, "isActive": is_active(key)}));
+/// `GET /balance` of SiliconFlow API Load Balancer. It knows one unit: the one that is asked for, else the first that is
+/// told of a key. What is not told is null.
+pub fn balances(pool: &PoolSnapshot, unit: Option<&str>) -> Value {
+    let holdings = || pool.keys.iter().filter_map(|key| key.balance.as_ref()).flat_map(|balance| &*balance.amounts);
+    let unit = unit.or_else(|| holdings().next().map(|held| &*held.unit));
+    let is_meant = |held: &&Holding| unit.is_some_and(|unit| held.unit.eq_ignore_ascii_case(unit));
+    let keys = numbered(pool).map(|(index, key)| {
+        let balance = key.balance.as_ref();
+        let held = balance.and_then(|balance| balance.amounts.iter().find(is_meant));
+        json!({
+            "index": index,
+            "balance": held.map(|held| json_amount(held.amount)),
+            "lastChecked": balance.and_then(|balance| balance.told).map(milliseconds),
+            "isActive": is_active(key),
+        })
+    });
+    let total = holdings().filter(is_meant).map(|held| held.amount).reduce(Decimal::saturating_add);
     json!({
         "success": true,
         "timestamp": now(),
-        "totalBalance": null,
+        "totalBalance": total.map(json_amount),
         "keyBalances": keys.collect::<Vec<_>>(),
     })
 }
@@ -152,6 +166,11 @@ pub(super) fn routes() -> Vec<Route> {
 pub(super) struct PoolQuery {
     pool: Option<String>,
     shape: Option<String>,
+    /// Of `/balance`: which one, where keys have several.
+    unit: Option<String>,
+    /// Of `/balance`: asked for now, and not five minutes ago.
+    #[serde(default)]
+    refresh: bool,
 }
 
 type PoolQueryResult = Result<Query<PoolQuery>, QueryRejection>;
@@ -179,7 +198,13 @@ pub(super) async fn balance(
     State(state): State<Arc<AdminState>>,
     query: PoolQueryResult,
 ) -> Result<Json<Value>, Problem> {
-    chosen(&state, query).map(|(pool, _)| Json(unknown_balance(&pool)))
+    let (unit, is_new) = query.as_ref().map_or((None, false), |Query(query)| (query.unit.clone(), query.refresh));
+    let (mut pool, _) = chosen(&state, query)?;
+    if is_new {
+        state.balances.refresh(&pool.pool).await;
+        pool = state.pool(Some(&pool.pool))?;
+    }
+    Ok(Json(balances(&pool, unit.as_deref())))
 }
 
 pub(super) async fn blacklist(
