@@ -36,8 +36,6 @@ const IDLE: Duration = Duration::from_secs(1);
 const MOST: usize = 64 * 1024;
 /// Somebody waits so long at most; the keys that are left are asked on schedule.
 const AWAITED: Duration = Duration::from_secs(20);
-/// A balance of this age is new enough for whoever wants a new one.
-const NEW: Duration = Duration::from_secs(1);
 
 /// Asks for balances.
 pub struct Balances {
@@ -63,10 +61,9 @@ impl Balances {
             let balances = entry.balances();
             let _alone = balances.refresh.lock().await;
             balances.try_again();
-            let is_new = |asked: Option<Millis>| asked.is_some_and(|asked| asked.after(NEW) > now());
             let keys = (0..).zip(entry.pool.keys()).filter(|(_, key)| !key.is_out());
             let keys = stream::iter(keys).for_each_concurrent(AT_ONCE_AWAITED, async |(index, key)| {
-                if !balances.is_silent(now()) && !is_new(balances.asked(key.id)) {
+                if !balances.is_silent(now()) && !balances.is_new(key.id, now()) {
                     find_out(&self.connector, &entry, &targets, index).await;
                 }
             });

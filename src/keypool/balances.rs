@@ -30,6 +30,8 @@ pub const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A key that is refused the answer is asked again after this time at the earliest.
 const REFUSED: Duration = Duration::from_secs(3600);
+/// A balance of this age is new enough for whoever wants a new one.
+const NEW: Duration = Duration::from_secs(1);
 /// Keys in a row for which a provider does not know the question, before it is not asked any more that day.
 const UNSUPPORTED: u64 = 3;
 
@@ -67,6 +69,8 @@ struct Known {
     amounts: Arc<[Holding]>,
     told: Option<Millis>,
     asked: Millis,
+    /// The answer is not there yet, or never came.
+    is_open: bool,
     is_refused: bool,
     error: Option<&'static str>,
 }
@@ -107,25 +111,28 @@ impl Balances {
     pub fn asking(&self, key: KeyId, now: Millis) {
         self.is_used.store(true, Relaxed);
         let mut known = self.known.write();
-        known.entry(key).and_modify(|known| known.asked = now).or_insert_with(|| Known {
-            amounts: Arc::default(),
-            told: None,
-            asked: now,
-            is_refused: false,
-            error: None,
-        });
+        let unknown =
+            || Known { amounts: Arc::default(), told: None, asked: now, is_open: true, is_refused: false, error: None };
+        let known = known.entry(key).or_insert_with(unknown);
+        (known.asked, known.is_open) = (now, true);
     }
 
-    /// When a key was asked about last.
-    pub fn asked(&self, key: KeyId) -> Option<Millis> {
-        self.known.read().get(&key).map(|known| known.asked)
-    }
-
-    /// When a key is to be asked about next.
+    /// When a key is to be asked about next, if each is asked about so often.
     pub fn due(&self, key: KeyId, every: Duration) -> Millis {
         let known = self.known.read();
         let Some(known) = known.get(&key) else { return Millis(0) };
-        known.asked.after(if known.is_refused { every.max(REFUSED) } else { every })
+        known.asked.after(match known {
+            Known { is_open: true, .. } => every.max(ANSWERED_WITHIN * 2),
+            Known { is_refused: true, .. } => every.max(REFUSED),
+            _ => every,
+        })
+    }
+
+    /// A key was asked about just now, or is being asked: whoever wants to see it need not ask again.
+    pub fn is_new(&self, key: KeyId, now: Millis) -> bool {
+        let known = self.known.read();
+        let age = |known: &Known| if known.is_open { ANSWERED_WITHIN * 2 } else { NEW };
+        known.get(&key).is_some_and(|known| known.asked.after(age(known)) > now)
     }
 
     /// The provider is not to be asked now: it did not know the question.
@@ -142,7 +149,7 @@ impl Balances {
     fn learn(&self, key: KeyId, told: &Told, now: Millis) {
         let mut known = self.known.write();
         let Some(known) = known.get_mut(&key) else { return };
-        known.is_refused = *told == Told::Refused;
+        (known.is_open, known.is_refused) = (false, *told == Told::Refused);
         match told {
             Told::Amounts(sums) => {
                 known.amounts = sums.iter().map(|sum| self.holding(sum)).collect();
