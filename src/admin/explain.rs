@@ -56,5 +56,6 @@ fn show(key: &KeyChance, now: SystemTime) -> Value {
         "reason": key.reason,
         "ready_in": key.ready_in.map(|left| left.as_secs_f64()),
         "ready_at": key.ready_in.filter(|left| !left.is_zero()).and_then(|left| now.checked_add(left)).map(rfc3339),
+        "next_probe": key.next_probe.map(rfc3339),
     })
 }

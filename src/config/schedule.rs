@@ -14,8 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::units::Time;
 
 /// What each field of a cron line may be.
-const FIELDS: [(&str, &str); 5] =
-    [("minute", "0-59"), ("hour", "0-23"), ("day of month", "1-31"), ("month", "1-12"), ("day of week", "0-7, SUN-SAT")];
+const FIELDS: [(&str, &str); 5] = [
+    ("minute", "0-59"),
+    ("hour", "0-23"),
+    ("day of month", "1-31"),
+    ("month", "1-12"),
+    ("day of week", "0-7, SUN-SAT"),
+];
 
 /// When.
 #[derive(Debug, Clone)]
@@ -35,7 +40,9 @@ pub enum Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSchedule {
     /// Not five fields.
-    #[error("a cron line has five fields (minute, hour, day of month, month, day of week), not {0}; write e.g. 0 3 * * *")]
+    #[error(
+        "a cron line has five fields (minute, hour, day of month, month, day of week), not {0}; write e.g. 0 3 * * *"
+    )]
     Fields(usize),
     /// A field that can't be read.
     #[error("the {0} can't be read; write * or {1}, lists (1,2), ranges (1-5) or steps (*/2) of them")]
@@ -120,7 +127,10 @@ mod tests {
     fn times(line: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
         let schedule = Schedule::cron(line, Some(zone)).unwrap();
         let times = std::iter::successors(schedule.after(at(from)), |last| schedule.after(*last));
-        times.take(count).map(|time| time.to_zoned(TimeZone::get(zone).unwrap()).strftime("%m-%d %H:%M%:z").to_string()).collect()
+        times
+            .take(count)
+            .map(|time| time.to_zoned(TimeZone::get(zone).unwrap()).strftime("%m-%d %H:%M%:z").to_string())
+            .collect()
     }
 
     #[test]

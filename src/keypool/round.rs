@@ -39,6 +39,8 @@ pub struct Round {
     is_billed: bool,
     /// When the next reactivation begins.
     reactivates_at: Option<Millis>,
+    /// When the provider accepted a key last.
+    accepted_at: Option<Millis>,
 }
 
 impl Round {
@@ -79,6 +81,16 @@ impl Round {
     /// When that begins next, for those who want to know.
     pub fn set_reactivation(&mut self, at: Option<Millis>) {
         self.reactivates_at = at;
+    }
+
+    /// The provider accepts a key.
+    pub fn accepted(&mut self, now: Millis) {
+        self.accepted_at = Some(now);
+    }
+
+    /// It did so lately.
+    pub fn was_accepted(&self, now: Millis, lately: Duration) -> bool {
+        self.accepted_at.is_some_and(|at| at.after(lately) > now)
     }
 
     fn sweep(&mut self, pool: &Pool) -> Option<u32> {

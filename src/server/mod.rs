@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
-use crate::health::{self, Checker, TargetChecks};
+use crate::health::{self, Checker, Prober, Probes, TargetChecks};
 use crate::manage::{Live, Manager, Recorder, StartError, Writer};
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
@@ -87,6 +87,7 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.bootstrap();
     let connector = Connector::new();
     let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
+    let prober = Arc::new(Prober::new(connector.clone(), shared.live.edge.clone()));
     let state = Arc::new(admin_state(&shared, checker.clone()));
     let status = admin::status_pages(state.clone());
     server.add_service(proxy_service(&server, &config, &shared, (connector.clone(), status), sockets)?);
@@ -95,6 +96,7 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.add_service(background_service("egress checks", health::Schedule(checker)));
     let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
     server.add_service(background_service("target checks", targets));
+    server.add_service(background_service("probes", Probes::new(prober, shared.manager.clone())));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));

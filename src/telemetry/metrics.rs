@@ -82,6 +82,11 @@ const RULE_MATCHES: Metric = Metric {
     labels: &["pool", "rule", "mode"],
     help: "Failing answers by the verdict rule that decided (enforce) or would have (shadow).",
 };
+const PROBES: Metric = Metric {
+    name: "keyweir_probes_total",
+    labels: &["pool", "result"],
+    help: "Requests that test a key, by what they show of it.",
+};
 const KEYS: Metric = Metric { name: "keyweir_keys", labels: &["pool", "state"], help: "Keys in each state." };
 const KEY_STATE: Metric = Metric {
     name: "keyweir_key_state",
@@ -313,6 +318,11 @@ impl PoolMetrics {
         FAMILIES.rule_matches.with_label_values(&[self.pool.as_str(), rule, mode]).inc();
     }
 
+    /// Counts a request that tested a key, by what it showed.
+    pub fn probed(&self, result: &str) {
+        FAMILIES.probes.with_label_values(&[self.pool.as_str(), result]).inc();
+    }
+
     fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
         let known = (100..600).contains(&code);
         let slot = if known { usize::from(code) - 99 } else { 0 };
@@ -393,6 +403,7 @@ struct Families {
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
     rule_matches: IntCounterVec,
+    probes: IntCounterVec,
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     admin_auth_failures: [IntCounter; AdminAuthFailure::ALL.len()],
     reload_successful: IntGauge,
@@ -415,6 +426,7 @@ impl Families {
             in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
             retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
             rule_matches: registered(IntCounterVec::new(opts(&RULE_MATCHES), RULE_MATCHES.labels)),
+            probes: registered(IntCounterVec::new(opts(&PROBES), PROBES.labels)),
             auth_failures: {
                 let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
                 AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))
