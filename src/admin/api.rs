@@ -17,8 +17,8 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, patch, post, put};
 use super::{
-    audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
-    tokens, verdict,
+    audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, pools, reload, session,
+    settings, stats, tokens, verdict,
 };
 use crate::config::Role;
 use crate::manage::{Actor, ManageError, Manager};
@@ -56,6 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/keys/{key}", Role::Viewer, keys::one),
         patch("/keys/{key}", Role::Admin, keys::update),
         delete("/keys/{key}", Role::Admin, keys::remove),
+        post("/keys/{key}/test", Role::Operator, key_tests::one),
         post("/keys/{key}/restore", Role::Admin, keys::restore),
         post("/keys/{key}/{action}", Role::Operator, keys::act),
         post("/master-key/rotate", Role::Admin, keys::rotate_master),

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{LIMIT, LIMIT_MAX, ObjectResult, PageQueryResult, change, from_ms, object, parsed, rfc3339};
 use super::identity::Identity;
+use super::key_tests;
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::{KeyId, Secret};
@@ -46,7 +48,7 @@ impl From<ControlError> for Problem {
     }
 }
 
-fn id(text: &str) -> Result<KeyId, Problem> {
+pub(super) fn id(text: &str) -> Result<KeyId, Problem> {
     text.parse().map_err(|error: crate::config::BadKeyId| Problem::not_found(error.to_string()))
 }
 
@@ -246,6 +248,7 @@ enum BulkVerb {
     Disable,
     Reset,
     Remove,
+    Test,
 }
 
 #[derive(Deserialize)]
@@ -269,8 +272,9 @@ pub(super) async fn bulk(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
+    headers: HeaderMap,
     bulk: Result<Json<Bulk>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let Json(bulk) = bulk?;
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {
@@ -287,9 +291,10 @@ pub(super) async fn bulk(
         BulkVerb::Enable => Action::Enable,
         BulkVerb::Disable => Action::Disable,
         BulkVerb::Reset => Action::Reset,
-        BulkVerb::Remove => return remove_all(&state, identity, ids).await,
+        BulkVerb::Remove => return Ok(remove_all(&state, identity, ids).await?.into_response()),
+        BulkVerb::Test => return key_tests::many(state, identity, &pool, ids, &headers).await,
     };
-    Ok(Json(act_on_all(&state, identity, ids, action).await?))
+    Ok(Json(act_on_all(&state, identity, ids, action).await?).into_response())
 }
 
 async fn remove_all(state: &Arc<AdminState>, identity: Identity, ids: Vec<KeyId>) -> Result<Json<Value>, Problem> {

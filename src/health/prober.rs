@@ -39,6 +39,9 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// All, in their order.
+    pub const ALL: [Self; 4] = [Self::None, Self::Returned, Self::Rested, Self::Disabled];
+
     /// As a word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -94,6 +97,13 @@ impl Prober {
     pub fn pools(&self) -> Vec<Asked> {
         let edge = self.edge.load();
         edge.targets().map(|(entry, targets)| Asked { entry: entry.clone(), targets: targets.clone() }).collect()
+    }
+
+    /// How many keys of a pool may be asked at once.
+    pub fn concurrency(&self, pool: &str) -> usize {
+        let edge = self.edge.load();
+        let entry = edge.targets().find(|(entry, _)| entry.config.name == pool);
+        entry.map_or(1, |(entry, _)| entry.config.probe.concurrency)
     }
 
     /// Asks one key, wherever it is; `None` if there is none of this id.

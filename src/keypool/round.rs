@@ -12,6 +12,8 @@ use crate::pool::{Doubt, Millis, Pool, Standing};
 
 /// Keys looked at in one go.
 const LOOK: u32 = 4096;
+/// After a start it is left to the requests, for so long at most, to show which keys work.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Why a key is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +108,10 @@ impl Round {
         let keys = u32::try_from(pool.keys().len()).ok().filter(|keys| *keys > 0)?;
         let (now_ms, every_ms) = (now.0 as f64, every.as_secs_f64() * 1000.0);
         let step = every_ms / f64::from(keys);
-        // Also where the settings changed, or the process slept.
-        if (self.due - now_ms).abs() > every_ms {
+        if self.due == 0.0 {
+            self.due = now_ms + every.min(QUIET).as_secs_f64() * 1000.0 + step * chance;
+        } else if (self.due - now_ms).abs() > every_ms + QUIET.as_secs_f64() * 1000.0 {
+            // Other settings, or the process slept.
             self.due = now_ms + step * chance;
         }
         for _ in 0..LOOK {

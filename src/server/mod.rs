@@ -88,7 +88,7 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     let connector = Connector::new();
     let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
     let prober = Arc::new(Prober::new(connector.clone(), shared.live.edge.clone()));
-    let state = Arc::new(admin_state(&shared, checker.clone()));
+    let state = Arc::new(admin_state(&shared, checker.clone(), prober.clone()));
     let status = admin::status_pages(state.clone());
     server.add_service(proxy_service(&server, &config, &shared, (connector.clone(), status), sockets)?);
     add_operator_services(&mut server, &config, &shared, state)?;
@@ -185,7 +185,7 @@ fn proxy_service(
 }
 
 /// What the operators' listeners show and do, and the older balancers' endpoints.
-fn admin_state(shared: &Shared, checker: Arc<Checker>) -> AdminState {
+fn admin_state(shared: &Shared, checker: Arc<Checker>, prober: Arc<Prober>) -> AdminState {
     let Live { keypool, edge, access, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
@@ -200,6 +200,7 @@ fn admin_state(shared: &Shared, checker: Arc<Checker>) -> AdminState {
         },
         keypool,
         egress: checker,
+        prober,
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
         access,

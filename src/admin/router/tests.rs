@@ -87,6 +87,7 @@ fn chances(model: &str) -> Vec<KeyChance> {
         reason: blocked_by.map(|_| "rate_limited"),
         ready_in,
         deferred: Duration::ZERO,
+        next_probe: None,
     };
     let blocked_by = Some(if model.is_empty() { "key" } else { "model" });
     vec![
@@ -99,6 +100,7 @@ fn state() -> AdminState {
     let readiness = Readiness::default();
     readiness.set_listeners_bound();
     readiness.set_keys_loaded();
+    let manager = Folder::new().manager();
     AdminState {
         snapshots: Arc::new(pools),
         egress: Arc::new(Checker::new(Connector::new(), Arc::default())),
@@ -109,7 +111,8 @@ fn state() -> AdminState {
         throttle: Throttle::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
-        manager: Folder::new().manager(),
+        prober: Arc::new(Prober::new(Connector::new(), manager.live().edge.clone())),
+        manager,
     }
 }
 
