@@ -119,6 +119,14 @@ impl Prober {
         Some(self.test(&asked, key).await)
     }
 
+    /// Whether a key in use shall be asked: not if that costs money and the key did not fail.
+    pub(super) async fn is_worth_it(&self, asked: &Asked, key: u32) -> bool {
+        let wanted = Wanted { model: "", avoided: &[], now: keypool::now() };
+        let Some(target) = asked.targets.next(&wanted) else { return true };
+        let is_billed = self.way(&asked.entry, target).await.is_ok_and(|way| way.is_billed());
+        !is_billed || asked.entry.pool.has_failed(key)
+    }
+
     /// Asks one key of a pool, and acts on the answer.
     pub async fn test(&self, asked: &Asked, key: u32) -> Tested {
         let entry = &asked.entry;

@@ -140,6 +140,9 @@ impl Drop for UnderWay<'_> {
 async fn probe(prober: Arc<Prober>, asked: Asked, key: u32, why: Why) {
     let entry = &asked.entry;
     let _under_way = UnderWay(entry);
+    if why == Why::Round && !prober.is_worth_it(&asked, key).await {
+        return;
+    }
     let tested = prober.test(&asked, key).await;
     let now = keypool::now();
     if is_unanswered(&tested) {

@@ -43,6 +43,11 @@ impl Pool {
         if key.has_failed() { Some(Doubt::Failed) } else { (!was_used).then_some(Doubt::Idle) }
     }
 
+    /// The key failed, and did not succeed since.
+    pub fn has_failed(&self, index: u32) -> bool {
+        self.key(index).is_some_and(Key::has_failed)
+    }
+
     /// A rule disabled the key, and no operator did.
     pub fn is_refused(&self, index: u32) -> bool {
         self.key(index).is_some_and(Key::is_refused)
