@@ -6,18 +6,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use super::api::change;
+use super::extract::Path;
 use super::identity::Identity;
 use super::import::PROGRESS;
+use super::keys::BulkDone;
+use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::KeyId;
@@ -29,8 +33,8 @@ use crate::telemetry::State as KeyState;
 const FAILED: usize = 100;
 
 /// What the test of one key showed, and what it did.
-#[derive(Serialize)]
-struct KeyTest {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct KeyTest {
     id: String,
     pool: String,
     name: String,
@@ -51,8 +55,9 @@ struct KeyTest {
 }
 
 /// What the test of many showed.
-#[derive(Default, Serialize)]
-struct Report {
+#[derive(Default, Serialize, JsonSchema)]
+#[schemars(rename = "KeyTestReport")]
+pub(super) struct Report {
     matched: usize,
     /// Those that were tested.
     changed: usize,
@@ -64,7 +69,9 @@ struct Report {
     failed: Vec<Failure>,
 }
 
-#[derive(Serialize)]
+/// A key about which nothing was found out, and why.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyTestFailure")]
 struct Failure {
     id: String,
     error: String,
@@ -87,12 +94,39 @@ impl Report {
     }
 }
 
+/// How far the tests are, and what the last one showed.
+#[derive(Serialize, JsonSchema)]
+struct TestProgress {
+    done: usize,
+    total: usize,
+    key: KeyTest,
+}
+
+/// A line of tests under way: the last one is the report.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum TestLine {
+    Progress(TestProgress),
+    Report(Report),
+}
+
+/// A report, or of tests for whoever accepts `application/x-ndjson` lines as they go.
+pub(super) struct BulkOutcome;
+
+impl Output for BulkOutcome {
+    fn describe(operation: &mut Operation<'_>) {
+        let reports = [operation.schema_given::<BulkDone>(), operation.schema_given::<Report>()];
+        let line = operation.schema_given::<TestLine>();
+        operation.gives(StatusCode::OK, [("application/json", json!({"anyOf": reports})), (PROGRESS, line)]);
+    }
+}
+
 /// Asks the provider whether a key works, and acts on the answer as on one to a client.
 pub(super) async fn one(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(key): Path<String>,
-) -> Result<Json<impl Serialize>, Problem> {
+) -> Result<Json<KeyTest>, Problem> {
     let id = super::keys::id(&key)?;
     state.keypool.key(id).ok_or(ControlError::Unknown)?;
     note(&state, identity, vec![id]).await?;
@@ -129,16 +163,16 @@ fn lines(
     tests: impl Stream<Item = KeyTest> + Unpin + Send + 'static,
     report: Report,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static {
-    let line = |value: serde_json::Value| Ok(Bytes::from(format!("{value}\n")));
+    let line = |line: TestLine| Ok(Bytes::from(format!("{}\n", json!(line))));
     stream::unfold(Some((tests, report)), move |under_way| async move {
         let (mut tests, mut report) = under_way?;
         match tests.next().await {
             Some(test) => {
                 report.add(&test);
-                let told = json!({"done": report.changed, "total": report.matched, "key": test});
-                Some((line(told), Some((tests, report))))
+                let told = TestProgress { done: report.changed, total: report.matched, key: test };
+                Some((line(TestLine::Progress(told)), Some((tests, report))))
             }
-            None => Some((line(json!(report)), None)),
+            None => Some((line(TestLine::Report(report)), None)),
         }
     })
 }

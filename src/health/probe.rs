@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 use pingora::Error;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error as ThisError;
@@ -30,8 +31,9 @@ const MOST: usize = 256 * 1024;
 const LIST: usize = 1024 * 1024;
 
 /// What a key turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ProbeOutcome")]
 pub enum Outcome {
     /// It works.
     Valid,

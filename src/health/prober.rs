@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::probe::{Examined, NoWay, Outcome, Way};
@@ -25,8 +26,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(3600);
 const WITNESS: Duration = Duration::from_secs(60);
 
 /// What became of a key by a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ProbeEffect")]
 pub enum Effect {
     /// It is as it was.
     None,

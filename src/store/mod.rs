@@ -54,7 +54,7 @@ pub use requests::{LoggedRequest, Request, RequestFilter, RequestPage};
 pub use retention::RESTORABLE;
 pub use runs::Run;
 pub use settings::Setting;
-pub use tokens::{NewToken, StoredToken, TokenChange};
+pub use tokens::{StoredToken, TokenChange};
 
 use crate::config;
 use runtime::Runtime;
