@@ -47,6 +47,24 @@ export interface Key {
   provisioned?: boolean
   note?: string | null
   created_at?: string | null
+  balance?: Balance | null
+}
+
+/** What a key has left. */
+export interface Balance {
+  amounts: { unit: string; amount: number | string }[]
+  checked_at: string | null
+  /** Why it was not told when it was asked for last. */
+  error: string | null
+}
+
+/** What the test of one key showed. */
+export interface KeyTest {
+  outcome: 'valid' | 'limited' | 'dead' | 'unknown'
+  reason: string
+  rule: string | null
+  status: number | null
+  milliseconds: number
 }
 
 export interface KeyEvent {
@@ -310,6 +328,7 @@ export interface Chance {
   reason: string | null
   ready_in: number | null
   ready_at: string | null
+  next_probe?: string | null
   last_for: number | null
 }
 
@@ -340,6 +359,8 @@ export interface BulkReport {
   changed: number
   failed?: { id: string; error: string }[]
   provisioned?: number
+  /** Of tests: how many turned out to be what. */
+  outcomes?: Record<KeyTest['outcome'], number>
 }
 
 export interface Reload {
