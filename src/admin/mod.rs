@@ -4,12 +4,14 @@
 //! everything is done. Secrets come in and never leave, but by the export.
 
 mod about;
+mod answer;
 mod api;
 mod audit;
 mod console;
 mod egress;
 mod events;
 mod explain;
+mod extract;
 mod failures;
 mod guard;
 mod health;
@@ -21,6 +23,7 @@ mod log_level;
 mod logs;
 mod metrics;
 mod moment;
+mod openapi;
 mod origin;
 mod pools;
 mod problem;
@@ -38,6 +41,7 @@ mod verdict;
 
 pub use identity::{Identity, User};
 pub use metrics::metrics_router;
+pub use openapi::openapi;
 pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};
