@@ -54,11 +54,13 @@ try {
   await shoot('console-phone', { path: '/keys', ready: '.list-row', lang: 'zh', width: 375, height: 740 })
   await shoot('console-lab', {
     path: '/lab',
+    height: 1000,
     ready: 'td button',
     act: async page => {
       await page.locator('td button').first().click()
       await page.getByRole('button', { name: 'Try on this answer' }).click()
       await page.locator('form .notice').waitFor()
+      await page.evaluate(() => window.scrollTo(0, 0))
     },
   })
   await shoot('console-trail', {

@@ -54,7 +54,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}
           </Link>
-          {may('admin') && row.provisioned === false && <Note row={row} saved={key.set} />}
+          {may('admin') && !row.provisioned && <Note row={row} saved={key.set} />}
         </>
       )}
     </Dialog>
