@@ -37,9 +37,7 @@ pub(super) async fn server(State(state): State<Arc<AdminState>>) -> Json<About> 
     let manager = &state.manager;
     let config = manager.live().config.load();
     let places = config.server.proxy.listen.iter().filter_map(|listen| match &listen.address {
-        Address::Tcp(at) => {
-            Some(Place { address: at.ip().to_string(), port: at.port(), tls: listen.tls.is_some() })
-        }
+        Address::Tcp(at) => Some(Place { address: at.ip().to_string(), port: at.port(), tls: listen.tls.is_some() }),
         // No client gets there by an address one could copy.
         Address::Unix(_) => None,
     });

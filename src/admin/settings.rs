@@ -58,7 +58,7 @@ struct Setting {
     /// Its value; secrets are redacted.
     value: Value,
     origin: Origin,
-    /// The words it may be; none = whatever fits its type.
+    /// The words it may be, where it can be nothing else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     choices: Vec<String>,
 }

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
+use super::balance::BalanceCheck;
 use super::egress::Egress;
 use super::key_id::KeyId;
 use super::models::Models;
@@ -347,6 +348,8 @@ pub struct Pool {
     pub egress: Vec<Egress>,
     /// How proxies are checked.
     pub egress_check: EgressCheck,
+    /// How often keys' balances are asked for, and how much each shall have left.
+    pub balance: BalanceCheck,
     /// What models cost.
     pub prices: Prices,
     /// Headers added upstream.

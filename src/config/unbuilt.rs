@@ -33,8 +33,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.probe.every", &["30m"], Warn),
     ("pools.*.probe.concurrency", &["4"], Warn),
     ("pools.*.reactivate", &["off"], Warn),
-    ("pools.*.balance.every", &["5m"], Warn),
-    ("pools.*.balance.minimum", &["0", "0.0"], Warn),
     ("pools.*.budget", &[], Refuse),
 ];
 

@@ -1,11 +1,13 @@
 //! Checks of what lies between keyweir and the providers, on schedule and on demand.
 
 mod ask;
+mod balance;
 mod egress;
 mod probe;
 mod targets;
 
 pub use ask::{Question, ask};
+pub use balance::{BalanceChecks, Balances};
 pub use egress::{Checker, Finding, Schedule, TestError};
 pub use probe::{Examined, NoWay, Outcome, Way};
 pub use targets::TargetChecks;

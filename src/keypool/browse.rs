@@ -45,11 +45,9 @@ impl Wanted {
 impl Entry {
     /// The places of keys that fit.
     fn find(&self, wanted: &Wanted, now: Millis) -> impl Iterator<Item = (u32, &Key)> {
-        (0..)
-            .zip(self.pool.keys())
-            .filter(move |(index, key)| {
-                wanted.fits(key, self.pool.account(key), || self.pool.worst_standing(*index, now).into())
-            })
+        (0..).zip(self.pool.keys()).filter(move |(index, key)| {
+            wanted.fits(key, self.pool.account(key), || self.pool.worst_standing(*index, now).into())
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde_json::json;
 
+use super::balances::Balances;
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
@@ -40,6 +41,7 @@ pub struct Entry {
     pub metrics: Arc<PoolMetrics>,
     /// Its last failures.
     pub failures: Arc<Memory>,
+    pub(super) balances: Arc<Balances>,
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
@@ -82,7 +84,25 @@ impl Entry {
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
+        let balances = Arc::default();
+        let mut entry = Self {
+            config,
+            pool,
+            metrics,
+            failures,
+            balances,
+            egresses,
+            pins,
+            credentials,
+            specs,
+            per_key,
+            list_key,
+            places,
+        };
+        if let Some(known) = before.and_then(|before| entry.balances_of(before)) {
+            entry.balances = known;
+        }
+        entry
     }
 
     /// A pool that no server has, to ask with its keys.
@@ -94,6 +114,9 @@ impl Entry {
     pub(super) fn open(&self, before: Option<&Self>, now: Millis) {
         self.pool.open(before.map(|before| &*before.pool), now);
         self.apply_egresses(now);
+        if let Some(before) = before {
+            self.apply_balances(before, now);
+        }
     }
 
     /// The proxies of the pool.
@@ -244,6 +267,7 @@ impl Entry {
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
             recheck_at: self.pool.recheck_at(index).map(wall_time),
+            balance: self.balances.snapshot(key.id),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod apply;
 mod atomic;
+mod balance;
 mod board;
 mod budget;
 mod build;
