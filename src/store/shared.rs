@@ -88,14 +88,16 @@ impl Shared {
         self.sealer.store(Some(Arc::new(sealer)));
     }
 
-    /// Opens the database if it is not open, or no longer the one the URL names.
+    /// Opens the database if it is not open, or no longer the one the URL names. One that could only be read is opened
+    /// anew too, for SQLite never writes with a connection that began so; until that succeeds it goes on being read.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<(), StoreError> {
         if let Some(database) = self.database.load_full() {
-            if !database.is_replaced() {
+            if database.is_replaced() {
+                self.database.store(None);
+                database.close().await;
+            } else if !self.health.is_read_only() {
                 return Ok(());
             }
-            self.database.store(None);
-            database.close().await;
         }
         let database = self.place.connect().await?;
         if let Err(error) = self.prepare(&database).await {
@@ -103,7 +105,9 @@ impl Shared {
             return Err(error);
         }
         self.log_bytes.store(-1, std::sync::atomic::Ordering::Relaxed);
-        self.database.store(Some(Arc::new(database)));
+        if let Some(before) = self.database.swap(Some(Arc::new(database))) {
+            before.close().await;
+        }
         self.opened.send_replace(true);
         Ok(())
     }

@@ -17,7 +17,7 @@ fn a_mark_is_kept_within_a_second_and_the_newest_counts() {
         journal.mark(id("b"), Subject::Own, rest(9));
         // Without a flush, the writer comes by itself.
         eventually("the journal is written", || store.status().pending == Pending::default());
-        let mut marks = block_on(store.load()).unwrap().marks;
+        let mut marks = block_on(store.marks()).unwrap();
         marks.retain(|mark| mark.key == id("a"));
         marks.sort_by_key(|mark| mark.mark.until);
         let seen: Vec<_> =
@@ -36,7 +36,7 @@ fn a_mark_is_kept_within_a_second_and_the_newest_counts() {
         journal.unmark(id("a"), Subject::Own);
         journal.unmark(id("never"), Subject::Own);
         block_on(store.flush()).unwrap();
-        assert_eq!(store.load_blocking().unwrap().marks.len(), 4);
+        assert_eq!(block_on(store.marks()).unwrap().len(), 4);
     }
 }
 
@@ -203,7 +203,7 @@ fn strange_texts_hold_up_nothing() {
         block_on(store.flush()).unwrap();
         let status = store.status();
         assert_eq!((status.pending, status.dropped), (Pending::default(), 3), "names that can't be kept are counted");
-        assert_eq!(store.load_blocking().unwrap().marks.len(), 1);
+        assert_eq!(block_on(store.marks()).unwrap().len(), 1);
         let page = block_on(store.requests(RequestFilter::default(), None, 10)).unwrap();
         assert_eq!(page.rows[0].request.path.chars().count(), 8192);
         let filter = CounterFilter { from: 0, to: i64::MAX, pool: None, key: None, model: None, by: By::Model };
