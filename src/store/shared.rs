@@ -88,16 +88,16 @@ impl Shared {
         self.sealer.store(Some(Arc::new(sealer)));
     }
 
-    /// Opens the database if it is not open, or no longer the one the URL names. One that could only be read is opened
-    /// anew too, for SQLite never writes with a connection that began so; until that succeeds it goes on being read.
+    /// Opens the database if it is not open, or no longer the one the URL names, or could only be read and may be
+    /// written now: SQLite never writes with a connection that began so, nor with one beside it.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<(), StoreError> {
         if let Some(database) = self.database.load_full() {
-            if database.is_replaced() {
-                self.database.store(None);
-                database.close().await;
-            } else if !self.health.is_read_only() {
+            let is_outdated = self.health.is_read_only() && database.may_be_written();
+            if !is_outdated && !database.is_replaced() {
                 return Ok(());
             }
+            self.database.store(None);
+            database.close().await;
         }
         let database = self.place.connect().await?;
         if let Err(error) = self.prepare(&database).await {
@@ -105,9 +105,7 @@ impl Shared {
             return Err(error);
         }
         self.log_bytes.store(-1, std::sync::atomic::Ordering::Relaxed);
-        if let Some(before) = self.database.swap(Some(Arc::new(database))) {
-            before.close().await;
-        }
+        self.database.store(Some(Arc::new(database)));
         self.opened.send_replace(true);
         Ok(())
     }

@@ -66,7 +66,8 @@ fn server() -> (MockProvider, Keyweir) {
     let mock = MockProvider::start();
     let of = |kind: &str, count: u32| (0..count).map(|number| format!("sk-{kind}-{number}")).collect::<Vec<_>>();
     // Fewer refused than half of all, or the provider is blamed.
-    let keys = [of("ok", 20), of("429", 20), of("401", 5)].concat();
+    // Each edit begins anew with the first key.
+    let keys = [of("429", 20), of("401", 5), of("ok", 20)].concat();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let keyweir = Config::pool(&mock, &keys).top("default_pool: p").log("access: \"off\"").start();
     (mock, keyweir)
