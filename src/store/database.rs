@@ -19,7 +19,7 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{self, ConnectOptions, TransactionManager};
+use sea_orm::sqlx::{self, ConnectOptions, Connection};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
     SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions, TransactionTrait,
@@ -148,7 +148,7 @@ async fn open_file(path: &Path) -> Result<Database, StoreError> {
 /// When a disk is full SQLite takes a failed transaction back by itself. sqlx then can't, goes on counting it as open, and
 /// what is "committed" within it is lost. Such a connection is given up.
 fn is_sound(connection: &SqliteConnection) -> bool {
-    <sqlx::Sqlite as sqlx::Database>::TransactionManager::get_transaction_depth(connection) == 0
+    !connection.is_in_transaction()
 }
 
 impl FileIdentity {

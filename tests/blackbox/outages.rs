@@ -170,10 +170,10 @@ fn expect_refusals(keyweir: &Keyweir, expected: (u16, &str)) {
 /// Everything that was learnt and acknowledged is back after the store is, and outlives a crash.
 fn expect_all_written(keyweir: &mut Keyweir, keys: &[String], requests: u64) {
     eventually("the store is written again", || is_up(keyweir));
+    eventually("all is counted", || series(keyweir) == requests);
     eventually("nothing waits", || keyweir.metric("keyweir_store_pending") == 0.0);
     assert_eq!(keyweir.metric("keyweir_store_dropped"), 0.0);
     assert_eq!(add(keyweir, "after").status, 201);
-    assert_eq!(series(keyweir), requests);
     keyweir.signal("KILL");
     keyweir.restart();
     assert_eq!(keyweir.marked(), ["429-1", "401-1"]);
