@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use globset::GlobSet;
-
 use parking_lot::Mutex;
 
 pub use limits::{Admitted, Limit, Refusal, Used};

@@ -26,6 +26,7 @@ use super::validate::{self, Context};
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 /// Most line numbers in one message.
 const MAX_LINES: usize = 20;
+
 /// What the keys files hold.
 #[derive(Debug)]
 pub(crate) struct Provisioned {

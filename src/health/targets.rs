@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use super::ask::leaves_by;
 use super::said;
 use crate::keypool::{self, Entry};
 use crate::proxy::Edge;
@@ -53,7 +54,8 @@ async fn check(
     path: Option<String>,
 ) {
     let timeouts = &entry.config.timeouts;
-    let egress = entry.egresses().list().iter().find(|egress| !egress.is_down());
+    let egress = leaves_by(&entry, None);
+    let egress = egress.as_ref();
     let limit = timeouts.connect + timeouts.connect;
     let answer = match &path {
         None => connector.reach(&target, egress, limit).await.map(|()| None),

@@ -74,7 +74,7 @@ fn settings(token: &raw::Token, at: &At<'_>, file: &file::Config) -> ClientToken
         reveal_key: token.reveal_key,
         pools,
         models,
-        limits: ClientLimits { budget: prices::budget(token.budget.as_ref(), &at.field("budget")), ..limits(token) },
+        limits: limits(token, at),
         expires,
     }
 }
@@ -93,14 +93,14 @@ fn scope(token: &raw::Token, at: &At<'_>, file: &file::Config) -> (Vec<String>, 
     (token.pools.clone(), token.models.clone())
 }
 
-fn limits(token: &raw::Token) -> ClientLimits {
+fn limits(token: &raw::Token, at: &At<'_>) -> ClientLimits {
     let number = |limit: Option<NonZeroU64>| limit.map(NonZeroU64::get);
     ClientLimits {
         rpm: number(token.rpm),
         tpm: number(token.tpm),
         rpd: number(token.rpd),
         concurrency: number(token.concurrency),
-        budget: None,
+        budget: prices::budget(token.budget.as_ref(), &at.field("budget")),
     }
 }
 

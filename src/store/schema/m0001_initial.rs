@@ -15,23 +15,28 @@ pub(super) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let is_mysql = manager.get_database_backend() == sea_orm::DbBackend::MySql;
-        for mut table in [pools(), keys(), marks(), tokens(), settings(), counters(), token_use()].into_iter().chain([
+        for table in [pools(), keys(), marks(), tokens(), settings(), counters(), token_use()].into_iter().chain([
             requests(),
             bodies(is_mysql),
             audit(),
             meta(),
         ]) {
-            if is_mysql {
-                // Names differ by case, and models by any character.
-                table.character_set("utf8mb4").collate("utf8mb4_bin").engine("InnoDB");
-            }
-            manager.create_table(table.if_not_exists().to_owned()).await?;
+            create(manager, table).await?;
         }
         index(manager, "stored_keys", "stored_keys_removed", &["removed_at"]).await?;
         index(manager, "counters", "counters_pool", &["pool", "hour"]).await?;
         index(manager, "requests", "requests_request_id", &["request_id"]).await?;
         index(manager, "requests", "requests_pool", &["pool", "id"]).await
     }
+}
+
+/// Creates a table that is not there yet.
+pub(super) async fn create(manager: &SchemaManager<'_>, mut table: TableCreateStatement) -> Result<(), DbErr> {
+    if manager.get_database_backend() == sea_orm::DbBackend::MySql {
+        // Names differ by case, and models by any character.
+        table.character_set("utf8mb4").collate("utf8mb4_bin").engine("InnoDB");
+    }
+    manager.create_table(table.if_not_exists().to_owned()).await
 }
 
 pub(super) async fn index(

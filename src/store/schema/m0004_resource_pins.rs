@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::m0001_initial::{index, key_id, name, number, table};
+use super::m0001_initial::{create, index, key_id, name, number, table};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -11,7 +11,7 @@ pub(super) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut pins = table("resource_pins", &["pool", "resource"])
+        let pins = table("resource_pins", &["pool", "resource"])
             .col(name("pool"))
             .col(key_id("resource"))
             .col(ColumnDef::new("kind").small_integer().not_null())
@@ -19,10 +19,7 @@ impl MigrationTrait for Migration {
             .col(name("target"))
             .col(number("until"))
             .to_owned();
-        if manager.get_database_backend() == sea_orm::DbBackend::MySql {
-            pins.character_set("utf8mb4").collate("utf8mb4_bin").engine("InnoDB");
-        }
-        manager.create_table(pins.if_not_exists().to_owned()).await?;
+        create(manager, pins).await?;
         index(manager, "resource_pins", "resource_pins_until", &["pool", "kind", "until"]).await
     }
 }

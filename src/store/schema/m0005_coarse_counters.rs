@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::m0001_initial::{key_id, name, number, table, with_use};
+use super::m0001_initial::{create, key_id, name, number, table, with_use};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -15,10 +15,7 @@ impl MigrationTrait for Migration {
         let of_pools = with_use(table("pool_counters", &["hour", "pool", "model"]));
         for mut table in [daily, of_pools] {
             table.col(number("hour")).col(name("model")).col(name("pool"));
-            if manager.get_database_backend() == sea_orm::DbBackend::MySql {
-                table.character_set("utf8mb4").collate("utf8mb4_bin").engine("InnoDB");
-            }
-            manager.create_table(table.if_not_exists().to_owned()).await?;
+            create(manager, table).await?;
         }
         Ok(())
     }
