@@ -185,14 +185,15 @@ pub(super) async fn import(
             ..ImportReport::default()
         };
         report.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
-        let mut entries = reading.entries.into_iter().peekable();
-        while entries.peek().is_some() {
-            let lot: Vec<Candidate> = entries.by_ref().take(LOT).map(Candidate::from).collect();
-            let count = lot.len();
-            report.take(count, manager.add_keys(&pool, lot, actor)?);
+        drop(text);
+        let mut entries = reading.entries.into_iter();
+        let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
+        let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
+        manager.import_keys(&pool, lots, actor, |size, outcome| {
+            report.take(size, outcome);
             // Nobody may listen.
             let _unheard = tell.send(ImportProgress { done: report.done, total: report.total });
-        }
+        })?;
         Ok::<_, ManageError>(report)
     });
     if wants_progress {
