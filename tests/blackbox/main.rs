@@ -56,4 +56,5 @@ mod targets;
 mod timeouts;
 mod tls;
 mod verdicts;
+mod versions;
 mod watching;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Config, Keyweir, MockProvider, Response, eventually, new_directory};
+use crate::harness::{ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Response, eventually, new_directory};
 
 const KEYS: &str = "/api/v1/pools/p/keys";
 
@@ -171,6 +172,9 @@ fn expect_refusals(keyweir: &Keyweir, expected: (u16, &str)) {
 fn expect_all_written(keyweir: &mut Keyweir, keys: &[String], requests: u64) {
     eventually("the store is written again", || is_up(keyweir));
     eventually("all is counted", || series(keyweir) == requests);
+    // Sums are handed in once a second.
+    let counted = Instant::now();
+    eventually("two seconds", || counted.elapsed() > Duration::from_secs(2));
     eventually("nothing waits", || keyweir.metric("keyweir_store_pending") == 0.0);
     assert_eq!(keyweir.metric("keyweir_store_dropped"), 0.0);
     assert_eq!(add(keyweir, "after").status, 201);
@@ -223,6 +227,32 @@ fn a_full_disk_stops_no_request_and_loses_nothing() {
     assert!(keyweir.metric("keyweir_store_pending") > 0.0);
     disk.free();
     expect_all_written(&mut keyweir, &kept, 30);
+}
+
+#[test]
+fn what_an_import_committed_before_the_disk_was_full_is_there() {
+    let Some(disk) = Disk::mount("6m") else { return };
+    let mock = MockProvider::start();
+    let mut keyweir = config(&mock, &file_url(&disk.0)).start();
+    let keys: String = (0..40_000).map(|number| format!("sk-ok-{number:064}\n")).collect();
+    let head = format!(
+        "POST {KEYS}/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+         Accept: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{keys}",
+        keys.len()
+    );
+    let mut connection = Connection::open(keyweir.admin);
+    connection.send(head);
+    let lines = connection.response().text();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let Some((last, lots)) = lines.split_last() else { panic!("no answer") };
+    assert_eq!(last["code"], "store_full", "{last}");
+    let committed = lots.last().map_or(0, |lot| lot["done"].as_u64().unwrap());
+    assert!(committed > 0 && committed < 40_000, "{lots:?}");
+    let total = |keyweir: &Keyweir| keyweir.admin("GET", &format!("{KEYS}?limit=1")).json()["total"].as_u64().unwrap();
+    assert_eq!(total(&keyweir), 4 + committed);
+    keyweir.signal("KILL");
+    keyweir.restart();
+    assert_eq!(total(&keyweir), 4 + committed);
 }
 
 #[test]

@@ -213,6 +213,23 @@ fn strange_texts_hold_up_nothing() {
 }
 
 #[test]
+fn a_rest_long_over_is_forgotten_and_an_operators_word_is_not() {
+    for home in Home::all() {
+        let store = home.open();
+        let until = Some(now() - 40 * 24 * HOUR);
+        let marks = ["rule", "operator"].map(|by| (id(by), Mark { until, by: by.into(), ..rest(1) }));
+        marks.into_iter().for_each(|(key, mark)| store.journal().mark(key, Subject::Own, mark));
+        block_on(store.flush()).unwrap();
+        // Tidying comes every few seconds, and at the start.
+        store.close().unwrap();
+        let store = home.open();
+        let left = || block_on(store.marks()).unwrap().iter().map(|mark| mark.key).collect::<Vec<_>>();
+        eventually("the rest is forgotten", || !left().contains(&id("rule")));
+        assert_eq!(left(), [id("operator")]);
+    }
+}
+
+#[test]
 fn what_is_too_old_or_too_much_is_forgotten() {
     for home in Home::all() {
         let day = 24 * HOUR;
