@@ -26,6 +26,7 @@ mod pools;
 mod requests;
 mod retention;
 mod rotate;
+mod runs;
 mod runtime;
 mod schema;
 mod seal;
@@ -51,6 +52,7 @@ pub use pins::StoredPin;
 pub use pools::StoredPool;
 pub use requests::{LoggedRequest, Request, RequestFilter, RequestPage};
 pub use retention::RESTORABLE;
+pub use runs::Run;
 pub use settings::Setting;
 pub use tokens::{StoredToken, TokenChange};
 
@@ -83,7 +85,7 @@ impl Store {
         let first = shared.clone();
         match runtime.run_blocking(async move { first.connect().await }) {
             Ok(()) => {}
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Full(_))) => {
+            Err(error @ (StoreError::Unavailable(_) | StoreError::ReadOnly(_) | StoreError::Full(_))) => {
                 log::error!(error:%; "The store can't be opened; the server goes on without it until it can.");
                 shared.health.is_down(&error);
             }
