@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, group, patch, post, put};
 use super::{
-    audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, openapi, pools, reload,
+    about, audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, openapi, pools, reload,
     session, settings, stats, tokens, verdict,
 };
 use crate::config::Role::{Admin, Operator, Viewer};
@@ -54,6 +54,8 @@ pub(super) fn routes() -> Vec<Route> {
             put("/settings", Admin, "Changes the server's settings", settings::set_of_server),
             get("/pools/{pool}/settings", Viewer, "Shows a pool's settings with their origins", settings::of_pool),
             put("/pools/{pool}/settings", Admin, "Changes a pool's settings", settings::set_of_pool),
+            get("/server", Viewer, "Tells where clients reach the proxy", about::server),
+            get("/providers", Viewer, "Lists the providers a pool can name", about::providers),
             get("/log-level", Viewer, "Tells how talkative the log is", log_level::show),
             put("/log-level", Admin, "Sets it until the configuration changes, or a restart", log_level::set),
             get("/reload", Viewer, "Tells how the last reload went", reload::last),

@@ -1,6 +1,7 @@
 //! Many keys at once: imported in any format, exported with a line in the audit.
 //!
-//! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot.
+//! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot, and stops it by leaving: what
+//! was added by then stays.
 
 use std::sync::Arc;
 
@@ -38,6 +39,9 @@ pub(super) struct ImportQuery {
     /// How the keys are written; found by content if not given.
     #[serde(default)]
     format: Format,
+    /// Only tell what would happen.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -189,9 +193,12 @@ pub(super) async fn import(
         while entries.peek().is_some() {
             let lot: Vec<Candidate> = entries.by_ref().take(LOT).map(Candidate::from).collect();
             let count = lot.len();
-            report.take(count, manager.add_keys(&pool, lot, actor)?);
-            // Nobody may listen.
-            let _unheard = tell.send(ImportProgress { done: report.done, total: report.total });
+            let outcome =
+                if query.dry_run { manager.judge_keys(&pool, lot)? } else { manager.add_keys(&pool, lot, actor)? };
+            report.take(count, outcome);
+            if tell.send(ImportProgress { done: report.done, total: report.total }).is_err() {
+                break;
+            }
         }
         Ok::<_, ManageError>(report)
     });
@@ -206,7 +213,7 @@ fn progress(
     told: mpsc::UnboundedReceiver<ImportProgress>,
     work: impl Future<Output = Result<ImportReport, Problem>> + Send + 'static,
 ) -> Response {
-    // It goes on if the asker leaves.
+    // What is being added is added whole, if the asker leaves.
     let work = tokio::spawn(work);
     let line = |line: ImportLine| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{}\n", json!(line))));
     let lines = stream::unfold((told, Some(work)), move |(mut told, work)| async move {

@@ -25,7 +25,7 @@ use super::router::AdminState;
 use crate::config::{KeyId, Secret, raw};
 use crate::keypool::{Action, ControlError, Wanted};
 use crate::manage::{Added, Candidate, KeyDetail, no_pool};
-use crate::telemetry::{AttemptResult, KeySnapshot, State as KeyState};
+use crate::telemetry::{AttemptResult, BalanceSnapshot, KeySnapshot, State as KeyState, json_amount};
 
 /// What one request does to a key.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -84,6 +84,8 @@ pub(super) struct Key {
     /// Finished attempts by their results.
     attempts: BTreeMap<&'static str, u64>,
     last_used: Option<Moment>,
+    /// What it has left; `null` = never asked, or its provider does not tell.
+    balance: Option<Balance>,
     /// Keys of one account share its quota.
     account: Option<String>,
     /// Share of requests.
@@ -96,6 +98,34 @@ pub(super) struct Key {
     note: Option<String>,
     /// `null` for keys of files.
     created_at: Option<Moment>,
+}
+
+/// What a key has left, as its provider told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyBalance")]
+struct Balance {
+    /// By unit; none where the key has no limit, or nothing was told so far.
+    amounts: Vec<Amount>,
+    /// When that was told.
+    checked_at: Option<Moment>,
+    /// Why it was not told when it was asked for last.
+    error: Option<&'static str>,
+}
+
+/// So much of a unit.
+#[derive(Serialize, JsonSchema)]
+struct Amount {
+    unit: String,
+    #[schemars(with = "f64")]
+    amount: Value,
+}
+
+impl From<&BalanceSnapshot> for Balance {
+    fn from(balance: &BalanceSnapshot) -> Self {
+        let amounts = balance.amounts.iter();
+        let amounts = amounts.map(|held| Amount { unit: held.unit.to_string(), amount: json_amount(held.amount) });
+        Self { amounts: amounts.collect(), checked_at: balance.told.map(Moment::from), error: balance.error }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -151,6 +181,7 @@ fn show(state: &AdminState, pool: &str, key: &KeySnapshot) -> Option<Key> {
         in_flight: key.in_flight,
         attempts: attempts.collect(),
         last_used: key.last_used.map(Moment::from),
+        balance: key.balance.as_ref().map(Balance::from),
         account: spec.account.clone(),
         weight: spec.weight,
         priority: spec.priority,

@@ -3,6 +3,7 @@
 //! Everything shown comes from [`crate::telemetry::snapshot`]s and the [`Manager`](crate::manage::Manager), through which
 //! everything is done. Secrets come in and never leave, but by the export.
 
+mod about;
 mod answer;
 mod api;
 mod audit;

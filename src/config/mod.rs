@@ -5,6 +5,7 @@
 //! `validate` makes the [`Config`] of them. Each step names every mistake it finds; nothing is used unless all are happy.
 
 mod additions;
+pub mod balance;
 mod document;
 pub mod egress;
 mod expand;

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
+use super::balance::BalanceCheck;
 use super::egress::Egress;
 use super::key_id::KeyId;
 use super::models::Models;
@@ -352,6 +353,8 @@ pub struct Pool {
     pub probe: Probe,
     /// When all disabled keys are tried again, if at all.
     pub reactivate: Option<Reactivate>,
+    /// How often keys' balances are asked for, and how much each shall have left.
+    pub balance: BalanceCheck,
     /// What models cost.
     pub prices: Prices,
     /// Headers added upstream.

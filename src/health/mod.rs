@@ -1,6 +1,7 @@
 //! Checks of keys, and of what lies between keyweir and the providers, on schedule and on demand.
 
 mod ask;
+mod balance;
 mod egress;
 mod probe;
 mod prober;
@@ -9,6 +10,7 @@ mod reactivation;
 mod targets;
 
 pub use ask::{Question, ask};
+pub use balance::{BalanceChecks, Balances};
 pub use egress::{Checker, Finding, Schedule, TestError};
 pub use probe::{Examined, NoWay, Outcome, Way};
 pub use prober::{Asked, Effect, Prober, Tested};

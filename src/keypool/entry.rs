@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use super::balances::Balances;
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
@@ -42,6 +43,7 @@ pub struct Entry {
     pub metrics: Arc<PoolMetrics>,
     /// Its last failures.
     pub failures: Arc<Memory>,
+    pub(super) balances: Arc<Balances>,
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
@@ -87,7 +89,26 @@ impl Entry {
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
         let round = before.map_or_else(Arc::default, |before| before.round.clone());
-        Self { config, pool, metrics, failures, egresses, pins, round, credentials, specs, per_key, list_key, places }
+        let balances = Arc::default();
+        let mut entry = Self {
+            config,
+            pool,
+            metrics,
+            failures,
+            balances,
+            egresses,
+            pins,
+            round,
+            credentials,
+            specs,
+            per_key,
+            list_key,
+            places,
+        };
+        if let Some(known) = before.and_then(|before| entry.balances_of(before)) {
+            entry.balances = known;
+        }
+        entry
     }
 
     /// A pool that no server has, to ask with its keys.
@@ -99,6 +120,9 @@ impl Entry {
     pub(super) fn open(&self, before: Option<&Self>, now: Millis) {
         self.pool.open(before.map(|before| &*before.pool), now);
         self.apply_egresses(now);
+        if let Some(before) = before {
+            self.apply_balances(before, now);
+        }
     }
 
     /// The proxies of the pool.
@@ -259,6 +283,7 @@ impl Entry {
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
             recheck_at: self.pool.recheck_at(index).map(wall_time),
+            balance: self.balances.snapshot(key.id),
         }
     }
 }

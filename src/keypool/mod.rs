@@ -3,6 +3,7 @@
 //! `pool` decides; here decisions meet the world: wall clocks, log lines, snapshots for metrics and the admin plane.
 //! Invariant: a key that stays through a reload keeps its state object, so leases of the old generation still count.
 
+mod balances;
 mod browse;
 mod clock;
 mod control;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use balances::{ANSWERED_WITHIN, Balances, Told};
 pub use browse::{Page, Wanted};
 pub use clock::{at, now, wall_time};
 pub use control::{Action, ControlError};

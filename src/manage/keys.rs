@@ -85,6 +85,18 @@ impl Manager {
         Ok(outcome)
     }
 
+    /// What would become of keys that were added now.
+    ///
+    /// # Errors
+    /// If there is no such pool.
+    pub fn judge_keys(&self, pool: &str, candidates: Vec<Candidate>) -> Result<Added, ManageError> {
+        let mut outcome = Added::default();
+        let (picture, name) = (self.picture.load(), self.pool_name(pool)?);
+        let kept = judge(&picture, &picture.stored, &name, candidates, &mut outcome);
+        outcome.added = kept.iter().map(|key| key.spec.id).collect();
+        Ok(outcome)
+    }
+
     /// Changes what is said of a key; `null` takes a word back. Blocks.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ impl Pool {
             pool.forget_marks(ledger, index, now);
             if let Some(key) = pool.key(index) {
                 key.state.is_disabled.store(false, Relaxed);
+                key.state.balance.reset();
             }
         });
     }
@@ -26,7 +27,7 @@ impl Pool {
         });
     }
 
-    /// Forgets what rules did to a key; one that an operator disabled stays so.
+    /// Forgets what rules did to a key; one that an operator disabled stays so, and one with too little left rests on.
     pub fn reset(&self, index: u32, now: Millis) {
         self.change(index, now, |pool, ledger, index| pool.forget_marks(ledger, index, now));
     }

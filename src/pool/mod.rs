@@ -11,6 +11,7 @@
 
 mod apply;
 mod atomic;
+mod balance;
 mod board;
 mod budget;
 mod build;
@@ -369,6 +370,11 @@ impl Pool {
         });
         let of_model = model.and_then(|model| model.mark(index)).map_or(0, Rest::deferred);
         Deadlines { blocked: self.blocked_until(index, model), deferred: own.max(of_model) }
+    }
+
+    /// The name of the account a key belongs to.
+    pub fn account(&self, key: &Key) -> Option<&str> {
+        self.group(key.account).map(|account| &*account.name)
     }
 
     fn group(&self, place: Option<u32>) -> Option<&Group> {

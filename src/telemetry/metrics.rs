@@ -109,6 +109,16 @@ const EGRESS_UP: Metric = Metric {
     labels: &["egress"],
     help: "1 while a proxy is used, 0 while it is out of use in some pool.",
 };
+const KEY_BALANCE: Metric = Metric {
+    name: "keyweir_key_balance",
+    labels: &["pool", "key", "unit"],
+    help: "What a key has left, as its provider told last.",
+};
+const BALANCE_CHECKS: Metric = Metric {
+    name: "keyweir_balance_checks_total",
+    labels: &["pool", "result"],
+    help: "Questions to providers for what a key has left, by what they brought.",
+};
 const TOKENS: Metric = Metric {
     name: "keyweir_tokens_total",
     labels: &["pool", "model", "type"],
@@ -325,6 +335,11 @@ impl PoolMetrics {
         FAMILIES.probes.with_label_values(&[self.pool.as_str(), result]).inc();
     }
 
+    /// Counts a question for a key's balance.
+    pub fn balance_asked(&self, result: &str) {
+        FAMILIES.balance_checks.with_label_values(&[self.pool.as_str(), result]).inc();
+    }
+
     fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
         let known = (100..600).contains(&code);
         let slot = if known { usize::from(code) - 99 } else { 0 };
@@ -406,6 +421,7 @@ struct Families {
     retries: IntCounterVec,
     rule_matches: IntCounterVec,
     probes: IntCounterVec,
+    balance_checks: IntCounterVec,
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     admin_auth_failures: [IntCounter; AdminAuthFailure::ALL.len()],
     reload_successful: IntGauge,
@@ -429,6 +445,7 @@ impl Families {
             retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
             rule_matches: registered(IntCounterVec::new(opts(&RULE_MATCHES), RULE_MATCHES.labels)),
             probes: registered(IntCounterVec::new(opts(&PROBES), PROBES.labels)),
+            balance_checks: registered(IntCounterVec::new(opts(&BALANCE_CHECKS), BALANCE_CHECKS.labels)),
             auth_failures: {
                 let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
                 AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))

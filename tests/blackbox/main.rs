@@ -15,6 +15,7 @@ mod harness;
 
 mod attribution;
 mod auth_forms;
+mod balance;
 mod bodies;
 mod clients;
 mod connections;

@@ -30,6 +30,7 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
         attempts: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         in_flight: 0,
         recheck_at: None,
+        balance: None,
     }
 }
 
@@ -104,6 +105,7 @@ fn state() -> AdminState {
     AdminState {
         snapshots: Arc::new(pools),
         egress: Arc::new(Checker::new(Connector::new(), Arc::default())),
+        balances: Arc::new(Balances::new(Connector::new(), manager.live().edge.clone())),
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Named, Time};
 
 /// How proxies towards the provider are checked.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -96,18 +96,28 @@ pub struct Schedule {
     pub probe: Option<bool>,
 }
 
-/// Asking the provider for balances.
+/// Asking the provider for balances, where its pack says how (docs/balance.md).
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Balance {
-    /// How often.
+    /// How often each key's is asked for; `0s` = only when somebody wants to see it.
     pub every: Time,
-    /// Keys below are not used.
-    pub minimum: f64,
+    /// A key with less left rests: one number for every unit, or one for each unit named.
+    pub minimum: Minimum,
 }
 
 impl Default for Balance {
     fn default() -> Self {
-        Self { every: Time::seconds(300), minimum: 0.0 }
+        Self { every: Time::seconds(300), minimum: Minimum::OfAll(0.0) }
     }
+}
+
+/// How much a key shall have left.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Minimum {
+    /// Of whatever it is counted in.
+    OfAll(f64),
+    /// By unit; units that are not named have none.
+    OfUnits(Named<f64>),
 }

@@ -3,6 +3,7 @@
 //! The files here mirror the raw ones. Every function complains where it must and goes on, so that one run names every
 //! mistake; what it returns counts only if nobody complained.
 
+pub(crate) mod balance;
 mod clients;
 pub mod destination;
 pub(crate) mod headers;

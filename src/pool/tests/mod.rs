@@ -1,6 +1,7 @@
 //! Behaviour of the pool with a clock that only moves when told to.
 
 mod attribution;
+mod balances;
 mod egress;
 mod evenness;
 mod marks;

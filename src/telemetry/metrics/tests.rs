@@ -1,7 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::telemetry::snapshot::{EgressSnapshot, KeySnapshot, PoolSnapshot, State, TargetSnapshot};
+use crate::telemetry::snapshot::{
+    BalanceSnapshot, EgressSnapshot, Holding, KeySnapshot, PoolSnapshot, State, TargetSnapshot,
+};
 
 fn text() -> String {
     String::from_utf8(encode()).unwrap()
@@ -32,6 +34,11 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
         attempts,
         in_flight: 0,
         recheck_at: None,
+        balance: Some(BalanceSnapshot {
+            amounts: [Holding { unit: "CNY".into(), amount: "49.58894".parse().unwrap() }].into(),
+            told: None,
+            error: None,
+        }),
     }
 }
 
@@ -132,6 +139,7 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     PoolMetrics::for_pool("page").retry(AttemptResult::Timeout);
     PoolMetrics::for_pool("page").rule_matched("generic-429", "enforce");
     PoolMetrics::for_pool("page").probed("valid");
+    PoolMetrics::for_pool("page").balance_asked("ok");
     config_reloaded(true);
     let text = text();
 
@@ -147,6 +155,9 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     let transitions =
         sample(&text, KEY_TRANSITIONS.name, &["pool=\"many\"", "to=\"cooling\"", "reason=\"rate_limited\""]);
     assert_eq!(transitions, Some(3.0));
+    let balance = |labels: &[&str]| sample(&text, KEY_BALANCE.name, labels);
+    assert_eq!(balance(&["pool=\"single\"", "key=\"a\"", "unit=\"CNY\""]), Some(49.58894));
+    assert_eq!(balance(&["pool=\"many\"", "key=\"\"", "unit=\"CNY\""]), Some(99.17788), "added up");
     assert_eq!(sample(&text, RELOAD_SUCCESSFUL.name, &[]), Some(1.0));
     assert!(sample(&text, RELOAD_TIME.name, &[]).unwrap() > 1.7e9);
     let build_info = sample(&text, BUILD_INFO.name, &[concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")]);
@@ -173,6 +184,8 @@ const ALL: &[&Metric] = &[
     &KEY_TRANSITIONS,
     &TARGET_UP,
     &EGRESS_UP,
+    &KEY_BALANCE,
+    &BALANCE_CHECKS,
     &TOKENS,
     &AUTH_FAILURES,
     &ADMIN_AUTH_FAILURES,
@@ -254,6 +267,7 @@ fn the_values_of_every_label_are_documented() {
         ("`state`, `to`", &State::ALL.map(State::as_str)[..]),
         ("`outcome`", &Outcome::ALL.map(Outcome::as_str)),
         ("`result`, and `reason` of retries", &AttemptResult::ALL.map(AttemptResult::as_str)),
+        ("`result` of balance checks", &crate::keypool::Told::WORDS),
         ("`reason` of transitions", &reasons),
         ("`result` of probes", &crate::health::Outcome::ALL.map(crate::health::Outcome::as_str)),
         ("`type`", &["prompt", "completion"]),
