@@ -56,10 +56,10 @@ pub struct AdminState {
     pub explain: Explain,
     /// Tests proxies.
     pub egress: Arc<Checker>,
-    /// Tests keys.
-    pub prober: Arc<Prober>,
     /// Asks what keys have left.
     pub balances: Arc<Balances>,
+    /// Tests keys.
+    pub prober: Arc<Prober>,
     /// The client tokens.
     pub tokens: TokenSnapshots,
     /// Answers `/readyz`.

@@ -349,12 +349,12 @@ pub struct Pool {
     pub egress: Vec<Egress>,
     /// How proxies are checked.
     pub egress_check: EgressCheck,
+    /// How often keys' balances are asked for, and how much each shall have left.
+    pub balance: BalanceCheck,
     /// How keys are tested.
     pub probe: Probe,
     /// When all disabled keys are tried again, if at all.
     pub reactivate: Option<Reactivate>,
-    /// How often keys' balances are asked for, and how much each shall have left.
-    pub balance: BalanceCheck,
     /// What models cost.
     pub prices: Prices,
     /// Headers added upstream.

@@ -88,8 +88,8 @@ impl Entry {
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        let round = before.map_or_else(Arc::default, |before| before.round.clone());
         let balances = Arc::default();
+        let round = before.map_or_else(Arc::default, |before| before.round.clone());
         let mut entry = Self {
             config,
             pool,

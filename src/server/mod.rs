@@ -87,10 +87,9 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.bootstrap();
     let connector = Connector::new();
     let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
-    let prober = Arc::new(Prober::new(connector.clone(), shared.live.edge.clone()));
     let balances = Arc::new(Balances::new(connector.clone(), shared.live.edge.clone()));
-    let checks = (checker.clone(), balances.clone(), prober.clone());
-    let state = Arc::new(admin_state(&shared, checks));
+    let prober = Arc::new(Prober::new(connector.clone(), shared.live.edge.clone()));
+    let state = Arc::new(admin_state(&shared, checker.clone(), balances.clone(), prober.clone()));
     let status = admin::status_pages(state.clone());
     server.add_service(proxy_service(&server, &config, &shared, (connector.clone(), status), sockets)?);
     add_operator_services(&mut server, &config, &shared, state)?;
@@ -188,7 +187,7 @@ fn proxy_service(
 }
 
 /// What the operators' listeners show and do, and the older balancers' endpoints.
-fn admin_state(shared: &Shared, (checker, balances, prober): (Arc<Checker>, Arc<Balances>, Arc<Prober>)) -> AdminState {
+fn admin_state(shared: &Shared, checker: Arc<Checker>, balances: Arc<Balances>, prober: Arc<Prober>) -> AdminState {
     let Live { keypool, edge, access, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
@@ -203,8 +202,8 @@ fn admin_state(shared: &Shared, (checker, balances, prober): (Arc<Checker>, Arc<
         },
         keypool,
         egress: checker,
-        prober,
         balances,
+        prober,
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
         access,

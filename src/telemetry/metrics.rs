@@ -330,14 +330,14 @@ impl PoolMetrics {
         FAMILIES.rule_matches.with_label_values(&[self.pool.as_str(), rule, mode]).inc();
     }
 
-    /// Counts a request that tested a key, by what it showed.
-    pub fn probed(&self, result: &str) {
-        FAMILIES.probes.with_label_values(&[self.pool.as_str(), result]).inc();
-    }
-
     /// Counts a question for a key's balance.
     pub fn balance_asked(&self, result: &str) {
         FAMILIES.balance_checks.with_label_values(&[self.pool.as_str(), result]).inc();
+    }
+
+    /// Counts a request that tested a key, by what it showed.
+    pub fn probed(&self, result: &str) {
+        FAMILIES.probes.with_label_values(&[self.pool.as_str(), result]).inc();
     }
 
     fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
@@ -420,8 +420,8 @@ struct Families {
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
     rule_matches: IntCounterVec,
-    probes: IntCounterVec,
     balance_checks: IntCounterVec,
+    probes: IntCounterVec,
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     admin_auth_failures: [IntCounter; AdminAuthFailure::ALL.len()],
     reload_successful: IntGauge,
@@ -444,8 +444,8 @@ impl Families {
             in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
             retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
             rule_matches: registered(IntCounterVec::new(opts(&RULE_MATCHES), RULE_MATCHES.labels)),
-            probes: registered(IntCounterVec::new(opts(&PROBES), PROBES.labels)),
             balance_checks: registered(IntCounterVec::new(opts(&BALANCE_CHECKS), BALANCE_CHECKS.labels)),
+            probes: registered(IntCounterVec::new(opts(&PROBES), PROBES.labels)),
             auth_failures: {
                 let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
                 AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))

@@ -90,9 +90,9 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
         models: models::models(&raw.models, &at.field("models")),
         egress: egress(&raw.egress, &at.field("egress"), context),
         egress_check: egress_check(&raw.egress_check, &at.field("egress_check")),
+        balance: balance::balance(&raw.balance, &at.field("balance")),
         probe: upkeep::probe(&raw.probe),
         reactivate: upkeep::reactivate(&raw.reactivate, &at.field("reactivate")),
-        balance: balance::balance(&raw.balance, &at.field("balance")),
         prices: prices::prices(&raw.prices, &at.field("prices")),
         headers: headers::headers(&raw.headers, &at.field("headers"), context),
         per_key_metrics: match raw.metrics.per_key {

@@ -138,8 +138,8 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     register_keys(Arc::new(|| vec![pool("single", true), pool("many", false)]));
     PoolMetrics::for_pool("page").retry(AttemptResult::Timeout);
     PoolMetrics::for_pool("page").rule_matched("generic-429", "enforce");
-    PoolMetrics::for_pool("page").probed("valid");
     PoolMetrics::for_pool("page").balance_asked("ok");
+    PoolMetrics::for_pool("page").probed("valid");
     config_reloaded(true);
     let text = text();
 
