@@ -1,31 +1,22 @@
 //! `/api/v1`: what is at which path, and what its handlers share.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query};
-use axum::handler::Handler;
 use http::StatusCode;
-use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
-use super::routes::{Need, Route, delete, get, patch, post, put};
+use super::routes::{Need, Route, delete, get, group, patch, post, put};
 use super::{
-    audit, egress, events, explain, failures, import, keys, log_level, logs, pools, reload, session, settings, stats,
-    tokens, verdict,
+    about, audit, egress, events, explain, failures, import, keys, log_level, logs, openapi, pools, reload, session,
+    settings, stats, tokens, verdict,
 };
-use crate::config::Role;
+use crate::config::Role::{Admin, Operator, Viewer};
 use crate::manage::{Actor, ManageError, Manager};
 
-/// Items per page unless asked otherwise, and at most.
-pub(super) const LIMIT: usize = 100;
-pub(super) const LIMIT_MAX: usize = 1000;
 /// Largest body of a login (bytes): whoever sends it has shown nothing yet.
 const LOGIN_MAX: usize = 4096;
 /// Largest import (bytes): a million keys.
@@ -33,81 +24,111 @@ const IMPORT_MAX: usize = 128 * 1024 * 1024;
 
 /// The routes, without `/api/v1`.
 pub(super) fn routes() -> Vec<Route> {
-    vec![
-        get("/session", Role::Viewer, session::show_own),
-        post("/session", Need::Nothing, session::login.layer(DefaultBodyLimit::max(LOGIN_MAX))),
-        delete("/session", Role::Viewer, session::logout),
-        get("/pools", Role::Viewer, pools::list),
-        post("/pools", Role::Admin, pools::add),
-        get("/pools/{pool}", Role::Viewer, pools::one),
-        patch("/pools/{pool}", Role::Admin, pools::set),
-        delete("/pools/{pool}", Role::Admin, pools::remove),
-        get("/pools/{pool}/settings", Role::Viewer, settings::of_pool),
-        put("/pools/{pool}/settings", Role::Admin, settings::set_of_pool),
-        get("/settings", Role::Viewer, settings::of_server),
-        put("/settings", Role::Admin, settings::set_of_server),
-        get("/pools/{pool}/keys", Role::Viewer, keys::list),
-        post("/pools/{pool}/keys", Role::Admin, keys::add),
-        post("/pools/{pool}/keys/bulk", Role::Operator, keys::bulk),
-        post("/pools/{pool}/keys/import", Role::Admin, import::import.layer(DefaultBodyLimit::max(IMPORT_MAX))),
-        get("/pools/{pool}/keys/export", Need::Token(Role::Admin), import::export),
-        // Errors may quote what somebody wrote.
-        get("/pools/{pool}/failures", Role::Operator, failures::list),
-        get("/keys/{key}", Role::Viewer, keys::one),
-        patch("/keys/{key}", Role::Admin, keys::update),
-        delete("/keys/{key}", Role::Admin, keys::remove),
-        post("/keys/{key}/restore", Role::Admin, keys::restore),
-        post("/keys/{key}/{action}", Role::Operator, keys::act),
-        post("/master-key/rotate", Role::Admin, keys::rotate_master),
-        get("/reload", Role::Viewer, reload::last),
-        post("/reload", Role::Operator, reload::reload),
-        get("/egress", Role::Viewer, egress::list),
-        post("/egress/test", Role::Operator, egress::test),
-        get("/explain", Role::Viewer, explain::explain),
-        post("/verdict", Role::Operator, verdict::verdict),
-        get("/stats", Role::Viewer, stats::overview),
-        get("/stats/series", Role::Viewer, stats::series),
-        get("/logs", Role::Viewer, logs::list),
-        get("/logs/{request_id}", Role::Viewer, logs::one),
-        get("/audit", Role::Viewer, audit::list),
-        get("/events", Role::Viewer, events::listen),
-        get("/log-level", Role::Viewer, log_level::show),
-        put("/log-level", Role::Admin, log_level::set),
-        get("/tokens", Role::Viewer, tokens::list),
-        post("/tokens", Role::Admin, tokens::add),
-        patch("/tokens/{token}", Role::Admin, tokens::update),
-        delete("/tokens/{token}", Role::Admin, tokens::revoke),
-    ]
+    let session = group(
+        "Session",
+        [
+            get("/session", Viewer, "Tells who the caller is", session::show_own),
+            post("/session", Need::Nothing, "Opens a session for an operator's token", session::login)
+                .limited(LOGIN_MAX),
+            delete("/session", Viewer, "Ends the session", session::logout),
+        ],
+    );
+    let pools = group(
+        "Pools",
+        [
+            get("/pools", Viewer, "Lists the pools", pools::list),
+            post("/pools", Admin, "Adds a pool", pools::add),
+            get("/pools/{pool}", Viewer, "Shows a pool", pools::one),
+            patch("/pools/{pool}", Admin, "Changes a pool's settings", pools::set),
+            delete("/pools/{pool}", Admin, "Removes a pool that was added at run time", pools::remove),
+            // Errors may quote what somebody wrote.
+            get("/pools/{pool}/failures", Operator, "Lists the pool's last failures, newest first", failures::list),
+            get("/explain", Viewer, "Tells why each key would or would not be picked now", explain::explain),
+            post("/verdict", Operator, "Tries an answer, or other rules on the last failures", verdict::verdict),
+        ],
+    );
+    let settings = group(
+        "Settings",
+        [
+            get("/settings", Viewer, "Shows the server's settings with their origins", settings::of_server),
+            put("/settings", Admin, "Changes the server's settings", settings::set_of_server),
+            get("/pools/{pool}/settings", Viewer, "Shows a pool's settings with their origins", settings::of_pool),
+            put("/pools/{pool}/settings", Admin, "Changes a pool's settings", settings::set_of_pool),
+            get("/server", Viewer, "Tells where clients reach the proxy", about::server),
+            get("/providers", Viewer, "Lists the providers a pool can name", about::providers),
+            get("/log-level", Viewer, "Tells how talkative the log is", log_level::show),
+            put("/log-level", Admin, "Sets it until the configuration changes, or a restart", log_level::set),
+            get("/reload", Viewer, "Tells how the last reload went", reload::last),
+            post("/reload", Operator, "Reads the files again", reload::reload),
+            post(
+                "/master-key/rotate",
+                Admin,
+                "Seals everything in the store with a new master key",
+                keys::rotate_master,
+            ),
+        ],
+    );
+    let keys = group(
+        "Keys",
+        [
+            get("/pools/{pool}/keys", Viewer, "Lists a pool's keys", keys::list),
+            post("/pools/{pool}/keys", Admin, "Adds one key or several", keys::add),
+            post("/pools/{pool}/keys/bulk", Operator, "Does something to many keys", keys::bulk),
+            post("/pools/{pool}/keys/import", Admin, "Adds keys written in any format", import::import)
+                .limited(IMPORT_MAX),
+            get("/pools/{pool}/keys/export", Need::Token(Admin), "Exports the keys with their texts", import::export),
+            post(
+                "/pools/{pool}/keys/export",
+                Admin,
+                "Exports the keys with their texts, also by session",
+                import::export,
+            ),
+            get("/keys/{key}", Viewer, "Shows a key", keys::one),
+            patch("/keys/{key}", Admin, "Changes what is said of a key", keys::update),
+            delete("/keys/{key}", Admin, "Removes a key that was added at run time", keys::remove),
+            post("/keys/{key}/restore", Admin, "Brings a key back that was removed within 7 days", keys::restore),
+            post("/keys/{key}/{action}", Operator, "Enables, disables or resets a key", keys::act),
+        ],
+    );
+    let egress = group(
+        "Egress",
+        [
+            get("/egress", Viewer, "Lists the proxies and how they do", egress::list),
+            post("/egress/test", Operator, "Checks proxies now", egress::test),
+        ],
+    );
+    let observed = group(
+        "Observation",
+        [
+            get("/stats", Viewer, "Tells how it goes now", stats::overview),
+            get("/stats/series", Viewer, "Tells how it went, by the hour or day", stats::series),
+            get("/logs", Viewer, "Lists logged requests, newest first, or gives all as a file", logs::list),
+            get("/logs/{request_id}", Viewer, "Shows a logged request", logs::one),
+            get("/audit", Viewer, "Lists who changed what, newest first", audit::list),
+            get("/events", Viewer, "Tells what happens, as server-sent events", events::listen),
+            get("/openapi.json", Viewer, "This document", openapi::show),
+        ],
+    );
+    let tokens = group(
+        "Client tokens",
+        [
+            get("/tokens", Viewer, "Lists the client tokens", tokens::list),
+            post("/tokens", Admin, "Adds a client token, whose text is told this once", tokens::add),
+            patch("/tokens/{token}", Admin, "Changes what a client token may do", tokens::update),
+            delete("/tokens/{token}", Admin, "Revokes a client token", tokens::revoke),
+        ],
+    );
+    session.chain(pools).chain(settings).chain(keys).chain(egress).chain(observed).chain(tokens).collect()
 }
 
-#[derive(Deserialize)]
+/// A page of a list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PageQuery {
+    /// Items per page, at most 1000; 100 if not given.
     pub(super) limit: Option<usize>,
-    /// Position of the first item.
+    /// `next_cursor` of the page before.
     pub(super) cursor: Option<usize>,
-    pub(super) state: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) q: Option<String>,
-}
-
-pub(super) type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
-
-pub(super) fn parsed(query: PageQueryResult) -> Result<PageQuery, Problem> {
-    query.map(|Query(query)| query).map_err(|error| Problem::bad_request(error.body_text()))
-}
-
-/// One page of `items`, and where the next begins.
-pub(super) fn page<T>(
-    limit: Option<usize>,
-    cursor: Option<usize>,
-    items: &[T],
-    show: impl Fn(&T) -> Value,
-) -> Json<Value> {
-    let start = cursor.unwrap_or(0).min(items.len());
-    let end = (start + limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX)).min(items.len());
-    let shown: Vec<_> = items.iter().take(end).skip(start).map(show).collect();
-    let next = (end < items.len()).then(|| end.to_string());
-    Json(json!({"items": shown, "total": items.len(), "next_cursor": next}))
 }
 
 /// An operator's change, in a thread that may wait for the store.
@@ -120,20 +141,4 @@ pub(super) async fn change<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || act(&manager, &actor)).await;
     let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it broke off; the log says where");
     Ok(done.map_err(broken)??)
-}
-
-/// A JSON object as the body.
-pub(super) fn object(body: Result<Json<Map<String, Value>>, JsonRejection>) -> Result<Map<String, Value>, Problem> {
-    Ok(body?.0)
-}
-
-pub(super) type ObjectResult = Result<Json<Map<String, Value>>, JsonRejection>;
-
-pub(super) fn rfc3339(time: SystemTime) -> String {
-    format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
-}
-
-/// Unix milliseconds as text.
-pub(super) fn from_ms(at: i64) -> String {
-    Timestamp::from_millisecond(at).map(|at| format!("{at:.3}")).unwrap_or_default()
 }

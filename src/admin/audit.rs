@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::api::from_ms;
-use super::moment;
+use super::extract::Query;
+use super::moment::{self, Moment};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::manage::ManageError;
@@ -18,24 +18,54 @@ use crate::store::{AuditFilter, AuditRow};
 /// Lines per page unless asked otherwise.
 const LIMIT: u64 = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {
+    /// The operator's name.
     actor: Option<String>,
+    /// What was done, e.g. `keys.add`.
     action: Option<String>,
+    /// To what.
     subject: Option<String>,
+    /// From when on: `2026-01-31T12:00:00Z`, or how long ago, e.g. `1h30m`.
     since: Option<String>,
+    /// Until when, written alike.
     until: Option<String>,
+    /// Lines per page; 100 if not given.
     limit: Option<u64>,
+    /// `next_cursor` of the page before.
     cursor: Option<i64>,
 }
 
 /// One page, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AuditPage {
+    items: Vec<AuditLine>,
+    /// The `cursor` of the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+/// Somebody changed something.
+#[derive(Serialize, JsonSchema)]
+struct AuditLine {
+    id: String,
+    time: Moment,
+    /// The operator's name.
+    actor: String,
+    /// Where the request came from.
+    address: Option<String>,
+    /// What was done, e.g. `keys.add`.
+    action: String,
+    /// To what.
+    subject: String,
+    /// More about it; text where it was too long and was cut.
+    details: Value,
+}
+
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
-    query: Result<Query<AuditQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(query) = query?;
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<AuditPage>, Problem> {
     let texts = [&query.actor, &query.action, &query.subject];
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Err(Problem::bad_request("no value can have a NUL in it"));
@@ -49,19 +79,20 @@ pub(super) async fn list(
     };
     let page = state.manager.store().audit(filter, query.cursor, query.limit.unwrap_or(LIMIT)).await;
     let page = page.map_err(ManageError::from)?;
-    let items: Vec<Value> = page.rows.iter().map(show).collect();
-    Ok(Json(json!({"items": items, "next_cursor": page.next.map(|next| next.to_string())})))
+    let next_cursor = page.next.map(|next| next.to_string());
+    Ok(Json(AuditPage { items: page.rows.into_iter().map(AuditLine::from).collect(), next_cursor }))
 }
 
-fn show(row: &AuditRow) -> Value {
-    json!({
-        "id": row.id.to_string(),
-        "time": from_ms(row.at),
-        "actor": row.actor,
-        "address": (!row.address.is_empty()).then_some(&row.address),
-        "action": row.action,
-        "subject": row.subject,
-        // What was too long was cut, and is text then.
-        "details": serde_json::from_str(&row.details).unwrap_or_else(|_| Value::from(row.details.as_str())),
-    })
+impl From<AuditRow> for AuditLine {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            time: Moment::of_ms(row.at),
+            actor: row.actor,
+            address: Some(row.address).filter(|address| !address.is_empty()),
+            action: row.action,
+            subject: row.subject,
+            details: serde_json::from_str(&row.details).unwrap_or(Value::String(row.details)),
+        }
+    }
 }

@@ -3,12 +3,15 @@
 //! A file whose name holds a hash of its content is cached for ever; the page itself is asked for anew each time and
 //! answered by its `ETag`. Paths of the console that are no files are its pages, and all of them are one document.
 
-use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use once_cell::sync::Lazy;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::answer::Shaped;
+use super::extract::Path;
+use super::openapi::{Operation, Output};
 use super::problem::Problem;
 
 /// One file of the console.
@@ -21,6 +24,15 @@ struct File {
 
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/console.rs"));
 const INDEX: &str = "index.html";
+const HTML: &str = "text/html; charset=utf-8";
+/// Media types by the endings of names.
+const KINDS: [(&str, &str); 4] = [
+    ("html", HTML),
+    ("js", "text/javascript; charset=utf-8"),
+    ("css", "text/css; charset=utf-8"),
+    ("svg", "image/svg+xml"),
+];
+const UNKNOWN: &str = "application/octet-stream";
 /// Below it are the files with a hash in their names.
 const HASHED: &str = "assets/";
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -35,28 +47,51 @@ fn find(name: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.name == name)
 }
 
+/// The console's document, or that it is the one the browser knows.
+pub(super) struct Page;
+
+impl Output for Page {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.gives(StatusCode::OK, [(HTML, json!({"type": "string"}))]);
+        operation.gives(StatusCode::NOT_MODIFIED, []);
+    }
+}
+
+/// One of the console's files, or its document.
+pub(super) struct Content;
+
+impl Output for Content {
+    fn describe(operation: &mut Operation<'_>) {
+        Page::describe(operation);
+        let kinds = KINDS.iter().map(|(_, kind)| *kind).chain([UNKNOWN]);
+        operation.gives(StatusCode::OK, kinds.map(|kind| (kind, json!({"type": "string"}))));
+    }
+}
+
 /// `/` and the console's pages.
-pub(super) async fn page(headers: HeaderMap) -> Response {
+pub(super) async fn page(headers: HeaderMap) -> Shaped<Page> {
+    Shaped::new(document(&headers))
+}
+
+/// A file, or else the page: which pages there are is known to the console alone.
+pub(super) async fn below(Path(name): Path<String>, headers: HeaderMap) -> Result<Shaped<Content>, Problem> {
+    match find(&name).filter(|file| file.name != INDEX) {
+        Some(file) if name.starts_with(HASHED) => Ok(Shaped::new(content(file, &headers, FOR_EVER))),
+        Some(file) => Ok(Shaped::new(content(file, &headers, ASK_FIRST))),
+        None if name.starts_with(HASHED) => Err(Problem::not_found("this version's console has no such file")),
+        None => Ok(Shaped::new(document(&headers))),
+    }
+}
+
+fn document(headers: &HeaderMap) -> Response {
     let Some(index) = find(INDEX) else { return unbuilt().into_response() };
     let tag = HeaderValue::from_str(&INDEX_TAG).unwrap_or(HeaderValue::from_static("\"\""));
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| *known == tag);
     let mut response =
-        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { content(index, &headers, ASK_FIRST) };
+        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { content(index, headers, ASK_FIRST) };
     response.headers_mut().insert(header::ETAG, tag);
     response.headers_mut().insert(header::CACHE_CONTROL, ASK_FIRST);
     response
-}
-
-/// A file, or else the page: which pages there are is known to the console alone.
-pub(super) async fn below(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    match find(&name).filter(|file| file.name != INDEX) {
-        Some(file) if name.starts_with(HASHED) => content(file, &headers, FOR_EVER),
-        Some(file) => content(file, &headers, ASK_FIRST),
-        None if name.starts_with(HASHED) => {
-            Problem::not_found("this version's console has no such file").into_response()
-        }
-        None => page(headers).await,
-    }
 }
 
 fn content(file: &'static File, headers: &HeaderMap, cache: HeaderValue) -> Response {
@@ -85,13 +120,8 @@ fn accepts(accepted: &str, coding: &str) -> bool {
 }
 
 fn kind(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        _ => "application/octet-stream",
-    }
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    KINDS.iter().find(|(known, _)| Some(*known) == ending).map_or(UNKNOWN, |(_, kind)| kind)
 }
 
 fn unbuilt() -> Html<&'static str> {
@@ -124,9 +154,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_asset_is_no_page() {
-        let gone = below(Path("assets/gone-12345678.js".into()), HeaderMap::new()).await;
+        let gone = below(Path("assets/gone-12345678.js".into()), HeaderMap::new()).await.into_response();
         assert_eq!(gone.status(), StatusCode::NOT_FOUND);
-        let deep = below(Path("keys".into()), HeaderMap::new()).await;
+        let deep = below(Path("keys".into()), HeaderMap::new()).await.into_response();
         assert_eq!(deep.status(), StatusCode::OK);
         assert_eq!(deep.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
     }

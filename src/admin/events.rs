@@ -9,16 +9,20 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::answer::Shaped;
+use super::openapi::{Operation, Output, Schemas};
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::manage::{Counters, KeyEvent, Trigger};
 use crate::telemetry::events::{self, Event};
 
 /// Longest silence.
@@ -31,14 +35,61 @@ const LISTENERS: usize = 100;
 /// What a listener is sent first: when to come back (ms) if the stream ends.
 const HELLO: &str = "retry: 2000\n\n";
 
-pub(super) async fn listen(State(state): State<Arc<AdminState>>) -> Result<Response, Problem> {
+/// A stream of events.
+pub(super) struct EventStream;
+
+impl Output for EventStream {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = json!({"type": "string", "description": "Events; `x-keyweir-events` says what their data are."});
+        operation.gives(StatusCode::OK, [("text/event-stream", schema)]);
+    }
+}
+
+/// A reload was tried.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "says what the event is made of")]
+struct ReloadEvent {
+    ok: bool,
+    trigger: Trigger,
+    message: String,
+}
+
+/// Many keys were refused at once: the target is suspected, and no key disabled.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "says what the event is made of")]
+struct MassRefusalEvent {
+    pool: String,
+    /// How many.
+    keys: usize,
+}
+
+/// The listener was too slow.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "says what the event is made of")]
+struct LostEvent {
+    /// How many it lost.
+    events: u64,
+}
+
+/// What the data of each event are.
+pub(super) fn describe(schemas: &mut Schemas) -> Value {
+    json!({
+        "key": schemas.given::<KeyEvent>(),
+        "counters": schemas.given::<Counters>(),
+        "reload": schemas.given::<ReloadEvent>(),
+        "mass_refusal": schemas.given::<MassRefusalEvent>(),
+        "lost": schemas.given::<LostEvent>(),
+    })
+}
+
+pub(super) async fn listen(State(state): State<Arc<AdminState>>) -> Result<Shaped<EventStream>, Problem> {
     if events::listeners() >= LISTENERS {
         let detail = format!("{LISTENERS} others listen already: end some of their streams");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners", detail));
     }
     let heard = events::listen();
     // So that a listener need not wait for the next.
-    let counters = Event { name: "counters", data: state.manager.counters().to_string().into() };
+    let counters = Event { name: "counters", data: json!(state.manager.counters()).to_string().into() };
     let hello = Bytes::from(format!("{HELLO}{}", text(&counters)));
     let end = Instant::now() + LONGEST;
     let rest = stream::unfold(heard, move |mut heard| async move {
@@ -47,7 +98,7 @@ pub(super) async fn listen(State(state): State<Arc<AdminState>>) -> Result<Respo
     });
     let first = stream::once(async { Ok(hello) });
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
-    Ok((headers, Body::from_stream(stream::StreamExt::chain(first, rest))).into_response())
+    Ok(Shaped::new((headers, Body::from_stream(stream::StreamExt::chain(first, rest)))))
 }
 
 /// The next piece of a stream; `None` at its end.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::extract::Query;
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::telemetry::State as KeyState;
@@ -16,18 +17,19 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct ReadyQuery {
+    /// Lists the checks.
     verbose: Option<String>,
+    /// `keys`: not ready without a usable key.
     require: Option<String>,
 }
 
 /// The process should be given requests.
 pub(super) async fn ready(
     State(state): State<Arc<AdminState>>,
-    query: Result<Query<ReadyQuery>, QueryRejection>,
+    Query(query): Query<ReadyQuery>,
 ) -> Result<(StatusCode, String), Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
     let usable_keys = match query.require.as_deref() {
         None => None,
         Some("keys") => Some((state.snapshots)().iter().map(|pool| pool.count(KeyState::Ready)).sum()),

@@ -1,23 +1,27 @@
 //! Many keys at once: imported in any format, exported with a line in the audit.
 //!
-//! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot.
+//! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot, and stops it by leaving: what
+//! was added by then stays.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::answer::Shaped;
 use super::api::change;
+use super::extract::{Path, Query};
 use super::identity::Identity;
+use super::openapi::{Input, Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::formats::{self, ExportFormat, Format};
@@ -29,22 +33,27 @@ const LOT: usize = 10_000;
 const BAD: usize = 100;
 const PROGRESS: &str = "application/x-ndjson";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportQuery {
+    /// How the keys are written; found by content if not given.
     #[serde(default)]
     format: Format,
+    /// Only tell what would happen.
+    #[serde(default)]
+    dry_run: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExportQuery {
+    /// How to write the keys; `yaml` if not given.
     #[serde(default)]
     format: Exported,
 }
 
 /// How keys are exported.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Exported {
     #[default]
@@ -54,32 +63,109 @@ enum Exported {
     Csv,
 }
 
-/// What an import did, so far.
-#[derive(Default)]
-struct Report {
-    format: String,
-    total: usize,
-    done: usize,
-    added: usize,
-    duplicates: usize,
-    bad: Vec<(usize, String)>,
+/// What could not be added.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(super) struct BadLine {
+    /// Where it stood, from 1.
+    pub(super) line: usize,
+    pub(super) error: String,
 }
 
-impl Report {
+impl From<(usize, String)> for BadLine {
+    fn from((line, error): (usize, String)) -> Self {
+        Self { line, error }
+    }
+}
+
+/// What an import did.
+#[derive(Default, Serialize, JsonSchema)]
+struct ImportReport {
+    /// How the keys were written.
+    format: String,
+    /// Keys that were read.
+    total: usize,
+    #[serde(skip)]
+    done: usize,
+    added: usize,
+    /// Keys that were there before, or were written twice.
+    duplicates: usize,
+    /// Lines that could not be added.
+    failed: usize,
+    /// The first hundred of them.
+    bad: Vec<BadLine>,
+}
+
+impl ImportReport {
     fn take(&mut self, lot: usize, outcome: Added) {
         self.done += lot;
         self.added += outcome.added.len();
         self.duplicates += outcome.duplicates.len();
-        self.bad.extend(outcome.bad);
+        self.refuse(outcome.bad);
     }
 
-    fn show(&self) -> Value {
-        let bad: Vec<Value> =
-            self.bad.iter().take(BAD).map(|(line, error)| json!({"line": line, "error": error})).collect();
-        json!({
-            "format": self.format, "total": self.total, "added": self.added, "duplicates": self.duplicates,
-            "failed": self.bad.len(), "bad": bad,
-        })
+    fn refuse(&mut self, bad: impl IntoIterator<Item = (usize, String)>) {
+        for line in bad {
+            self.failed += 1;
+            if self.bad.len() < BAD {
+                self.bad.push(line.into());
+            }
+        }
+    }
+}
+
+/// How far an import is.
+#[derive(Serialize, JsonSchema)]
+struct ImportProgress {
+    done: usize,
+    total: usize,
+}
+
+/// Why an import broke off; what was done before holds.
+#[derive(Serialize, JsonSchema)]
+struct ImportError {
+    error: String,
+    /// A word for programs.
+    code: &'static str,
+}
+
+/// A line of an import under way: the last one is a report or an error.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum ImportLine {
+    Progress(ImportProgress),
+    Report(ImportReport),
+    Error(ImportError),
+}
+
+/// Keys in any format.
+pub(super) struct Text(String);
+
+impl<S: Send + Sync> FromRequest<S> for Text {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))?;
+        let text = String::from_utf8(body.into());
+        text.map(Self).map_err(|_| Problem::bad_request("not UTF-8; send the text as UTF-8"))
+    }
+}
+
+impl Input for Text {
+    fn describe(operation: &mut Operation<'_>) {
+        let kinds = ["text/plain", "application/yaml", "text/csv", "application/octet-stream"];
+        operation.takes_text(&kinds, "Keys in any of the formats, up to 128 MiB; what is declared is not looked at.");
+    }
+}
+
+/// A report, or for whoever accepts `application/x-ndjson` lines as it goes.
+pub(super) struct Imported;
+
+impl Output for Imported {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.gives_json::<ImportReport>(StatusCode::OK);
+        let line = operation.schema_given::<ImportLine>();
+        operation.gives(StatusCode::OK, [(PROGRESS, line)]);
     }
 }
 
@@ -87,79 +173,100 @@ pub(super) async fn import(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
-    query: Result<Query<ImportQuery>, QueryRejection>,
+    Query(query): Query<ImportQuery>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let body = body.map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))?;
-    let text = String::from_utf8(body.into()).map_err(|_| Problem::bad_request("not UTF-8; send the text as UTF-8"))?;
+    Text(text): Text,
+) -> Result<Shaped<Imported>, Problem> {
     state.pool(Some(&pool))?;
     let wants_progress = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == PROGRESS.as_bytes());
     let (tell, told) = mpsc::unbounded_channel();
     let work = change(Arc::clone(&state), identity, move |manager, actor| {
         let reading = formats::read_as(&text, query.format, &std::collections::HashMap::new());
-        let mut report = Report {
+        let mut report = ImportReport {
             format: format!("{:?}", reading.format).to_lowercase(),
             total: reading.entries.len(),
             duplicates: reading.duplicates.len(),
-            bad: reading.bad.into_iter().map(|bad| (bad.line, bad.message)).collect(),
-            ..Report::default()
+            ..ImportReport::default()
         };
+        report.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
         let mut entries = reading.entries.into_iter().peekable();
         while entries.peek().is_some() {
             let lot: Vec<Candidate> = entries.by_ref().take(LOT).map(Candidate::from).collect();
             let count = lot.len();
-            report.take(count, manager.add_keys(&pool, lot, actor)?);
-            // Nobody may listen.
-            let _unheard = tell.send(json!({"done": report.done, "total": report.total}));
+            let outcome =
+                if query.dry_run { manager.judge_keys(&pool, lot)? } else { manager.add_keys(&pool, lot, actor)? };
+            report.take(count, outcome);
+            if tell.send(ImportProgress { done: report.done, total: report.total }).is_err() {
+                break;
+            }
         }
         Ok::<_, ManageError>(report)
     });
     if wants_progress {
-        return Ok(progress(told, work));
+        return Ok(Shaped::new(progress(told, work)));
     }
-    Ok(Json(work.await?.show()).into_response())
+    Ok(Shaped::new(Json(work.await?)))
 }
 
 /// Lines as the lots are done, and the report at the end.
 fn progress(
-    told: mpsc::UnboundedReceiver<Value>,
-    work: impl Future<Output = Result<Report, Problem>> + Send + 'static,
+    told: mpsc::UnboundedReceiver<ImportProgress>,
+    work: impl Future<Output = Result<ImportReport, Problem>> + Send + 'static,
 ) -> Response {
-    // It goes on if the asker leaves.
+    // What is being added is added whole, if the asker leaves.
     let work = tokio::spawn(work);
-    let line = |value: &Value| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{value}\n")));
+    let line = |line: ImportLine| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{}\n", json!(line))));
     let lines = stream::unfold((told, Some(work)), move |(mut told, work)| async move {
-        if let Some(value) = told.recv().await {
-            return Some((line(&value), (told, work)));
+        if let Some(done) = told.recv().await {
+            return Some((line(ImportLine::Progress(done)), (told, work)));
         }
+        let error = |error: String, code| ImportLine::Error(ImportError { error, code });
         let last = match work?.await {
-            Ok(Ok(report)) => report.show(),
-            Ok(Err(problem)) => json!({"error": problem.detail, "code": problem.code}),
-            Err(_) => json!({"error": "the import broke off; the log says where", "code": "internal"}),
+            Ok(Ok(report)) => ImportLine::Report(report),
+            Ok(Err(problem)) => error(problem.detail, problem.code),
+            Err(_) => error("the import broke off; the log says where".to_owned(), "internal"),
         };
-        Some((line(&last), (told, None)))
+        Some((line(last), (told, None)))
     });
     ([(header::CONTENT_TYPE, PROGRESS)], Body::from_stream(lines)).into_response()
+}
+
+/// The keys as a file.
+pub(super) struct KeysFile;
+
+impl Output for KeysFile {
+    fn describe(operation: &mut Operation<'_>) {
+        let text = json!({"type": "string"});
+        let kinds = [Exported::Yaml, Exported::Text, Exported::Json, Exported::Csv].map(Exported::form);
+        let json = json!({"description": "A list of keys, or of objects with `key`, `name`, ….", "type": "array"});
+        let schema = |kind: &str| if kind == "application/json" { json.clone() } else { text.clone() };
+        operation.gives(StatusCode::OK, kinds.map(|(_, _, kind, _)| (kind, schema(kind))));
+    }
+}
+
+impl Exported {
+    /// The word for it, the file's ending, the media type and the form.
+    fn form(self) -> (&'static str, &'static str, &'static str, ExportFormat) {
+        match self {
+            Self::Yaml => ("yaml", "yaml", "application/yaml", ExportFormat::Yaml),
+            Self::Text => ("text", "txt", "text/plain; charset=utf-8", ExportFormat::Text),
+            Self::Json => ("json", "json", "application/json", ExportFormat::Json),
+            Self::Csv => ("csv", "csv", "text/csv; charset=utf-8", ExportFormat::Csv),
+        }
+    }
 }
 
 pub(super) async fn export(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
-    query: Result<Query<ExportQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let (name, kind, format) = match query.format {
-        Exported::Yaml => ("yaml", "application/yaml", ExportFormat::Yaml),
-        Exported::Text => ("text", "text/plain; charset=utf-8", ExportFormat::Text),
-        Exported::Json => ("json", "application/json", ExportFormat::Json),
-        Exported::Csv => ("csv", "text/csv; charset=utf-8", ExportFormat::Csv),
-    };
-    let file = format!("attachment; filename=\"{pool}-keys.{}\"", if name == "text" { "txt" } else { name });
+    Query(query): Query<ExportQuery>,
+) -> Result<Shaped<KeysFile>, Problem> {
+    let (word, ending, kind, format) = query.format.form();
+    let file = format!("attachment; filename=\"{pool}-keys.{ending}\"");
     let keys = change(state, identity, move |manager, actor| {
-        Ok(formats::export(format, &manager.export_keys(&pool, name, actor)?))
+        Ok(formats::export(format, &manager.export_keys(&pool, word, actor)?))
     });
-    Ok(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, file)], keys.await?).into_response())
+    let keys = keys.await?;
+    Ok(Shaped::new(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, file)], keys)))
 }

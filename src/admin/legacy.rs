@@ -7,21 +7,23 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::extract::Query;
 use super::identity::Identity;
 use super::keys;
+use super::moment::Moment;
 use super::problem::Problem;
 use super::reload;
 use super::router::AdminState;
-use super::routes::{Need, Route, get, post};
+use super::routes::{Need, Route, get, group, post};
 use crate::config::Role;
 use crate::keypool::Action;
 use crate::telemetry::{Holding, KeySnapshot, PoolSnapshot, State as KeyState, json_amount};
@@ -32,7 +34,7 @@ pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
         json!({
             "index": index,
             "requestCount": key.requests,
-            "lastUsed": key.last_used.map(milliseconds),
+            "lastUsed": key.last_used.map(Moment::from),
             "isActive": is_active(key),
         })
     });
@@ -68,7 +70,7 @@ pub fn balances(pool: &PoolSnapshot, unit: Option<&str>) -> Value {
         json!({
             "index": index,
             "balance": held.map(|held| json_amount(held.amount)),
-            "lastChecked": balance.and_then(|balance| balance.told).map(milliseconds),
+            "lastChecked": balance.and_then(|balance| balance.told).map(Moment::from),
             "isActive": is_active(key),
         })
     });
@@ -106,7 +108,7 @@ pub fn listed(pool: &PoolSnapshot) -> Value {
             "reason": key.reason,
             "back_in": key.back_in.map(whole_seconds),
             "requests": key.requests,
-            "last_used": key.last_used.map(milliseconds),
+            "last_used": key.last_used.map(Moment::from),
             "is_active": is_active(key),
         })
     });
@@ -133,38 +135,40 @@ fn whole_seconds(left: Duration) -> u64 {
     left.as_secs_f64().ceil() as u64
 }
 
-fn milliseconds(time: SystemTime) -> String {
-    format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
-}
-
 fn seconds(time: SystemTime) -> String {
     format!("{:.0}", Timestamp::try_from(time).unwrap_or_default())
 }
 
-fn now() -> String {
-    milliseconds(SystemTime::now())
+fn now() -> Moment {
+    SystemTime::now().into()
 }
 
 /// The routes. What changes something takes a token: one of them does so with GET.
-pub(super) fn routes() -> Vec<Route> {
-    vec![
-        get("/health", Need::Nothing, health),
-        get("/info", Need::Nothing, info),
-        get("/stats", Role::Viewer, stats),
-        get("/balance", Role::Viewer, balance),
-        get("/blacklist", Role::Viewer, blacklist),
-        get("/keys", Role::Viewer, list),
-        post("/reload-keys", Need::Token(Role::Operator), reload_keys),
-        get("/reset-keys", Need::Token(Role::Operator), reset_keys),
-        post("/reset-keys", Need::Token(Role::Operator), reset_keys),
-    ]
+pub(super) fn routes() -> impl Iterator<Item = Route> {
+    let token = Need::Token(Role::Operator);
+    group(
+        "Older balancers",
+        [
+            get("/health", Need::Nothing, "Tells how many keys there are and can be used", health),
+            get("/info", Need::Nothing, "Tells what this is", info),
+            get("/stats", Role::Viewer, "Shows what each key did", stats),
+            get("/balance", Role::Viewer, "Shows the keys' balances", balance),
+            get("/blacklist", Role::Viewer, "Lists the keys that are out of use", blacklist),
+            get("/keys", Role::Viewer, "Lists the keys and how they do", list),
+            post("/reload-keys", token, "Reads the files again", reload_keys),
+            get("/reset-keys", token, "Forgets what rules did to keys", reset_keys),
+            post("/reset-keys", token, "Forgets what rules did to keys", reset_keys),
+        ],
+    )
 }
 
 // === handlers ===
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct PoolQuery {
+    /// Which pool; the default one if not given.
     pool: Option<String>,
+    /// `siliconflow`, or `modelscope-balance`: whose shape the statistics have.
     shape: Option<String>,
     /// Of `/balance`: which one, where keys have several.
     unit: Option<String>,
@@ -173,19 +177,16 @@ pub(super) struct PoolQuery {
     refresh: bool,
 }
 
-type PoolQueryResult = Result<Query<PoolQuery>, QueryRejection>;
-
-fn chosen(state: &AdminState, query: PoolQueryResult) -> Result<(PoolSnapshot, Option<String>), Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    Ok((state.pool(query.pool.as_deref())?, query.shape))
+fn chosen(state: &AdminState, query: &PoolQuery) -> Result<PoolSnapshot, Problem> {
+    state.pool(query.pool.as_deref())
 }
 
 pub(super) async fn stats(
     State(state): State<Arc<AdminState>>,
-    query: PoolQueryResult,
+    Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let (pool, shape) = chosen(&state, query)?;
-    match shape.as_deref() {
+    let pool = chosen(&state, &query)?;
+    match query.shape.as_deref() {
         None | Some("siliconflow") => Ok(Json(siliconflow_stats(&pool))),
         Some("modelscope-balance") => Ok(Json(modelscope_stats(&pool))),
         Some(other) => Err(Problem::bad_request(format!(
@@ -196,39 +197,42 @@ pub(super) async fn stats(
 
 pub(super) async fn balance(
     State(state): State<Arc<AdminState>>,
-    query: PoolQueryResult,
+    Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let (unit, is_new) = query.as_ref().map_or((None, false), |Query(query)| (query.unit.clone(), query.refresh));
-    let (mut pool, _) = chosen(&state, query)?;
-    if is_new {
+    let mut pool = chosen(&state, &query)?;
+    if query.refresh {
         state.balances.refresh(&pool.pool).await;
         pool = state.pool(Some(&pool.pool))?;
     }
-    Ok(Json(balances(&pool, unit.as_deref())))
+    Ok(Json(balances(&pool, query.unit.as_deref())))
 }
 
 pub(super) async fn blacklist(
     State(state): State<Arc<AdminState>>,
-    query: PoolQueryResult,
+    Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    chosen(&state, query).map(|(pool, _)| Json(blacklisted(&pool)))
+    Ok(Json(blacklisted(&chosen(&state, &query)?)))
 }
 
-pub(super) async fn list(State(state): State<Arc<AdminState>>, query: PoolQueryResult) -> Result<Json<Value>, Problem> {
-    chosen(&state, query).map(|(pool, _)| Json(listed(&pool)))
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+    Query(query): Query<PoolQuery>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(listed(&chosen(&state, &query)?)))
 }
 
 /// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.
 pub(super) async fn reset_keys(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
-    query: PoolQueryResult,
+    Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let (pool, _) = chosen(&state, query)?;
+    let pool = chosen(&state, &query)?;
     let ids: Vec<_> = pool.keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
-    let mut answer = keys::act_on_all(&state, identity, ids, Action::Reset).await?;
+    let done = keys::act_on_all(&state, identity, ids, Action::Reset).await?;
+    let mut answer = json!(done);
     answer["success"] = true.into();
-    answer["timestamp"] = now().into();
+    answer["timestamp"] = json!(now());
     answer["message"] = format!("Reset {} keys of pool {}.", answer["changed"], pool.pool).into();
     Ok(Json(answer))
 }

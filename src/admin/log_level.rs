@@ -3,35 +3,39 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use log::LevelFilter;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::extract::Body;
 use super::identity::Identity;
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::config::raw;
 use crate::store::Audit;
 use crate::telemetry::logger;
 
-#[derive(Deserialize)]
+/// How talkative the log is.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "LogLevel")]
 pub(super) struct Level {
+    /// The least important messages that are written.
+    #[schemars(with = "raw::server::Level")]
     level: String,
 }
 
-pub(super) async fn show() -> Json<Value> {
-    Json(json!({"level": log::max_level().as_str().to_lowercase()}))
+pub(super) async fn show() -> Json<Level> {
+    Json(Level { level: log::max_level().as_str().to_lowercase() })
 }
 
 /// Takes effect at once, also while the store is down: then it may be needed most.
 pub(super) async fn set(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
-    body: Result<Json<Level>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Json(Level { level }) = body?;
+    Body(Level { level }): Body<Level>,
+) -> Result<Json<Level>, Problem> {
     let unknown = |_| Problem::unprocessable("level: write off, error, warn, info, debug or trace");
     let wanted: LevelFilter = level.parse().map_err(unknown)?;
     logger::set_level(wanted);

@@ -3,24 +3,27 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderValue, header};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::api::from_ms;
+use super::answer::Shaped;
+use super::extract::{Path, Query};
 use super::identity::Identity;
-use super::moment;
+use super::moment::{self, Moment};
+use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::formats::guarded;
 use crate::config::{KeyId, Role};
 use crate::manage::{ManageError, Manager};
+use crate::proxy::{Attempt, Trail};
 use crate::store::{LoggedRequest, RequestFilter, RequestPage, StoreError};
 use crate::telemetry::Outcome;
 
@@ -29,51 +32,137 @@ const LIMIT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
 
 /// Which requests, and how.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogQuery {
     pool: Option<String>,
+    /// A key's id or name.
     key: Option<String>,
+    /// A client token's name.
     token: Option<String>,
     model: Option<String>,
+    /// The client's address.
     client: Option<String>,
+    /// How it ended.
+    #[schemars(with = "Option<Outcome>")]
     outcome: Option<String>,
+    /// `404`, `4xx` or `400-499`; 0 where none was sent.
     status: Option<String>,
     request_id: Option<String>,
+    /// From when on: `2026-01-31T12:00:00Z`, or how long ago, e.g. `1h30m`.
     since: Option<String>,
+    /// Until when, written alike.
     until: Option<String>,
+    /// A part of the id, the path, the model, the error or the trail.
     q: Option<String>,
+    /// Rows per page, at most 1000; 100 if not given.
     limit: Option<u64>,
+    /// `next_cursor` of the page before.
     cursor: Option<i64>,
+    /// Everything that fits, as a file.
     format: Option<Format>,
 }
 
 /// Everything that fits, as a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "LogFormat")]
 enum Format {
     Csv,
     Json,
 }
 
-pub(super) type LogQueryResult = Result<Query<LogQuery>, QueryRejection>;
+/// One page, newest first.
+#[derive(Serialize, JsonSchema)]
+struct LogPage {
+    items: Vec<LogRow>,
+    /// The `cursor` of the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+/// A page, or everything that fits as a file.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "says what is answered; a file is written piece by piece")]
+enum LogAnswer {
+    Page(LogPage),
+    File(Vec<LogRow>),
+}
+
+/// A request as the access log would put it, with its attempts.
+#[derive(Serialize, JsonSchema)]
+struct LogRow {
+    id: String,
+    time: Moment,
+    request_id: String,
+    /// The client's address.
+    client: Option<String>,
+    /// The client token's name.
+    token: Option<String>,
+    method: String,
+    path: String,
+    pool: Option<String>,
+    /// The name of the key that served it.
+    key: Option<String>,
+    key_id: Option<String>,
+    model: Option<String>,
+    /// 0 if none was sent.
+    status: u16,
+    outcome: String,
+    /// The code of our own error, if one was sent.
+    error: Option<String>,
+    attempts: u32,
+    trail: Vec<Attempt>,
+    /// Attempts that are not in the trail, because it would be too long.
+    trail_omitted: usize,
+    bytes_in: u64,
+    bytes_out: u64,
+    tokens_in: Option<u64>,
+    tokens_out: Option<u64>,
+    duration_ms: u64,
+    first_byte_ms: Option<u64>,
+}
+
+/// A request, with what is kept of its body.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LogEntry {
+    #[serde(flatten)]
+    row: LogRow,
+    /// What is kept of the body; `null` for viewers, too.
+    body: Option<String>,
+    has_body: bool,
+    /// How many requests have this id.
+    same_id: usize,
+}
+
+/// One page, or with `?format=` all of it.
+pub(super) struct Logs;
+
+impl Output for Logs {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.gives_json::<LogAnswer>(StatusCode::OK);
+        operation.gives(StatusCode::OK, [("text/csv; charset=utf-8", json!({"type": "string"}))]);
+    }
+}
 
 /// One page, newest first, or with `?format=` all of them.
-pub(super) async fn list(State(state): State<Arc<AdminState>>, query: LogQueryResult) -> Result<Response, Problem> {
-    let Query(query) = query?;
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+    Query(query): Query<LogQuery>,
+) -> Result<Shaped<Logs>, Problem> {
     let (limit, cursor, format) = (query.limit, query.cursor, query.format);
     let filter = query.filter(&state)?;
     let Some(format) = format else {
         let limit = limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
         let page = read(&state.manager, filter, cursor, limit).await?;
-        let items: Vec<Value> = page.rows.iter().map(show).collect();
-        let next = page.next.map(|next| next.to_string());
-        return Ok(Json(json!({"items": items, "next_cursor": next})).into_response());
+        let next_cursor = page.next.map(|next| next.to_string());
+        return Ok(Shaped::new(Json(LogPage { items: page.rows.iter().map(LogRow::from).collect(), next_cursor })));
     };
     let left = limit.unwrap_or(u64::MAX);
     // Whatever is wrong shows here, where it can still be told by a status.
     let page = read(&state.manager, filter.clone(), cursor, left.clamp(1, LIMIT_MAX)).await?;
-    Ok(Export { manager: state.manager.clone(), filter, format, left, is_first: true }.answer(page))
+    let export = Export { manager: state.manager.clone(), filter, format, left, is_first: true };
+    Ok(Shaped::new(export.answer(page)))
 }
 
 /// The newest request of this id, with what is kept of its body.
@@ -81,17 +170,18 @@ pub(super) async fn one(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(request_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<LogEntry>, Problem> {
     let found = state.manager.store().request(request_id).await.map_err(ManageError::from)?;
     let missing = || Problem::not_found("the log has no request with this id: store.request_log says which are kept");
     let newest = found.first().ok_or_else(missing)?;
-    let mut shown = show(newest);
-    let body = newest.request.body.as_deref().map(String::from_utf8_lossy);
-    shown["has_body"] = body.is_some().into();
-    // What people write to a model is not for everybody who may look at graphs.
-    shown["body"] = body.filter(|_| identity.role >= Role::Operator).into();
-    shown["same_id"] = found.len().into();
-    Ok(Json(shown))
+    let body = newest.request.body.as_deref().map(|body| String::from_utf8_lossy(body).into_owned());
+    Ok(Json(LogEntry {
+        row: newest.into(),
+        has_body: body.is_some(),
+        // What people write to a model is not for everybody who may look at graphs.
+        body: body.filter(|_| identity.role >= Role::Operator),
+        same_id: found.len(),
+    }))
 }
 
 async fn read(
@@ -164,40 +254,41 @@ fn statuses(text: &str) -> Result<(u16, u16), Problem> {
     })
 }
 
-/// A request as the access log would put it, with its attempts.
-fn show(row: &LoggedRequest) -> Value {
-    let request = &row.request;
-    let mut trail: Map<String, Value> = serde_json::from_str(&request.trail).unwrap_or_default();
-    json!({
-        "id": row.id.to_string(),
-        "time": from_ms(request.at),
-        "request_id": request.request_id,
-        "client": some(&request.client),
-        "token": some(&request.token),
-        "method": request.method,
-        "path": request.path,
-        "pool": some(&request.pool),
-        "key": some(&request.key_name),
-        "key_id": request.key.map(|key| key.to_string()),
-        "model": some(&request.model),
-        "status": request.status,
-        "outcome": request.outcome,
-        "error": trail.remove("error"),
-        "attempts": request.attempts,
-        "trail": trail.remove("attempts").unwrap_or_else(|| json!([])),
-        "trail_omitted": trail.remove("omitted").unwrap_or_else(|| json!(0)),
-        "bytes_in": request.bytes_in,
-        "bytes_out": request.bytes_out,
-        "tokens_in": request.prompt_tokens,
-        "tokens_out": request.completion_tokens,
-        "duration_ms": request.duration_ms,
-        "first_byte_ms": request.first_byte_ms,
-    })
+impl From<&LoggedRequest> for LogRow {
+    fn from(row: &LoggedRequest) -> Self {
+        let request = &row.request;
+        let trail: Trail = serde_json::from_str(&request.trail).unwrap_or_default();
+        Self {
+            id: row.id.to_string(),
+            time: Moment::of_ms(request.at),
+            request_id: request.request_id.clone(),
+            client: some(&request.client),
+            token: some(&request.token),
+            method: request.method.clone(),
+            path: request.path.clone(),
+            pool: some(&request.pool),
+            key: some(&request.key_name),
+            key_id: request.key.map(|key| key.to_string()),
+            model: some(&request.model),
+            status: request.status,
+            outcome: request.outcome.clone(),
+            error: trail.error,
+            attempts: request.attempts,
+            trail: trail.attempts,
+            trail_omitted: trail.omitted,
+            bytes_in: request.bytes_in,
+            bytes_out: request.bytes_out,
+            tokens_in: request.prompt_tokens,
+            tokens_out: request.completion_tokens,
+            duration_ms: request.duration_ms,
+            first_byte_ms: request.first_byte_ms,
+        }
+    }
 }
 
 /// `None` for what does not apply.
-fn some(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 // === files ===
@@ -268,7 +359,7 @@ impl Export {
         match self.format {
             Format::Csv => table(&page.rows, is_first),
             Format::Json => {
-                let rows: Vec<String> = page.rows.iter().map(|row| show(row).to_string()).collect();
+                let rows: Vec<String> = page.rows.iter().map(|row| json!(LogRow::from(row)).to_string()).collect();
                 let begin = if is_first { "[\n" } else { ",\n" };
                 let end = if is_last { "\n]\n" } else { "" };
                 // A page may be empty where the one before was full to the last row.
@@ -285,7 +376,9 @@ fn table(rows: &[LoggedRequest], with_head: bool) -> Bytes {
         if with_head {
             table.write_record(COLUMNS)?;
         }
-        rows.iter().map(show).try_for_each(|row| table.write_record(COLUMNS.map(|column| cell(&row[column]))))
+        rows.iter()
+            .map(|row| json!(LogRow::from(row)))
+            .try_for_each(|row| table.write_record(COLUMNS.map(|column| cell(&row[column]))))
     };
     // Writing to memory does not fail, and every record has the same length.
     write(&mut table).ok().and_then(|()| table.into_inner().ok()).unwrap_or_default().into()

@@ -3,12 +3,15 @@
 //! Everything shown comes from [`crate::telemetry::snapshot`]s and the [`Manager`](crate::manage::Manager), through which
 //! everything is done. Secrets come in and never leave, but by the export.
 
+mod about;
+mod answer;
 mod api;
 mod audit;
 mod console;
 mod egress;
 mod events;
 mod explain;
+mod extract;
 mod failures;
 mod guard;
 mod health;
@@ -20,6 +23,7 @@ mod log_level;
 mod logs;
 mod metrics;
 mod moment;
+mod openapi;
 mod origin;
 mod pools;
 mod problem;
@@ -37,6 +41,7 @@ mod verdict;
 
 pub use identity::{Identity, User};
 pub use metrics::metrics_router;
+pub use openapi::openapi;
 pub use router::{Access, AdminState, Explain, router, routes};
 pub use routes::{Need, Route};
 pub use service::{AdminApp, Peer, service};

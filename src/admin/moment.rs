@@ -1,11 +1,52 @@
-//! Moments in queries: dates with a time, or how long ago.
+//! Moments in queries: dates with a time, or how long ago. Moments in answers: RFC 3339, to the millisecond.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 
 use super::problem::Problem;
 use crate::config::units::Time;
+
+/// A moment in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Moment(String);
+
+impl Moment {
+    /// Of Unix milliseconds.
+    pub(super) fn of_ms(at: i64) -> Self {
+        Self(Timestamp::from_millisecond(at).map(|at| format!("{at:.3}")).unwrap_or_default())
+    }
+}
+
+impl From<Timestamp> for Moment {
+    fn from(at: Timestamp) -> Self {
+        Self(format!("{at:.3}"))
+    }
+}
+
+impl From<SystemTime> for Moment {
+    fn from(time: SystemTime) -> Self {
+        Timestamp::try_from(time).unwrap_or_default().into()
+    }
+}
+
+impl JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
+    }
+}
 
 /// Unix milliseconds of `2026-01-31T12:00:00Z`, or of `1h30m` (ago).
 pub(super) fn parse(name: &str, text: &str) -> Result<i64, Problem> {

@@ -1,10 +1,11 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::config::without_values;
 use crate::manage::ManageError;
@@ -60,6 +61,12 @@ impl From<JsonRejection> for Problem {
     }
 }
 
+impl From<PathRejection> for Problem {
+    fn from(error: PathRejection) -> Self {
+        Self::new(error.status(), "bad_request", error.body_text())
+    }
+}
+
 impl From<QueryRejection> for Problem {
     fn from(error: QueryRejection) -> Self {
         Self::bad_request(error.body_text())
@@ -85,18 +92,35 @@ impl From<ManageError> for Problem {
     }
 }
 
+/// What the asker is told.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Told {
+    /// `about:blank`: `code` says more.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    status: u16,
+    /// A word for programs.
+    code: &'static str,
+    /// What to do about it.
+    detail: String,
+    /// Every single mistake, where there may be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<String>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "code": self.code,
-            "detail": self.detail,
-        });
-        if !self.errors.is_empty() {
-            body["errors"] = self.errors.into();
-        }
+        let body = Told {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            errors: self.errors,
+        };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::api::rfc3339;
+use super::extract::Query;
+use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::manage::{Last, Refusal, Report, Trigger};
+use crate::manage::{Last, PoolChange, Refusal, Report, Trigger};
 
 /// Reloads in a thread of its own.
 pub(super) async fn run(state: &AdminState, force: bool) -> Result<Report, Problem> {
@@ -29,38 +29,60 @@ pub(super) async fn run(state: &AdminState, force: bool) -> Result<Report, Probl
 
 // === handlers ===
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ForceQuery {
+    /// Also if that takes a pool's last key.
     #[serde(default)]
     force: bool,
 }
 
+/// How a reload went.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Reload {
+    time: Moment,
+    trigger: Trigger,
+    /// It was put into effect; otherwise nothing changed.
+    ok: bool,
+    message: String,
+    /// What became of each pool, if it went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pools: Option<Vec<PoolChange>>,
+    /// What is legal but probably not meant, if it went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
+    /// Settings that wait for a restart, if it went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_required: Option<Vec<String>>,
+    /// Every mistake, if it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<String>>,
+}
+
 pub(super) async fn reload(
     State(state): State<Arc<AdminState>>,
-    query: Result<Query<ForceQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    Query(query): Query<ForceQuery>,
+) -> Result<Json<Reload>, Problem> {
     let report = run(&state, query.force).await?;
-    Ok(Json(show(&Last { time: SystemTime::now(), trigger: Trigger::Api, outcome: Ok(report) })))
+    Ok(Json(Reload::from(&Last { time: SystemTime::now(), trigger: Trigger::Api, outcome: Ok(report) })))
 }
 
-pub(super) async fn last(State(state): State<Arc<AdminState>>) -> Json<Value> {
-    Json(show(&state.manager.last_reload()))
+pub(super) async fn last(State(state): State<Arc<AdminState>>) -> Json<Reload> {
+    Json(Reload::from(&*state.manager.last_reload()))
 }
 
-fn show(last: &Last) -> Value {
-    let mut shown = json!({"time": rfc3339(last.time), "trigger": last.trigger, "ok": last.outcome.is_ok()});
-    match &last.outcome {
-        Ok(report) => {
-            shown["message"] = report.to_string().into();
-            shown["pools"] = json!(report.pools);
-            shown["warnings"] = json!(report.warnings);
-            shown["restart_required"] = json!(report.restart_required);
-        }
-        Err(refusal) => {
-            shown["message"] = refusal.to_string().into();
-            shown["errors"] = json!(refusal.0);
+impl From<&Last> for Reload {
+    fn from(last: &Last) -> Self {
+        let report = last.outcome.as_ref().ok();
+        Self {
+            time: last.time.into(),
+            trigger: last.trigger,
+            ok: last.outcome.is_ok(),
+            message: last.outcome.as_ref().map_or_else(ToString::to_string, ToString::to_string),
+            pools: report.map(|report| report.pools.clone()),
+            warnings: report.map(|report| report.warnings.clone()),
+            restart_required: report.map(|report| report.restart_required.clone()),
+            errors: last.outcome.as_ref().err().map(|refusal| refusal.0.clone()),
         }
     }
-    shown
 }

@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use http::StatusCode;
 
 use super::identity::{self, User};
 use super::problem::Problem;
-use super::routes::{Need, Route, get};
+use super::routes::{Need, Route, get, group};
 use super::session::Sessions;
 use super::throttle::Throttle;
 use super::{api, console, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
 use crate::health::{Balances, Checker};
 use crate::keypool::KeyPool;
-use crate::manage::Manager;
+use crate::manage::{Manager, no_pool};
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
 
 /// Where the API begins.
 const API: &str = "/api/v1";
+/// Largest body of a request (bytes): a hundred thousand ids.
+const BODY_MAX: usize = 16 * 1024 * 1024;
 
 /// By what requests to the operators' listeners are judged; swapped by a reload.
 #[derive(Debug, Clone)]
@@ -80,7 +82,7 @@ impl AdminState {
         };
         match (index, name) {
             (Some(index), _) => Ok(pools.swap_remove(index)),
-            (None, Some(name)) => Err(Problem::not_found(format!("there is no pool {name:?}"))),
+            (None, Some(name)) => Err(no_pool(name).into()),
             (None, None) => Err(Problem::not_found("there is no default pool: name one with ?pool=")),
         }
     }
@@ -88,33 +90,46 @@ impl AdminState {
 
 /// The admin listener's route table.
 pub fn routes() -> Vec<Route> {
-    let mut routes = vec![
-        get("/", Need::Nothing, console::page),
-        get("/console", Need::Nothing, console::page),
-        get("/console/", Need::Nothing, console::page),
-        get("/console/{*file}", Need::Nothing, console::below),
-        get("/livez", Need::Nothing, health::live),
-        get("/healthz", Need::Nothing, health::live),
-        get("/readyz", Need::Nothing, health::ready),
-    ];
-    routes.extend(legacy::routes());
+    let console = group(
+        "Console",
+        [
+            get("/", Need::Nothing, "The console", console::page),
+            get("/console", Need::Nothing, "The console", console::page),
+            get("/console/", Need::Nothing, "The console", console::page),
+            get("/console/{*file}", Need::Nothing, "A file of the console, or one of its pages", console::below),
+        ],
+    );
+    let health = group(
+        "Health",
+        [
+            get("/livez", Need::Nothing, "Tells that the process answers", health::live),
+            get("/healthz", Need::Nothing, "The same", health::live),
+            get("/readyz", Need::Nothing, "Tells whether it should be given requests", health::ready),
+        ],
+    );
+    let mut routes: Vec<Route> = console.chain(health).chain(legacy::routes()).collect();
     routes.extend(api::routes().into_iter().map(|route| route.under(API)));
     routes
+}
+
+/// Puts routes up, each behind what it needs.
+pub(super) fn mount(routes: impl IntoIterator<Item = Route>, state: &Arc<AdminState>) -> Router<Arc<AdminState>> {
+    routes.into_iter().fold(Router::new(), |router, route| {
+        let gate = from_fn_with_state((Arc::clone(state), route.need), guard::authorize);
+        router.route(&route.path, route.handler.route_layer(gate))
+    })
 }
 
 /// Serves the admin listener's routes.
 pub fn router(state: impl Into<Arc<AdminState>>) -> Router {
     let state: Arc<AdminState> = state.into();
-    let gate = |need| from_fn_with_state((Arc::clone(&state), need), guard::authorize);
-    let add = |router: Router<_>, route: Route| router.route(&route.path, route.handler.route_layer(gate(route.need)));
-    routes()
-        .into_iter()
-        .fold(Router::new(), add)
+    mount(routes(), &state)
         .fallback(missing)
         .method_not_allowed_fallback(async || {
             let detail = "this path takes another method, see Allow";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(Arc::clone(&state), guard::check_host))
         .layer(from_fn(guard::harden))
         .with_state(state)

@@ -1,15 +1,17 @@
 //! The route table: which path is answered by whom, and what it asks of its caller.
 //!
 //! A [`Route`] can't be made without saying what it needs, and the router is made of nothing but routes, so none is open
-//! by oversight. Tests enumerate the same table.
+//! by oversight, and every one says what it is for. Tests and the [`document`](super::openapi) enumerate the same table.
 
 use std::fmt;
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 use http::Method;
 
+use super::openapi::{Described, Operation};
 use super::router::AdminState;
 use crate::config::Role;
 
@@ -39,6 +41,11 @@ pub struct Route {
     pub path: String,
     /// Who may.
     pub need: Need,
+    /// What it is for, in a line.
+    pub summary: &'static str,
+    /// What it belongs to.
+    pub tag: &'static str,
+    pub(super) describe: fn(&mut Operation<'_>),
     pub(super) handler: MethodRouter<Arc<AdminState>>,
 }
 
@@ -46,6 +53,11 @@ impl Route {
     /// The same below `prefix`.
     pub(super) fn under(self, prefix: &str) -> Self {
         Self { path: format!("{prefix}{}", self.path), ..self }
+    }
+
+    /// The same with another bound on the request's body (bytes).
+    pub(super) fn limited(self, bytes: usize) -> Self {
+        Self { handler: self.handler.layer(DefaultBodyLimit::max(bytes)), ..self }
     }
 }
 
@@ -55,15 +67,28 @@ impl fmt::Debug for Route {
     }
 }
 
+/// Routes that belong together.
+pub(super) fn group<const N: usize>(tag: &'static str, routes: [Route; N]) -> impl Iterator<Item = Route> {
+    routes.into_iter().map(move |route| Route { tag, ..route })
+}
+
 macro_rules! methods {
     ($($name:ident = $method:ident),+) => {$(
         /// A route of this method.
-        pub(super) fn $name<H, T>(path: &str, need: impl Into<Need>, handler: H) -> Route
+        pub(super) fn $name<H, T, A>(path: &str, need: impl Into<Need>, summary: &'static str, handler: H) -> Route
         where
-            H: Handler<T, Arc<AdminState>>,
+            H: Handler<T, Arc<AdminState>> + Described<A>,
             T: 'static,
         {
-            Route { method: Method::$method, path: path.to_owned(), need: need.into(), handler: routing::$name(handler) }
+            Route {
+                method: Method::$method,
+                path: path.to_owned(),
+                need: need.into(),
+                summary,
+                tag: "",
+                describe: H::describe,
+                handler: routing::$name(handler),
+            }
         }
     )+};
 }

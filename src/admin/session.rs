@@ -4,6 +4,7 @@
 //! session is worth what its user's token is worth now: it ends when a reload changes the token, the name or the role.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,17 +13,19 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::api::rfc3339;
+use super::answer::{NoContent, Shaped};
 use super::identity::{self, Identity, User};
+use super::moment::Moment;
+use super::openapi::{Input, Operation};
 use super::origin;
 use super::problem::Problem;
 use super::router::{Access, AdminState};
 use super::service::Peer;
 use super::throttle::Way;
-use crate::config::{Secret, TokenDigest};
+use crate::config::{Role, Secret, TokenDigest};
 
 /// A session nobody used for this long ends.
 const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -132,7 +135,8 @@ fn with_cookie(mut response: Response, cookie: &str) -> Response {
 
 // === handlers ===
 
-#[derive(Deserialize)]
+/// What opens a session.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
     token: String,
@@ -140,17 +144,64 @@ struct Credentials {
     user: Option<String>,
 }
 
+/// A session, or whoever has a bearer token.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SessionInfo {
+    /// The operator's name.
+    name: String,
+    role: Role,
+    /// When the session ends at the latest; `null` without one.
+    expires: Option<Moment>,
+    /// A session that is not used for so many seconds ends.
+    idle_timeout: Option<u64>,
+}
+
+impl SessionInfo {
+    fn of(name: &str, role: Role, left: Option<Duration>) -> Json<Self> {
+        let expires = left.and_then(|left| SystemTime::now().checked_add(left)).map(Moment::from);
+        Json(Self { name: name.to_owned(), role, expires, idle_timeout: left.map(|_| IDLE.as_secs()) })
+    }
+}
+
+/// A request for a session.
+pub(super) struct Login {
+    credentials: Credentials,
+    is_tls: bool,
+    from: Option<IpAddr>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Login {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        origin::check_if_told(request.headers())?;
+        let (is_tls, from) = (is_tls(&request), identity::peer(&request));
+        Ok(Self { credentials: credentials(request).await?, is_tls, from })
+    }
+}
+
+impl Input for Login {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.takes_json::<Credentials>(true);
+        operation.refuses(StatusCode::UNAUTHORIZED, "No operator has this token.");
+        operation.refuses(StatusCode::REQUEST_TIMEOUT, "The body came too slowly.");
+        operation
+            .refuses(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens; `Retry-After` tells how long to wait.");
+    }
+}
+
 /// `POST session`: a session for a token.
-pub(super) async fn login(State(state): State<Arc<AdminState>>, request: Request) -> Result<Response, Problem> {
-    origin::check_if_told(request.headers())?;
-    let (is_tls, from) = (is_tls(&request), identity::peer(&request));
-    let credentials = credentials(request).await?;
+pub(super) async fn login(
+    State(state): State<Arc<AdminState>>,
+    login: Login,
+) -> Result<Shaped<Json<SessionInfo>>, Problem> {
+    let Login { credentials, is_tls, from } = login;
     let token = Secret::new(credentials.token).digest();
     let user = identity::judge(&state, Way::Login, from, &token, credentials.user.as_deref())?;
-    let shown = show(&user.name, user.role.as_str(), Some(LIFETIME));
+    let shown = SessionInfo::of(&user.name, user.role, Some(LIFETIME));
     let id = state.sessions.open(user, Instant::now());
     let id = id.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no_random_bytes", "try again"))?;
-    Ok(with_cookie(shown.into_response(), &set_cookie(id.expose(), LIFETIME, is_tls)))
+    Ok(Shaped::new(with_cookie(shown.into_response(), &set_cookie(id.expose(), LIFETIME, is_tls))))
 }
 
 /// The body of a login. What is wrong with it is not told word for word: it holds a token.
@@ -171,29 +222,22 @@ pub(super) async fn show_own(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     request: Request,
-) -> Json<Value> {
+) -> Json<SessionInfo> {
     let left = Cookie::of(&request).and_then(|cookie| state.sessions.left(&cookie.id, Instant::now()));
-    show(&identity.name, identity.role.as_str(), left)
-}
-
-fn show(name: &str, role: &str, left: Option<Duration>) -> Json<Value> {
-    let expires = left.and_then(|left| SystemTime::now().checked_add(left)).map(rfc3339);
-    let idle = left.map(|_| IDLE.as_secs());
-    Json(json!({"name": name, "role": role, "expires": expires, "idle_timeout": idle}))
+    SessionInfo::of(&identity.name, identity.role, left)
 }
 
 /// `DELETE session`: ends it.
-pub(super) async fn logout(State(state): State<Arc<AdminState>>, request: Request) -> Response {
+pub(super) async fn logout(State(state): State<Arc<AdminState>>, request: Request) -> Shaped<NoContent> {
     if let Some(cookie) = Cookie::of(&request) {
         state.sessions.close(&cookie.id);
     }
-    with_cookie(StatusCode::NO_CONTENT.into_response(), &set_cookie("", Duration::ZERO, is_tls(&request)))
+    Shaped::new(with_cookie(NoContent.into_response(), &set_cookie("", Duration::ZERO, is_tls(&request))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Role;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

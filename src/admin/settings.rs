@@ -3,78 +3,137 @@
 //! What is put here beats the file until it is reset with `null`. `ETag` and `If-Match` tell the second of two operators
 //! who edit at once.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, State};
 use axum::{Extension, Json};
-use http::{HeaderMap, header};
-use serde_json::{Map, Value, json};
+use http::request::Parts;
+use http::{HeaderName, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::api::{ObjectResult, change, object};
+use super::api::change;
+use super::extract::{Path, Written};
 use super::identity::Identity;
+use super::openapi::{Input, Operation};
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::config::Origin;
+use crate::manage::no_pool;
 
-pub(super) async fn of_server(State(state): State<Arc<AdminState>>) -> Result<Response, Problem> {
+/// Settings to be changed.
+pub(super) struct Settings;
+
+impl JsonSchema for Settings {
+    fn schema_name() -> Cow<'static, str> {
+        "NewSettings".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "Fields as in keyweir.yaml, nested or by their paths (`retry.attempts`); `null` resets one \
+                            to what the file says.",
+            "additionalProperties": true,
+        })
+    }
+}
+
+/// All fields.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Settings")]
+pub(super) struct ShownSettings {
+    /// By path, e.g. `retry.attempts`.
+    settings: BTreeMap<String, Setting>,
+    /// Differs after every change; the `ETag` without its quotes.
+    version: u64,
+}
+
+/// One field.
+#[derive(Serialize, JsonSchema)]
+struct Setting {
+    /// Its value; secrets are redacted.
+    value: Value,
+    origin: Origin,
+    /// The words it may be, where it can be nothing else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    choices: Vec<String>,
+}
+
+/// The settings with their `ETag`.
+type Tagged = ([(HeaderName, String); 1], Json<ShownSettings>);
+
+/// The version that the settings must still be at.
+pub(super) struct Expected(Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Expected {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let number = value.to_str().ok().and_then(|text| text.trim_matches('"').parse().ok());
+        let wrong = || Problem::bad_request("If-Match must be the ETag that came with the settings");
+        number.map(|version| Self(Some(version))).ok_or_else(wrong)
+    }
+}
+
+impl Input for Expected {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.header("If-Match", "The ETag that came with the settings: refused if they changed meanwhile.");
+        operation.refuses(StatusCode::PRECONDITION_FAILED, "The settings changed meanwhile.");
+    }
+}
+
+pub(super) async fn of_server(State(state): State<Arc<AdminState>>) -> Result<Tagged, Problem> {
     show(&state, None)
 }
 
-pub(super) async fn of_pool(
-    State(state): State<Arc<AdminState>>,
-    Path(pool): Path<String>,
-) -> Result<Response, Problem> {
+pub(super) async fn of_pool(State(state): State<Arc<AdminState>>, Path(pool): Path<String>) -> Result<Tagged, Problem> {
     show(&state, Some(&pool))
 }
 
 pub(super) async fn set_of_server(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
-    headers: HeaderMap,
-    body: ObjectResult,
-) -> Result<Response, Problem> {
-    set(state, identity, None, &headers, body).await
+    expected: Expected,
+    Written(fields, _): Written<Settings>,
+) -> Result<Tagged, Problem> {
+    set(state, identity, None, expected, fields).await
 }
 
 pub(super) async fn set_of_pool(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
-    headers: HeaderMap,
-    body: ObjectResult,
-) -> Result<Response, Problem> {
-    set(state, identity, Some(pool), &headers, body).await
+    expected: Expected,
+    Written(fields, _): Written<Settings>,
+) -> Result<Tagged, Problem> {
+    set(state, identity, Some(pool), expected, fields).await
 }
 
 async fn set(
     state: Arc<AdminState>,
     identity: Identity,
     pool: Option<String>,
-    headers: &HeaderMap,
-    body: ObjectResult,
-) -> Result<Response, Problem> {
-    let (written, expected) = (object(body)?, expected(headers)?);
+    Expected(version): Expected,
+    fields: Map<String, Value>,
+) -> Result<Tagged, Problem> {
     let name = pool.clone();
     change(state.clone(), identity, move |manager, actor| {
-        manager.set_settings(name.as_deref(), &written, expected, actor)
+        manager.set_settings(name.as_deref(), &fields, version, actor)
     })
     .await?;
     show(&state, pool.as_deref())
 }
 
-fn show(state: &AdminState, pool: Option<&str>) -> Result<Response, Problem> {
-    let missing = || Problem::not_found(format!("there is no pool {:?}", pool.unwrap_or_default()));
-    let settings = state.manager.settings(pool).ok_or_else(missing)?;
-    let field =
-        |field: &crate::config::Field| (field.path.clone(), json!({"value": field.value, "origin": field.origin}));
-    let fields: Map<String, Value> = settings.fields.iter().map(field).collect();
-    let version = settings.version;
-    Ok(([(header::ETAG, format!("\"{version}\""))], Json(json!({"settings": fields, "version": version})))
-        .into_response())
-}
-
-fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|text| text.trim_matches('"').parse().ok());
-    number.map(Some).ok_or_else(|| Problem::bad_request("If-Match must be the ETag that came with the settings"))
+fn show(state: &AdminState, pool: Option<&str>) -> Result<Tagged, Problem> {
+    let settings = state.manager.settings(pool).ok_or_else(|| no_pool(pool.unwrap_or_default()))?;
+    let field = |field: crate::config::Field| {
+        (field.path, Setting { value: field.value, origin: field.origin, choices: field.choices })
+    };
+    let (fields, version) = (settings.fields.into_iter().map(field).collect(), settings.version);
+    Ok(([(header::ETAG, format!("\"{version}\""))], Json(ShownSettings { settings: fields, version })))
 }

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::api::{from_ms, rfc3339};
+use super::extract::Query;
+use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::KeyId;
 use crate::keypool::{Entry, now};
-use crate::manage::{ManageError, Manager, show_totals};
+use crate::manage::{Counts, ManageError, Manager, no_pool};
 use crate::store::{By, Counted, CounterFilter, Use};
 use crate::telemetry::metrics::Spread;
-use crate::telemetry::{State as KeyState, Totals};
+use crate::telemetry::recent;
+use crate::telemetry::{KeyCounts, Totals};
 
 /// What "now" means in the overview: at least so long, and less than a minute more.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -30,118 +31,192 @@ const HOUR: i64 = 3_600_000;
 
 // === now ===
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OverviewQuery {
+    /// Only this pool.
     pool: Option<String>,
+}
+
+/// How it goes now.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Overview {
+    time: Moment,
+    #[serde(flatten)]
+    recent: Recent,
+    in_flight: i64,
+    since_start: Counts,
+    keys: KeyCounts,
+    /// The keys that return next.
+    next_returns: Vec<Return>,
+    pools: Vec<PoolOverview>,
+    store: StoreStatus,
+}
+
+/// How a pool does now.
+#[derive(Serialize, JsonSchema)]
+struct PoolOverview {
+    name: String,
+    #[serde(flatten)]
+    recent: Recent,
+    in_flight: i64,
+    keys: KeyCounts,
+}
+
+/// What was counted in the last minutes.
+#[derive(Serialize, JsonSchema)]
+struct Recent {
+    #[serde(flatten)]
+    counts: Counts,
+    window_seconds: f64,
+    requests_per_minute: f64,
+    /// The share of requests that were served, of those that should have been; `null` if there were none.
+    success_rate: Option<f64>,
+    duration_seconds: Times,
+    first_byte_seconds: Times,
+}
+
+/// How long it took (s); `null` if there was nothing.
+#[derive(Serialize, JsonSchema)]
+struct Times {
+    mean: Option<f64>,
+    p50: Option<f64>,
+    p99: Option<f64>,
+}
+
+/// A key that returns.
+#[derive(Serialize, JsonSchema)]
+struct Return {
+    pool: String,
+    /// Its name.
+    key: String,
+    id: String,
+    /// Why it rests.
+    reason: Option<&'static str>,
+    /// In so many seconds.
+    back_in: f64,
+    back_at: Option<Moment>,
+}
+
+/// How the store does.
+#[derive(Serialize, JsonSchema)]
+struct StoreStatus {
+    up: bool,
+    down_since: Option<Moment>,
+    /// What waits to be written.
+    pending: usize,
+    /// What was given up.
+    dropped: u64,
 }
 
 /// Rates and times of the last minutes, of one pool or all.
 pub(super) async fn overview(
     State(state): State<Arc<AdminState>>,
-    query: Result<Query<OverviewQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(OverviewQuery { pool }) = query?;
+    Query(OverviewQuery { pool }): Query<OverviewQuery>,
+) -> Result<Json<Overview>, Problem> {
     let entries = entries(&state, pool.as_deref())?;
     let names: Vec<&str> = entries.iter().map(|entry| entry.config.name.as_str()).collect();
     let manager = &state.manager;
-    let mut shown = recent(manager, &names);
-    shown["in_flight"] = entries.iter().map(|entry| entry.metrics.in_flight()).sum::<i64>().into();
     let mut total = Totals::default();
     entries.iter().for_each(|entry| total.add(&entry.metrics.totals()));
-    shown["since_start"] = show_totals(&total);
-    let (counts, returns) = keys(&entries);
-    shown["keys"] = counts;
-    shown["next_returns"] = returns;
-    let pools = entries.iter().map(|entry| {
-        let name = entry.config.name.as_str();
-        let mut shown = recent(manager, &[name]);
-        shown["name"] = name.into();
-        shown["in_flight"] = entry.metrics.in_flight().into();
-        shown["keys"] = keys(std::slice::from_ref(entry)).0;
-        shown
-    });
-    shown["pools"] = pools.collect();
+    let (keys, next_returns) = self::keys(&entries);
+    let pool = |entry: &Arc<Entry>| PoolOverview {
+        name: entry.config.name.clone(),
+        recent: recent(manager, &[&entry.config.name]),
+        in_flight: entry.metrics.in_flight(),
+        keys: self::keys(std::slice::from_ref(entry)).0,
+    };
     let status = manager.store().status();
-    shown["store"] = json!({
-        "up": status.down.is_none(),
-        "down_since": status.down.as_ref().map(|outage| rfc3339(outage.since)),
-        "pending": status.pending.total(),
-        "dropped": status.dropped,
-    });
-    shown["time"] = rfc3339(SystemTime::now()).into();
-    Ok(Json(shown))
+    Ok(Json(Overview {
+        time: SystemTime::now().into(),
+        recent: recent(manager, &names),
+        in_flight: entries.iter().map(|entry| entry.metrics.in_flight()).sum(),
+        since_start: Counts::from(&total),
+        keys,
+        next_returns,
+        pools: entries.iter().map(pool).collect(),
+        store: StoreStatus {
+            up: status.down.is_none(),
+            down_since: status.down.as_ref().map(|outage| outage.since.into()),
+            pending: status.pending.total(),
+            dropped: status.dropped,
+        },
+    }))
 }
 
 fn entries(state: &AdminState, pool: Option<&str>) -> Result<Vec<Arc<Entry>>, Problem> {
     let mut entries = state.keypool.entries().to_vec();
     entries.retain(|entry| pool.is_none_or(|pool| entry.config.name == pool));
     match pool {
-        Some(name) if entries.is_empty() => Err(Problem::not_found(format!("there is no pool {name:?}"))),
+        Some(name) if entries.is_empty() => Err(no_pool(name).into()),
         _ => Ok(entries),
     }
 }
 
 /// What these pools did in the last minutes.
-fn recent(manager: &Manager, pools: &[&str]) -> Value {
+fn recent(manager: &Manager, pools: &[&str]) -> Recent {
     let (window, totals) = manager.recent().last(WINDOW, pools);
-    let mut shown = show_totals(&totals);
-    shown["window_seconds"] = window.as_secs_f64().into();
     let minutes = window.as_secs_f64() / 60.0;
-    shown["requests_per_minute"] = (totals.requests() as f64 / minutes.max(1.0 / 60.0)).into();
-    shown["success_rate"] = totals.success_rate().into();
-    shown["duration_seconds"] = times(&totals.duration);
-    shown["first_byte_seconds"] = times(&totals.first_byte);
-    shown
+    Recent {
+        counts: Counts::from(&totals),
+        window_seconds: window.as_secs_f64(),
+        requests_per_minute: totals.requests() as f64 / minutes.max(1.0 / 60.0),
+        success_rate: totals.success_rate(),
+        duration_seconds: Times::from(&totals.duration),
+        first_byte_seconds: Times::from(&totals.first_byte),
+    }
 }
 
-fn times(spread: &Spread) -> Value {
-    json!({"mean": spread.mean(), "p50": spread.quantile(0.5), "p99": spread.quantile(0.99)})
+impl From<&Spread> for Times {
+    fn from(spread: &Spread) -> Self {
+        Self { mean: spread.mean(), p50: spread.quantile(0.5), p99: spread.quantile(0.99) }
+    }
 }
 
 /// How many keys are in each state, and which return next.
-fn keys(entries: &[Arc<Entry>]) -> (Value, Value) {
+fn keys(entries: &[Arc<Entry>]) -> (KeyCounts, Vec<Return>) {
     let now = now();
-    let mut counts = [0_usize; KeyState::ALL.len()];
+    let mut states = Vec::new();
     let mut resting = Vec::new();
     for entry in entries {
         for (key, seen) in entry.seen(now) {
-            if let Some(count) = counts.get_mut(seen.state as usize) {
-                *count += 1;
-            }
+            states.push(seen.state);
             resting.extend(seen.back_in.map(|left| (left, entry, key, seen.reason)));
         }
     }
     resting.sort_unstable_by_key(|(left, ..)| *left);
-    let returns = resting.iter().take(RETURNS).map(|(left, entry, key, reason)| {
-        json!({
-            "pool": entry.config.name,
-            "key": &*key.name,
-            "id": key.id.to_string(),
-            "reason": reason,
-            "back_in": left.as_secs_f64(),
-            "back_at": SystemTime::now().checked_add(*left).map(rfc3339),
-        })
+    let returns = resting.iter().take(RETURNS).map(|(left, entry, key, reason)| Return {
+        pool: entry.config.name.clone(),
+        key: key.name.to_string(),
+        id: key.id.to_string(),
+        reason: *reason,
+        back_in: left.as_secs_f64(),
+        back_at: SystemTime::now().checked_add(*left).map(Moment::from),
     });
-    let counts = KeyState::ALL.into_iter().zip(counts).map(|(state, count)| (state.as_str(), count));
-    (counts.collect(), returns.collect())
+    (states.into_iter().collect(), returns.collect())
 }
 
 // === over time ===
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SeriesQuery {
+    /// How far back; `24h` if not given.
     #[serde(default)]
     range: Range,
+    /// Only this pool.
     pool: Option<String>,
+    /// Only the key of this id.
     key: Option<String>,
+    /// Only this model.
     model: Option<String>,
+    /// Only the client token of this name.
     token: Option<String>,
+    /// Tells each one's share.
     by: Option<Names>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 enum Range {
     #[serde(rename = "1h")]
     Hour,
@@ -155,7 +230,7 @@ enum Range {
 }
 
 /// What totals are told by, beside the series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Names {
     Pool,
@@ -180,11 +255,93 @@ impl Range {
 
 /// Requests by the hour or day, the one under way included; of the last hour also by the minute, as far as this process
 /// remembers.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Series {
+    from: Moment,
+    until: Moment,
+    step_seconds: i64,
+    #[serde(flatten)]
+    total: Sum,
+    points: Vec<Point>,
+    /// The busiest first; with `by`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<Vec<Share>>,
+    /// With `range=1h`, and neither key, model nor token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minutes: Option<Vec<Minute>>,
+}
+
+/// What was counted.
+#[derive(Serialize, JsonSchema)]
+struct Sum {
+    requests: u64,
+    failures: u64,
+    /// Tokens of text asked.
+    tokens_in: u64,
+    /// Tokens of text answered.
+    tokens_out: u64,
+    /// How long requests took; `null` if there were none.
+    mean_ms: Option<f64>,
+}
+
+/// What was counted in an hour or day.
+#[derive(Serialize, JsonSchema)]
+struct Point {
+    /// When it began.
+    time: Moment,
+    #[serde(flatten)]
+    sum: Sum,
+}
+
+/// What was counted of a pool or model.
+#[derive(Serialize, JsonSchema)]
+struct Share {
+    name: String,
+    #[serde(flatten)]
+    sum: Sum,
+}
+
+/// What was counted in a minute.
+#[derive(Serialize, JsonSchema)]
+struct Minute {
+    /// When it began.
+    time: Moment,
+    #[serde(flatten)]
+    counts: Counts,
+    success_rate: Option<f64>,
+    duration_seconds: Times,
+    first_byte_seconds: Times,
+}
+
+impl From<&Use> for Sum {
+    fn from(sum: &Use) -> Self {
+        Self {
+            requests: sum.requests,
+            failures: sum.failures,
+            tokens_in: sum.prompt_tokens,
+            tokens_out: sum.completion_tokens,
+            mean_ms: (sum.requests > 0).then(|| sum.duration_ms as f64 / sum.requests as f64),
+        }
+    }
+}
+
+impl From<&recent::Minute> for Minute {
+    fn from(minute: &recent::Minute) -> Self {
+        let totals = &minute.totals;
+        Self {
+            time: minute.from.into(),
+            counts: Counts::from(totals),
+            success_rate: totals.success_rate(),
+            duration_seconds: Times::from(&totals.duration),
+            first_byte_seconds: Times::from(&totals.first_byte),
+        }
+    }
+}
+
 pub(super) async fn series(
     State(state): State<Arc<AdminState>>,
-    query: Result<Query<SeriesQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(query) = query?;
+    Query(query): Query<SeriesQuery>,
+) -> Result<Json<Series>, Problem> {
     let texts = [&query.pool, &query.key, &query.model, &query.token];
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Err(Problem::bad_request("no value can have a NUL in it"));
@@ -202,19 +359,17 @@ pub(super) async fn series(
         *points.entry(hour.div_euclid(step) * step).or_default() += sum;
         total += sum;
     }
-    let point = |(at, sum): (&i64, &Use)| show_use(sum, ("time", from_ms(*at)));
-    let mut shown = show_use(&total, ("from", from_ms(from)));
-    shown["until"] = from_ms(now).into();
-    shown["step_seconds"] = (step / 1000).into();
-    shown["points"] = points.iter().map(point).collect();
-    if let Some(names) = names {
-        shown["names"] = names;
-    }
     let is_of_pools = query.key.is_none() && query.model.is_none() && query.token.is_none();
-    if query.range == Range::Hour && is_of_pools {
-        shown["minutes"] = minutes(&state, query.pool.as_deref());
-    }
-    Ok(Json(shown))
+    let has_minutes = query.range == Range::Hour && is_of_pools;
+    Ok(Json(Series {
+        from: Moment::of_ms(from),
+        until: Moment::of_ms(now),
+        step_seconds: step / 1000,
+        total: Sum::from(&total),
+        points: points.iter().map(|(at, sum)| Point { time: Moment::of_ms(*at), sum: sum.into() }).collect(),
+        names,
+        minutes: has_minutes.then(|| minutes(&state, query.pool.as_deref())),
+    }))
 }
 
 async fn counted(
@@ -222,7 +377,7 @@ async fn counted(
     query: &SeriesQuery,
     from: i64,
     to: i64,
-) -> Result<(Vec<Counted>, Option<Value>), Problem> {
+) -> Result<(Vec<Counted>, Option<Vec<Share>>), Problem> {
     let store = state.manager.store();
     if let Some(token) = &query.token {
         if query.pool.is_some() || query.key.is_some() || query.model.is_some() || query.by.is_some() {
@@ -247,40 +402,20 @@ async fn counted(
 }
 
 /// The sums of each name, the busiest first.
-fn by_name(found: Vec<Counted>) -> Value {
+fn by_name(found: Vec<Counted>) -> Vec<Share> {
     let mut sums: BTreeMap<String, Use> = BTreeMap::new();
     for Counted { name, sum, .. } in found {
         *sums.entry(name).or_default() += sum;
     }
     let mut sums: Vec<(String, Use)> = sums.into_iter().collect();
     sums.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.requests));
-    sums.iter().take(NAMES).map(|(name, sum)| show_use(sum, ("name", name.clone()))).collect()
-}
-
-fn show_use(sum: &Use, (name, value): (&str, String)) -> Value {
-    let mut shown = json!({
-        "requests": sum.requests,
-        "failures": sum.failures,
-        "tokens_in": sum.prompt_tokens,
-        "tokens_out": sum.completion_tokens,
-        "mean_ms": (sum.requests > 0).then(|| sum.duration_ms as f64 / sum.requests as f64),
-    });
-    shown[name] = value.into();
-    shown
+    sums.into_iter().take(NAMES).map(|(name, sum)| Share { name, sum: Sum::from(&sum) }).collect()
 }
 
 /// Minute by minute, as far as this process remembers.
-fn minutes(state: &AdminState, pool: Option<&str>) -> Value {
+fn minutes(state: &AdminState, pool: Option<&str>) -> Vec<Minute> {
     let entries = state.keypool.entries();
     let names = entries.iter().map(|entry| entry.config.name.as_str());
     let names: Vec<&str> = names.filter(|name| pool.is_none_or(|pool| pool == *name)).collect();
-    let minute = |minute: &crate::telemetry::recent::Minute| {
-        let mut shown = show_totals(&minute.totals);
-        shown["time"] = rfc3339(minute.from).into();
-        shown["success_rate"] = minute.totals.success_rate().into();
-        shown["duration_seconds"] = times(&minute.totals.duration);
-        shown["first_byte_seconds"] = times(&minute.totals.first_byte);
-        shown
-    };
-    state.manager.recent().minutes(&names).iter().map(minute).collect()
+    state.manager.recent().minutes(&names).iter().map(Minute::from).collect()
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -17,11 +16,11 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
+use super::legacy;
 use super::problem::Problem;
-use super::router::AdminState;
-use super::routes::Need;
+use super::router::{AdminState, mount};
+use super::routes::{Need, Route};
 use super::service::Peer;
-use super::{guard, legacy};
 use crate::proxy::{StatusAnswer, StatusPages, StatusRequest, Who};
 
 /// Longest answer (bytes): a million keys.
@@ -29,7 +28,7 @@ const ANSWER_MAX: usize = 512 * 1024 * 1024;
 
 /// The endpoints, and whom each answers.
 pub fn status_pages(state: Arc<AdminState>) -> StatusPages {
-    let paths = legacy::routes().into_iter().map(|route| (who(&route), route.path)).map(|(who, path)| (path, who));
+    let paths = legacy::routes().map(|route| (who(&route), route.path)).map(|(who, path)| (path, who));
     let router = router(state);
     StatusPages {
         paths: paths.collect(),
@@ -40,7 +39,7 @@ pub fn status_pages(state: Arc<AdminState>) -> StatusPages {
     }
 }
 
-fn who(route: &super::Route) -> Who {
+fn who(route: &Route) -> Who {
     match route.need {
         // Some balancers told it to everybody; a client's token tells more clients apart from strangers.
         Need::Nothing if route.path == "/info" => Who::Anybody,
@@ -50,17 +49,13 @@ fn who(route: &super::Route) -> Who {
 }
 
 fn router(state: Arc<AdminState>) -> Router {
-    let add = |router: Router<_>, route: super::Route| match route.need {
-        Need::Nothing | Need::Role(_) => router.route(&route.path, route.handler),
-        need @ Need::Token(_) => {
-            let gate = from_fn_with_state((state.clone(), need), guard::authorize);
-            router.route(&route.path, route.handler.route_layer(gate))
-        }
-    };
+    // The proxy asked the others for what they take.
+    let left = |need| if matches!(need, Need::Token(_)) { need } else { Need::Nothing };
+    let routes = legacy::routes().map(|route| Route { need: left(route.need), ..route });
     let wrong_method = async || {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", "this path takes another method, see Allow")
     };
-    legacy::routes().into_iter().fold(Router::new(), add).method_not_allowed_fallback(wrong_method).with_state(state)
+    mount(routes, &state).method_not_allowed_fallback(wrong_method).with_state(state)
 }
 
 async fn answer(router: Router, asked: StatusRequest) -> StatusAnswer {

@@ -6,20 +6,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::failures;
+use super::extract::Body;
+use super::failures::{self, Replay};
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::manage::no_pool;
 use crate::verdict::case::Words;
-use crate::verdict::{Answer, Engine, Flaw, Found, RuleText, pack};
+use crate::verdict::{Answer, Engine, Flaw, Found, Judgement, RuleText, pack};
 
 /// An answer to try.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trial {
     /// The pool whose rules judge; the default one if neither pool nor provider is named.
@@ -45,12 +47,49 @@ pub(super) struct Trial {
     replay: bool,
 }
 
+/// What came of it.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum TrialResult {
+    /// Of an answer.
+    Judged(Judged),
+    /// Of the last failures.
+    Replayed(Replay),
+}
+
 /// The verdict, in the words of `keyweir verdict`, and what was read of the answer.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Judged {
+    #[serde(flatten)]
+    verdict: Words,
+    /// Why the key would rest; `null` if it would not.
+    reason: Option<String>,
+    /// It acts at once, and not only at the threshold.
+    certain: bool,
+    /// What the pool's rules that are only tried make of it.
+    shadow: Option<Words>,
+    answer: ReadAnswer,
+}
+
+/// What was read of an answer.
+#[derive(Serialize, JsonSchema)]
+struct ReadAnswer {
+    is_error: bool,
+    /// `null` for an error inside a 200.
+    status: Option<u16>,
+    code: String,
+    #[serde(rename = "type")]
+    kind: String,
+    message: String,
+    /// Other fields, as `name=value`.
+    details: Vec<String>,
+    is_html: bool,
+}
+
 pub(super) async fn verdict(
     State(state): State<Arc<AdminState>>,
-    trial: Result<Json<Trial>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Json(trial) = trial?;
+    Body(trial): Body<Trial>,
+) -> Result<Json<TrialResult>, Problem> {
     if trial.status.is_none() && !trial.replay {
         return Err(Problem::unprocessable("status: say the answer's, or replay: true"));
     }
@@ -61,7 +100,7 @@ pub(super) async fn verdict(
     }
     if trial.replay {
         let memory = failures::of(&state, &pool_of(&state, &trial)?)?;
-        return Ok(Json(failures::replay(&memory, &engine)));
+        return Ok(Json(TrialResult::Replayed(failures::replay(&memory, &engine))));
     }
     let now = match &trial.now {
         Some(text) => text.parse().map_err(|_| Problem::bad_request("now: write e.g. 2026-01-31T12:00:00Z"))?,
@@ -74,22 +113,28 @@ pub(super) async fn verdict(
         json => json.to_string(),
     };
     let answer = Answer { status: trial.status, headers: &headers, body: body.as_bytes(), model: &trial.model };
-    let judgement = engine.judge(&answer, now);
-    let read = &judgement.answer;
-    let mut shown = json!(Words::from(&judgement.verdict));
-    shown["reason"] = judgement.verdict.until.map(|_| judgement.verdict.reason.as_str()).into();
-    shown["certain"] = judgement.verdict.is_certain.into();
-    shown["shadow"] = json!(judgement.shadow.as_ref().map(Words::from));
-    shown["answer"] = json!({
-        "is_error": read.found == Found::Error,
-        "status": read.status,
-        "code": read.fields.code,
-        "type": read.fields.kind,
-        "message": read.fields.message,
-        "details": read.fields.details,
-        "is_html": read.is_html,
-    });
-    Ok(Json(shown))
+    Ok(Json(TrialResult::Judged(engine.judge(&answer, now).into())))
+}
+
+impl From<Judgement> for Judged {
+    fn from(judgement: Judgement) -> Self {
+        let Judgement { verdict, shadow, answer, .. } = judgement;
+        Self {
+            reason: verdict.until.map(|_| verdict.reason.as_str().to_owned()),
+            certain: verdict.is_certain,
+            verdict: Words::from(&verdict),
+            shadow: shadow.as_ref().map(Words::from),
+            answer: ReadAnswer {
+                is_error: answer.found == Found::Error,
+                status: answer.status,
+                code: answer.fields.code,
+                kind: answer.fields.kind,
+                message: answer.fields.message,
+                details: answer.fields.details,
+                is_html: answer.is_html,
+            },
+        }
+    }
 }
 
 /// What is wrong with the rules; `is_led` by a single one.
@@ -109,7 +154,7 @@ fn engine(state: &AdminState, trial: &Trial) -> Result<Arc<Engine>, Problem> {
         return Ok(Arc::new(Engine::of_pack(pack)));
     }
     let pool = pool_of(state, trial)?;
-    state.keypool.verdicts(&pool).ok_or_else(|| Problem::not_found(format!("there is no pool {pool:?}")))
+    Ok(state.keypool.verdicts(&pool).ok_or_else(|| no_pool(&pool))?)
 }
 
 fn pool_of(state: &AdminState, trial: &Trial) -> Result<String, Problem> {

@@ -267,6 +267,9 @@ pub(crate) struct SchemaArgs {
     /// Print that of providers' packs and of rules instead
     #[arg(long, alias = "packs")]
     pub(crate) pack: bool,
+    /// Print the OpenAPI document of the admin listener instead
+    #[arg(long, conflicts_with = "pack")]
+    pub(crate) openapi: bool,
     /// Print the reference for docs/configuration.md instead
     #[arg(long, hide = true)]
     pub(crate) markdown: bool,

@@ -12,7 +12,7 @@ use std::path::Path;
 use super::error::StartError;
 use super::stored::Stored;
 use crate::config::{ClientToken, Config, Secret, TokenDigest};
-use crate::store::{Audit, NewToken, Store, StoreError};
+use crate::store::{Audit, Store, StoreError, StoredToken};
 
 /// What the client token of a first run is called.
 const NAME: &str = "first-run";
@@ -79,9 +79,9 @@ impl Generated {
             stored.admin_token = Some(token.digest());
         }
         if let Some(token) = &self.client {
-            let new = NewToken { name: NAME.into(), digest: token.digest(), details: "{}".into() };
-            let write = store.add_token(new, audit("token.create"));
-            stored.tokens.push(futures::executor::block_on(write)?);
+            let token = StoredToken::new(NAME.into(), token.digest(), "{}".into())?;
+            futures::executor::block_on(store.add_token(token.clone(), audit("token.create")))?;
+            stored.tokens.push(token);
         }
         Ok(())
     }

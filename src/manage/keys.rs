@@ -81,7 +81,19 @@ impl Manager {
         keys.extend(kept.iter().cloned());
         let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
         let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.add_keys(new, audit)))?;
+        self.change_to(&turn, stored, |store| Self::wait(store.add_keys(new, audit)))?;
+        Ok(outcome)
+    }
+
+    /// What would become of keys that were added now.
+    ///
+    /// # Errors
+    /// If there is no such pool.
+    pub fn judge_keys(&self, pool: &str, candidates: Vec<Candidate>) -> Result<Added, ManageError> {
+        let mut outcome = Added::default();
+        let (picture, name) = (self.picture.load(), self.pool_name(pool)?);
+        let kept = judge(&picture, &picture.stored, &name, candidates, &mut outcome);
+        outcome.added = kept.iter().map(|key| key.spec.id).collect();
         Ok(outcome)
     }
 
@@ -96,12 +108,7 @@ impl Manager {
         let key = own(&turn.picture, &mut stored, id)?;
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details = key.details_and_name();
-        for (name, value) in patch {
-            match value {
-                Json::Null => drop(details.remove(&name)),
-                value => drop(details.insert(name, value)),
-            }
-        }
+        patch_fields(&mut details, patch);
         let (spec, details) = spec_of(&key.pool, &key.spec.key, details).map_err(ManageError::Invalid)?;
         if taken.contains(&spec.name) {
             return Err(ManageError::Conflict(format!("another key of the pool is called {}", spec.name)));
@@ -109,7 +116,7 @@ impl Manager {
         (key.spec, key.details) = (Arc::new(spec), details.into());
         let change = KeyChange { id, name: key.name(), details: key.details.to_string() };
         let audit = actor.does("key.update", id.to_string(), json!({"fields": fields}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.update_keys(vec![change], audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.update_keys(vec![change], audit)))
     }
 
     /// Removes keys that were added at run time; tells which. Blocks.
@@ -138,7 +145,7 @@ impl Manager {
         }
         let count = removed.len();
         let audit = actor.does("keys.remove", subject(&removed), json!({"keys": count}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_keys(removed, audit)))?;
+        self.change_to(&turn, stored, |store| Self::wait(store.remove_keys(removed, audit)))?;
         Ok(count)
     }
 
@@ -157,7 +164,7 @@ impl Manager {
         self.pool_name(&key.pool)?;
         key.removed_at = None;
         let audit = actor.does("key.restore", id.to_string(), json!({}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.restore_keys(vec![id], audit)))?;
+        self.change_to(&turn, stored, |store| Self::wait(store.restore_keys(vec![id], audit)))?;
         Ok(())
     }
 
@@ -227,7 +234,8 @@ impl Manager {
     }
 }
 
-pub(super) fn no_pool(pool: &str) -> ManageError {
+/// What is told of a pool that isn't there.
+pub fn no_pool(pool: &str) -> ManageError {
     ManageError::NotFound(format!("there is no pool {pool:?}"))
 }
 
@@ -294,6 +302,16 @@ fn own<'s>(picture: &Picture, stored: &'s mut Stored, id: KeyId) -> Result<&'s m
     }
     let key = stored.keys.edit().iter_mut().find(|key| key.spec.id == id && key.removed_at.is_none());
     key.ok_or_else(|| ManageError::NotFound("there is no key with this id".into()))
+}
+
+/// Lays the fields of a patch over those there are; `null` takes one away.
+pub(super) fn patch_fields(fields: &mut Map<String, Json>, patch: Map<String, Json>) {
+    for (name, value) in patch {
+        match value {
+            Json::Null => drop(fields.remove(&name)),
+            value => drop(fields.insert(name, value)),
+        }
+    }
 }
 
 fn subject(ids: &[KeyId]) -> String {

@@ -35,13 +35,13 @@ use tokio::sync::Notify;
 pub use certificates::Certificates;
 pub use error::{ManageError, StartError};
 pub use journal::Writer;
-pub use keys::{Added, Candidate, KeyDetail};
+pub use keys::{Added, Candidate, KeyDetail, no_pool};
 pub use operate::Actor;
 pub use recorder::Recorder;
 pub use reload::{Last, PoolChange, Refusal, Report, Trigger};
 pub use settings::Settings;
 pub use tokens::TokenView;
-pub use watch::show_totals;
+pub use watch::{Counters, Counts, KeyEvent, PoolCounters};
 
 use crate::admin::Access;
 use crate::config::{Config, Files, Loaded, Shown};

@@ -38,14 +38,14 @@ impl Manager {
     pub(super) fn change_to<T>(
         &self,
         turn: &Turn<'_>,
-        mut stored: Stored,
-        commit: impl FnOnce(&Store, &mut Stored) -> Result<T, StoreError>,
+        stored: Stored,
+        commit: impl FnOnce(&Store) -> Result<T, StoreError>,
     ) -> Result<T, ManageError> {
         let before = &turn.picture;
         let loaded = before.files.with(&stored.additions())?;
         let shown = loaded.shown.clone();
         let prepared = self.prepare(loaded, &before.tokens).map_err(|why| ManageError::Invalid(vec![why]))?;
-        let value = commit(&self.store, &mut stored)?;
+        let value = commit(&self.store)?;
         self.put_in_effect(prepared);
         let (files, tokens) = (before.files.clone(), before.tokens.clone());
         self.picture.store(Arc::new(Picture { files, stored, tokens, shown, version: before.version + 1 }));
@@ -70,7 +70,7 @@ impl Manager {
         let mut stored = Stored::of(snapshot);
         // What does not fit is left out, and said.
         drop(stored.over(files));
-        match self.change_to(&turn, stored, |_, _| Ok(())) {
+        match self.change_to(&turn, stored, |_| Ok(())) {
             Ok(()) => log::info!("What was added at run time is taken up from the store."),
             Err(error) => log::error!(error:%; "What was added at run time can't be taken up."),
         }

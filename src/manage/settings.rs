@@ -71,7 +71,7 @@ impl Manager {
         let written = |value: Json| (!value.is_null()).then(|| value.to_string());
         let rows = pairs.iter().map(|(path, value)| (path.clone(), written(value.clone()))).collect();
         let scope = scope.to_owned();
-        self.change_to(&turn, stored, |store, _| Self::wait(store.set_settings(scope, rows, audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.set_settings(scope, rows, audit)))
     }
 
     /// Whether the pool is in the file.
@@ -93,7 +93,7 @@ impl Manager {
         stored.pools.insert(name.to_owned(), settings.clone());
         let audit = actor.does("pool.add", name, json!({}));
         let (name, text) = (name.to_owned(), settings.to_string());
-        self.change_to(&turn, stored, |store, _| Self::wait(store.add_pool(name, text, audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.add_pool(name, text, audit)))
     }
 
     /// Removes a pool that was added at run time, with its keys; those can be restored with a pool of that name. Blocks.
@@ -120,7 +120,7 @@ impl Manager {
         }
         let audit = actor.does("pool.remove", name, json!({}));
         let name = name.to_owned();
-        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_pool(name, audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.remove_pool(name, audit)))
     }
 }
 

@@ -4,10 +4,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Manager;
 use super::error::ManageError;
+use super::keys::patch_fields;
 use super::operate::Actor;
 use super::stored::Stored;
 use crate::config::{Secret, raw, without_values};
-use crate::store::{NewToken, StoreError, StoredToken, TokenChange};
+use crate::store::{StoreError, StoredToken, TokenChange};
 
 /// A client token as operators see it.
 #[derive(Debug, Clone)]
@@ -56,24 +57,11 @@ impl Manager {
             return Err(ManageError::Conflict(format!("there is a token named {name}, or with the same text")));
         }
         let mut stored = Stored::clone(&turn.picture.stored);
-        let draft = StoredToken {
-            id: String::new(),
-            name: name.clone(),
-            digest: text.digest(),
-            details: Json::Object(details).to_string(),
-            created_at: 0,
-            updated_at: 0,
-        };
-        let new = NewToken { name: name.clone(), digest: draft.digest, details: draft.details.clone() };
-        stored.tokens.push(draft);
         let audit = actor.does("token.create", &name, json!({}));
-        let id = self.change_to(&turn, stored, |store, stored| {
-            let kept = Self::wait(store.add_token(new, audit))?;
-            let id = kept.id.clone();
-            stored.tokens.pop();
-            stored.tokens.push(kept);
-            Ok(id)
-        })?;
+        let token = StoredToken::new(name, text.digest(), Json::Object(details).to_string())?;
+        stored.tokens.push(token.clone());
+        let id = token.id.clone();
+        self.change_to(&turn, stored, |store| Self::wait(store.add_token(token, audit)))?;
         Ok((id, text))
     }
 
@@ -93,18 +81,13 @@ impl Manager {
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details: Map<String, Json> = serde_json::from_str(&token.details).unwrap_or_default();
         details.insert("name".into(), token.name.clone().into());
-        for (name, value) in patch {
-            match value {
-                Json::Null => drop(details.remove(&name)),
-                value => drop(details.insert(name, value)),
-            }
-        }
+        patch_fields(&mut details, patch);
         let (name, details) = judged(details)?;
         self.check_pools(&details)?;
         (token.name, token.details) = (name.clone(), Json::Object(details).to_string());
         let change = TokenChange { id: token.id.clone(), name: name.clone(), details: token.details.clone() };
         let audit = actor.does("token.update", name, json!({"fields": fields}));
-        self.change_to(&turn, stored, |store, _| Self::wait(store.update_token(change, audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.update_token(change, audit)))
     }
 
     /// Revokes a token. Blocks.
@@ -118,7 +101,7 @@ impl Manager {
         stored.tokens.retain(|token| token.id != id);
         let audit = actor.does("token.revoke", name, json!({}));
         let id = id.to_owned();
-        self.change_to(&turn, stored, |store, _| Self::wait(store.remove_token(id, audit)))
+        self.change_to(&turn, stored, |store| Self::wait(store.remove_token(id, audit)))
     }
 
     fn own_token<'s>(&self, stored: &'s mut Stored, id: &str) -> Result<&'s mut StoredToken, ManageError> {

@@ -1,14 +1,16 @@
 //! What those who watch are told: keys that changed their state, and the counters. It costs nothing unless somebody does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::Manager;
 use crate::config::KeyId;
 use crate::keypool::{Entry, KeyPool, Seen, now};
-use crate::telemetry::{Outcome, State, Totals, events};
+use crate::telemetry::{KeyCounts, Outcome, State, Totals, events};
 
 /// What every key was seen to be.
 pub(super) struct Watch {
@@ -43,7 +45,7 @@ impl Watch {
                         .copied(),
                 };
                 if was.is_some_and(|was| was.is_other(seen)) {
-                    events::publish("key", || shown(pool, key.id, &key.name, seen));
+                    events::publish("key", || json!(shown(pool, key.id, &key.name, seen)));
                 }
             }
             self.pools.insert(pool.to_owned(), seen_now);
@@ -51,55 +53,91 @@ impl Watch {
     }
 }
 
-fn shown(pool: &str, id: KeyId, name: &str, seen: Seen) -> Value {
-    json!({
-        "pool": pool,
-        "key": name,
-        "id": id.to_string(),
-        "state": seen.state,
-        "reason": seen.reason,
-        "back_in": seen.back_in.map(|left| left.as_secs_f64()),
-    })
+/// A key is something else than before.
+#[derive(Serialize, JsonSchema)]
+pub struct KeyEvent {
+    pool: String,
+    /// Its name.
+    key: String,
+    id: String,
+    state: State,
+    /// Why it is not ready.
+    reason: Option<&'static str>,
+    /// Seconds until it is ready again.
+    back_in: Option<f64>,
+}
+
+fn shown(pool: &str, id: KeyId, name: &str, seen: Seen) -> KeyEvent {
+    KeyEvent {
+        pool: pool.to_owned(),
+        key: name.to_owned(),
+        id: id.to_string(),
+        state: seen.state,
+        reason: seen.reason,
+        back_in: seen.back_in.map(|left| left.as_secs_f64()),
+    }
+}
+
+/// What was counted since the start, pool by pool.
+#[derive(Serialize, JsonSchema)]
+pub struct Counters {
+    /// RFC 3339.
+    time: String,
+    pools: Vec<PoolCounters>,
+}
+
+/// What was counted of a pool.
+#[derive(Serialize, JsonSchema)]
+pub struct PoolCounters {
+    name: String,
+    in_flight: i64,
+    keys: KeyCounts,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+/// Finished requests and what they used.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Counts {
+    /// All of them.
+    pub requests: u64,
+    /// By how they ended.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Tokens of text asked.
+    pub tokens_in: u64,
+    /// Tokens of text answered.
+    pub tokens_out: u64,
+}
+
+impl From<&Totals> for Counts {
+    fn from(totals: &Totals) -> Self {
+        let outcomes = Outcome::ALL.into_iter().zip(totals.outcomes);
+        Self {
+            requests: totals.requests(),
+            outcomes: outcomes.map(|(outcome, count)| (outcome.as_str(), count)).collect(),
+            tokens_in: totals.prompt,
+            tokens_out: totals.completion,
+        }
+    }
 }
 
 impl Manager {
     /// Tells what was counted since the start, pool by pool.
     pub(super) fn tell_counters(&self) {
-        events::publish("counters", || self.counters());
+        events::publish("counters", || json!(self.counters()));
     }
 
     /// What was counted since the start, pool by pool.
-    pub fn counters(&self) -> Value {
+    pub fn counters(&self) -> Counters {
         let now = now();
-        let pool = |entry: &Entry| {
-            let totals = entry.metrics.totals();
-            let mut keys = [0_usize; State::ALL.len()];
-            for (_, seen) in entry.seen(now) {
-                if let Some(count) = keys.get_mut(seen.state as usize) {
-                    *count += 1;
-                }
-            }
-            let mut shown = show_totals(&totals);
-            shown["name"] = entry.config.name.as_str().into();
-            shown["in_flight"] = entry.metrics.in_flight().into();
-            shown["keys"] = State::ALL.into_iter().zip(keys).map(|(state, count)| (state.as_str(), count)).collect();
-            shown
+        let pool = |entry: &Entry| PoolCounters {
+            name: entry.config.name.clone(),
+            in_flight: entry.metrics.in_flight(),
+            keys: entry.seen(now).map(|(_, seen)| seen.state).collect(),
+            counts: Counts::from(&entry.metrics.totals()),
         };
-        let pools: Vec<Value> = self.live.keypool.entries().iter().map(|entry| pool(entry)).collect();
+        let pools = self.live.keypool.entries().iter().map(|entry| pool(entry)).collect();
         let time = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-        json!({"time": format!("{time:.3}"), "pools": pools})
+        Counters { time: format!("{time:.3}"), pools }
     }
-}
-
-/// Counts as JSON.
-pub fn show_totals(totals: &Totals) -> Value {
-    let outcomes = Outcome::ALL.into_iter().zip(totals.outcomes);
-    let outcomes: serde_json::Map<_, _> =
-        outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect();
-    json!({
-        "requests": totals.requests(),
-        "outcomes": outcomes,
-        "tokens_in": totals.prompt,
-        "tokens_out": totals.completion,
-    })
 }

@@ -353,6 +353,11 @@ impl Pool {
         Deadlines { blocked: self.blocked_until(index, model), deferred: own.max(of_model) }
     }
 
+    /// The name of the account a key belongs to.
+    pub fn account(&self, key: &Key) -> Option<&str> {
+        self.group(key.account).map(|account| &*account.name)
+    }
+
     fn group(&self, place: Option<u32>) -> Option<&Group> {
         place.and_then(|place| self.groups.get(place as usize))
     }

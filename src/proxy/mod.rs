@@ -35,5 +35,5 @@ mod usage;
 
 pub use edge::Edge;
 pub use gateway::Gateway;
-pub use records::Records;
+pub use records::{Attempt, Records, Trail};
 pub use status::{StatusAnswer, StatusPages, StatusRequest, Who};

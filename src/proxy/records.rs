@@ -7,6 +7,8 @@
 
 mod row;
 
+pub use row::{Attempt, Trail};
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;

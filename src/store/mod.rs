@@ -52,7 +52,7 @@ pub use pools::StoredPool;
 pub use requests::{LoggedRequest, Request, RequestFilter, RequestPage};
 pub use retention::RESTORABLE;
 pub use settings::Setting;
-pub use tokens::{NewToken, StoredToken, TokenChange};
+pub use tokens::{StoredToken, TokenChange};
 
 use crate::config;
 use runtime::Runtime;

@@ -15,17 +15,6 @@ use crate::config::TokenDigest;
 const DETAILS: usize = 65_000;
 const ADMIN: &str = "admin_token";
 
-/// A token to add.
-#[derive(Debug, Clone)]
-pub struct NewToken {
-    /// Unique.
-    pub name: String,
-    /// Of its text.
-    pub digest: TokenDigest,
-    /// Scopes, limits, expiry, budget, as JSON.
-    pub details: String,
-}
-
 /// What becomes of a token; everything is replaced.
 #[derive(Debug, Clone)]
 pub struct TokenChange {
@@ -37,7 +26,7 @@ pub struct TokenChange {
     pub details: String,
 }
 
-/// A token that was kept.
+/// A token that is kept, or is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredToken {
     /// Sixteen hexadecimal digits.
@@ -52,6 +41,20 @@ pub struct StoredToken {
     pub created_at: i64,
     /// When it was changed last (Unix milliseconds).
     pub updated_at: i64,
+}
+
+impl StoredToken {
+    /// A token with an id of its own; `details` are scopes, limits, expiry and budget, as JSON.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn new(name: String, digest: TokenDigest, details: String) -> Result<Self, StoreError> {
+        let mut id = [0; 8];
+        let no_id = |_| StoreError::Unavailable("the system gives no random bytes".into());
+        getrandom::fill(&mut id).map_err(no_id)?;
+        let (id, now) = (format!("{:016x}", u64::from_be_bytes(id)), now());
+        Ok(Self { id, name, digest, details, created_at: now, updated_at: now })
+    }
 }
 
 fn digest(bytes: &[u8]) -> Result<TokenDigest, StoreError> {
@@ -106,34 +109,23 @@ impl Store {
     ///
     /// # Errors
     /// If it can't be written now, the name is taken, or something is too long.
-    pub async fn add_token(&self, new: NewToken, audit: Audit) -> Result<StoredToken, StoreError> {
-        check(&new.name, &new.details)?;
-        let mut id = [0; 8];
-        let no_id = |_| StoreError::Unavailable("the system gives no random bytes".into());
-        getrandom::fill(&mut id).map_err(no_id)?;
-        let token = StoredToken {
-            id: format!("{:016x}", u64::from_be_bytes(id)),
-            name: new.name,
-            digest: new.digest,
-            details: new.details,
-            created_at: now(),
-            updated_at: now(),
-        };
+    pub async fn add_token(&self, token: StoredToken, audit: Audit) -> Result<(), StoreError> {
+        check(&token.name, &token.details)?;
         self.write(Some(audit), move |writing| {
             Box::pin(async move {
                 if is_taken(&writing.db, &token.name, "").await? {
                     return Err(StoreError::Conflict(format!("a token named {}", token.name)));
                 }
                 let row = tokens::ActiveModel {
-                    id: Set(token.id.clone()),
-                    name: Set(token.name.clone()),
+                    id: Set(token.id),
+                    name: Set(token.name),
                     digest: Set(token.digest.as_bytes().to_vec()),
-                    details: Set(token.details.clone()),
+                    details: Set(token.details),
                     created_at: Set(token.created_at),
                     updated_at: Set(token.updated_at),
                 };
                 tokens::Entity::insert(row).exec_without_returning(&writing.db).await?;
-                Ok(token)
+                Ok(())
             })
         })
         .await

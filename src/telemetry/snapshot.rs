@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::config::KeyId;
 use rust_decimal::Decimal;
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::clients::Spent;
-use crate::config::ClientLimits;
+use crate::config::{ClientLimits, KeyId};
 
 /// Takes a snapshot of every pool, in the order of the configuration.
 pub type Snapshots = Arc<dyn Fn() -> Vec<PoolSnapshot> + Send + Sync>;
@@ -189,7 +189,9 @@ pub struct KeyChance {
 }
 
 /// What a key is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "KeyState")]
 pub enum State {
     /// Can be picked.
     Ready,
@@ -213,9 +215,28 @@ impl State {
     }
 }
 
-impl Serialize for State {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+/// How many keys are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct KeyCounts {
+    /// They can be picked.
+    pub ready: usize,
+    /// They rest until a time.
+    pub cooling: usize,
+    /// They are out of use until somebody or a probe says otherwise.
+    pub disabled: usize,
+}
+
+impl FromIterator<State> for KeyCounts {
+    fn from_iter<I: IntoIterator<Item = State>>(states: I) -> Self {
+        let mut counts = Self::default();
+        for state in states {
+            match state {
+                State::Ready => counts.ready += 1,
+                State::Cooling => counts.cooling += 1,
+                State::Disabled => counts.disabled += 1,
+            }
+        }
+        counts
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -52,7 +53,8 @@ pub struct Expected {
 }
 
 /// A verdict in the words of the contract.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Verdict")]
 pub struct Words {
     /// The rule that decided.
     pub rule: String,
@@ -62,6 +64,7 @@ pub struct Words {
     pub scope: Scope,
     /// Seconds; `None` = no rest.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "Option<f64>")]
     pub until: Option<f64>,
     /// Who is asked next.
     pub retry: Retry,

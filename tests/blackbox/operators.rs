@@ -190,6 +190,27 @@ fn a_session_acts_only_for_the_consoles_own_pages() {
 }
 
 #[test]
+fn a_session_exports_keys_only_for_the_consoles_own_pages() {
+    let (_mock, keyweir) = start();
+    let cookie = session(&keyweir, ADMIN_TOKEN);
+    let export = |method: &str, headers: &[&str]| {
+        let mut connection = Connection::open(keyweir.admin);
+        let headers = [&[cookie.as_str()], headers].concat();
+        connection.send(bytes(method, "/api/v1/pools/p/keys/export?format=text", &headers, ""));
+        connection.response()
+    };
+    let file = export("POST", &[OURS]);
+    assert_eq!((file.status, file.text().as_str()), (200, "sk-ok-1\n"));
+    assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"p-keys.txt\""));
+    for foreign in ["X-Nothing: said", "Sec-Fetch-Site: cross-site"] {
+        assert_eq!(export("POST", &[foreign]).status, 403, "{foreign}");
+    }
+    assert_eq!(export("GET", &[OURS]).status, 401, "a link to it must not be worth clicking");
+    let lines = keyweir.admin("GET", "/api/v1/audit?action=keys.export").json();
+    assert_eq!(lines["items"].as_array().unwrap().len(), 1, "{lines}");
+}
+
+#[test]
 fn sessions_end_with_the_token_they_were_opened_with() {
     let (_mock, keyweir) = start();
     let sessions = Role::ALL.map(|role| session(&keyweir, token(role)));

@@ -434,14 +434,23 @@ async fn a_reload_says_what_it_changed() {
 
 #[tokio::test]
 async fn the_api_lists_pools_and_keys() {
-    let pools = get("/api/v1/pools").await.json();
-    let first = json!({"name": "modelscope", "default": true, "keys": {"ready": 1, "cooling": 1, "disabled": 1}});
-    assert_eq!((&pools["total"], &pools["items"][0]), (&json!(2), &first));
-
     let folder = Folder::new();
     let state = three_keys(&folder);
     let (_, key) = state.keypool.key(state.keypool.matching("p", &Wanted::default()).unwrap()[0]).unwrap();
-    let keys = send_to(state, authorized(Method::GET, "/api/v1/pools/p/keys")).await.json();
+    let router = router(state);
+    let get = async |path: &str| {
+        let request = authorized(Method::GET, path).body(Body::empty()).unwrap();
+        answer(router.clone().oneshot(request).await.unwrap()).await.json()
+    };
+    let pools = get("/api/v1/pools").await;
+    let first = json!({
+        "name": "p", "default": true, "enabled": true, "provider": "generic", "paths": ["/p"], "provisioned": true,
+        "keys": {"ready": 1, "cooling": 1, "disabled": 1}, "targets": [],
+    });
+    assert_eq!((&pools["total"], &pools["items"][0]), (&json!(1), &first));
+    assert_eq!(get("/api/v1/pools/p").await, first);
+
+    let keys = get("/api/v1/pools/p/keys").await;
     assert_eq!((&keys["items"][0]["id"], &keys["items"][1]["name"]), (&json!(key.id.to_string()), &json!("bob")));
     assert!((29.0..=30.0).contains(&keys["items"][1]["back_in"].as_f64().unwrap()), "{keys}");
     assert_eq!((&keys["items"][0]["requests"], &keys["items"][2]["state"]), (&json!(1), &json!("disabled")));

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{Finished, Kept, Tried};
 use crate::config::KeyId;
@@ -15,6 +17,41 @@ const TRAIL: usize = 7500;
 const SECRET_MIN: usize = 8;
 /// What stands in a secret's place.
 const BLANK: &str = "[redacted]";
+
+/// What was tried for a request, as the log keeps it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trail {
+    /// The first ones.
+    pub attempts: Vec<Attempt>,
+    /// The code of our own error, if one was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Attempts that are not kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// One attempt.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Attempt {
+    /// The key's name.
+    pub key: String,
+    /// The target's authority.
+    pub target: String,
+    /// How it ended.
+    pub result: String,
+    /// The answer's status, if one came.
+    pub status: Option<u16>,
+    /// The rule that judged it.
+    pub rule: Option<String>,
+    /// How long it took (milliseconds).
+    pub ms: f64,
+}
 
 impl Finished {
     /// The row. `is_token` tells whether a word is a client's or an operator's token.
@@ -58,33 +95,26 @@ fn trail(tried: &[Tried], error: Option<&str>) -> String {
     let mut length = 0;
     for attempt in tried {
         let shown = attempt.shown();
-        length += shown.to_string().len() + 1;
+        length += json!(shown).to_string().len() + 1;
         if length > TRAIL {
             break;
         }
         attempts.push(shown);
     }
     let omitted = tried.len() - attempts.len();
-    let mut trail = json!({"attempts": attempts});
-    if let Some(error) = error {
-        trail["error"] = error.into();
-    }
-    if omitted > 0 {
-        trail["omitted"] = omitted.into();
-    }
-    trail.to_string()
+    json!(Trail { attempts, error: error.map(str::to_owned), omitted }).to_string()
 }
 
 impl Tried {
-    fn shown(&self) -> Value {
-        json!({
-            "key": &*self.key,
-            "target": &*self.target,
-            "result": self.result.as_str(),
-            "status": self.status,
-            "rule": self.rule.as_deref(),
-            "ms": self.took.as_micros() as f64 / 1000.0,
-        })
+    fn shown(&self) -> Attempt {
+        Attempt {
+            key: self.key.to_string(),
+            target: self.target.to_string(),
+            result: self.result.as_str().to_owned(),
+            status: self.status,
+            rule: self.rule.as_deref().map(str::to_owned),
+            ms: self.took.as_micros() as f64 / 1000.0,
+        }
     }
 }
 
@@ -154,7 +184,7 @@ mod tests {
         let tried: Vec<Tried> = (0..200).map(|_| tried()).collect();
         let text = trail(&tried, Some("attempts_spent"));
         assert!(text.len() <= 8192);
-        let read: Value = serde_json::from_str(&text).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         let shown = read["attempts"].as_array().unwrap().len();
         assert_eq!((shown as u64 + read["omitted"].as_u64().unwrap(), &read["error"]), (200, &json!("attempts_spent")));
         assert_eq!(read["attempts"][0]["ms"], 1.5);

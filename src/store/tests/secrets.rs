@@ -11,7 +11,7 @@ fn fill(store: &Store) {
     let secret = vec![("notify".to_owned(), Some(r#""https://hook/CANARY""#.to_owned()))];
     block_on(store.set_settings(String::new(), secret, audit("x"))).unwrap();
     let digest = Secret::new("kw-CANARY".into()).digest();
-    block_on(store.add_token(NewToken { name: "ci".into(), digest, details: "{}".into() }, audit("x"))).unwrap();
+    block_on(store.add_token(StoredToken::new("ci".into(), digest, "{}".into()).unwrap(), audit("x"))).unwrap();
 }
 
 fn check(store: &Store) {

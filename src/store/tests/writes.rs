@@ -107,11 +107,11 @@ fn tokens_are_kept_as_digests_and_their_names_are_unique() {
     for home in Home::all() {
         let store = home.open();
         let digest = Secret::new("kw-secret".into()).digest();
-        let new = NewToken { name: "ci".into(), digest, details: r#"{"rpm":60}"#.into() };
-        let token = block_on(store.add_token(new.clone(), audit("tokens.add"))).unwrap();
-        assert!(matches!(block_on(store.add_token(new.clone(), audit("x"))), Err(StoreError::Conflict(_))));
-        let case = NewToken { name: "CI".into(), ..new };
-        let other = block_on(store.add_token(case, audit("tokens.add"))).unwrap();
+        let new = |name: &str| StoredToken::new(name.into(), digest, r#"{"rpm":60}"#.into()).unwrap();
+        let (token, other) = (new("ci"), new("CI"));
+        block_on(store.add_token(token.clone(), audit("tokens.add"))).unwrap();
+        assert!(matches!(block_on(store.add_token(new("ci"), audit("x"))), Err(StoreError::Conflict(_))));
+        block_on(store.add_token(other.clone(), audit("tokens.add"))).unwrap();
         let taken = TokenChange { id: other.id.clone(), name: "ci".into(), details: "{}".into() };
         assert!(matches!(block_on(store.update_token(taken, audit("x"))), Err(StoreError::Conflict(_))));
         let change = TokenChange { id: token.id.clone(), name: "ci".into(), details: r#"{"rpm":9}"#.into() };

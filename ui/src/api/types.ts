@@ -142,7 +142,8 @@ export interface Attempt {
   result: string
   status?: number | null
   rule?: string | null
-  duration_ms?: number
+  /** Milliseconds. */
+  ms?: number
 }
 
 export interface LogEntry {
@@ -195,12 +196,15 @@ export interface Token {
   provisioned: boolean
   created_at: string | null
   reveal_key: boolean
-  pools: string[] | null
-  models: string[] | null
+  /** None = all. */
+  pools: string[]
+  models: string[]
   rpm: number | null
   tpm: number | null
   rpd: number | null
   concurrency: number | null
+  budget: { amount: number; per: 'day' | 'month' } | null
+  spent: { day: number; month: number }
   expires: string | null
   expired: boolean
   in_flight: number
@@ -237,6 +241,8 @@ export type Origin = 'default' | 'file' | 'console'
 export interface Setting {
   value: unknown
   origin: Origin
+  /** The words it may be; none = whatever fits. */
+  choices?: string[]
 }
 
 export interface Settings {
@@ -344,4 +350,18 @@ export interface Reload {
   warnings?: string[]
   restart_required?: string[]
   errors?: string[]
+}
+
+export interface About {
+  version: string
+  default_pool: string | null
+  anonymous: boolean
+  proxy: { address: string; port: number; tls: boolean }[]
+}
+
+export interface Provider {
+  name: string
+  base_urls: string[]
+  probe: boolean
+  balance: boolean
 }

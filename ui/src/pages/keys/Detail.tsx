@@ -13,16 +13,17 @@ import { lang, t, tell } from '../../i18n'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
 import { say } from '../../state/toasts'
-import { act, change, read, type Verb } from './actions'
+import { act, change, read, test, type Verb } from './actions'
+import { LastError } from './LastError'
 import { type Rows, toRow } from './rows'
 
 export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose: () => void }) {
   const key = useResource(() => read(id), [id])
   const [error, setError] = useState<unknown>(null)
   const row = key.data && toRow(key.data)
-  const run = async (verb: Verb) => {
+  const run = async (verb: Verb | 'test') => {
     try {
-      const data = await act(id, verb)
+      const data = verb === 'test' ? await test(id) : await act(id, verb)
       key.set(data)
       rows.change(id, toRow(data))
       setError(null)
@@ -40,7 +41,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
             <StateBadge state={row.state} reason={row.reason} backAt={row.backAt} />
             {may('operator') && (
               <div class="row">
-                {(['enable', 'disable', 'reset'] as const).map(verb => (
+                {(['enable', 'disable', 'reset', 'test'] as const).map(verb => (
                   <button key={verb} type="button" class="button" onClick={() => void run(verb)}>
                     {t(verb)}
                   </button>
@@ -48,6 +49,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
               </div>
             )}
           </div>
+          {may('operator') && <LastError row={row} />}
           <Facts row={row} />
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}
