@@ -31,7 +31,7 @@ use crate::manage::{Added, Candidate, ManageError};
 const LOT: usize = 10_000;
 /// Bad lines that are told.
 const BAD: usize = 100;
-const PROGRESS: &str = "application/x-ndjson";
+pub(super) const PROGRESS: &str = "application/x-ndjson";
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::answer::{NoContent, Page, window};
+use super::answer::{NoContent, Page, Shaped, window};
 use super::api::change;
 use super::extract::{Body, Patch, Path, Query, Written};
 use super::identity::Identity;
 use super::import::BadLine;
+use super::key_tests::{self, BulkOutcome};
 use super::moment::Moment;
 use super::openapi::{Operation, Output};
 use super::problem::Problem;
@@ -55,7 +56,7 @@ impl From<ControlError> for Problem {
     }
 }
 
-fn id(text: &str) -> Result<KeyId, Problem> {
+pub(super) fn id(text: &str) -> Result<KeyId, Problem> {
     text.parse().map_err(|error: crate::config::BadKeyId| Problem::not_found(error.to_string()))
 }
 
@@ -410,6 +411,7 @@ enum BulkVerb {
     Disable,
     Reset,
     Remove,
+    Test,
 }
 
 /// What to do to which keys: those listed, those that fit a filter, or with an empty filter all.
@@ -462,8 +464,9 @@ pub(super) async fn bulk(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
+    headers: HeaderMap,
     Body(bulk): Body<Bulk>,
-) -> Result<Json<BulkDone>, Problem> {
+) -> Result<Shaped<BulkOutcome>, Problem> {
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
@@ -479,9 +482,10 @@ pub(super) async fn bulk(
         BulkVerb::Enable => Action::Enable,
         BulkVerb::Disable => Action::Disable,
         BulkVerb::Reset => Action::Reset,
-        BulkVerb::Remove => return remove_all(&state, identity, ids).await.map(Json),
+        BulkVerb::Remove => return Ok(Shaped::new(Json(remove_all(&state, identity, ids).await?))),
+        BulkVerb::Test => return key_tests::many(state, identity, &pool, ids, &headers).await.map(Shaped::new),
     };
-    act_on_all(&state, identity, ids, action).await.map(Json)
+    Ok(Shaped::new(Json(act_on_all(&state, identity, ids, action).await?)))
 }
 
 async fn remove_all(state: &Arc<AdminState>, identity: Identity, ids: Vec<KeyId>) -> Result<BulkDone, Problem> {

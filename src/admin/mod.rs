@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod identity;
 mod import;
+mod key_tests;
 mod keys;
 pub mod legacy;
 mod log_level;

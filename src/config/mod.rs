@@ -20,6 +20,7 @@ mod print;
 mod problem;
 pub mod raw;
 mod reference;
+pub mod schedule;
 pub mod secret;
 mod shape;
 mod shown;

@@ -5,12 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::balances::Balances;
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
+use super::round::Round;
 use super::seen::Seen;
 use crate::config::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
@@ -45,6 +47,8 @@ pub struct Entry {
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
+    /// Where its probes are.
+    pub round: Arc<Mutex<Round>>,
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
@@ -85,6 +89,7 @@ impl Entry {
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
         let balances = Arc::default();
+        let round = before.map_or_else(Arc::default, |before| before.round.clone());
         let mut entry = Self {
             config,
             pool,
@@ -93,6 +98,7 @@ impl Entry {
             balances,
             egresses,
             pins,
+            round,
             credentials,
             specs,
             per_key,
@@ -216,7 +222,11 @@ impl Entry {
 
     pub(super) fn snapshot(&self, now: Millis, is_default: bool) -> PoolSnapshot {
         let counted = self.pool.transitions();
-        let mut transitions = vec![(State::Ready, "rest_over", counted.returns())];
+        let mut transitions = vec![
+            (State::Ready, "rest_over", counted.returns()),
+            (State::Ready, "accepted", counted.accepted()),
+            (State::Ready, "reactivated", counted.reactivated()),
+        ];
         for (reason, rests, disablements) in counted.by_reason() {
             transitions.push((State::Cooling, reason.as_str(), rests));
             transitions.push((State::Disabled, reason.as_str(), disablements));
@@ -236,7 +246,12 @@ impl Entry {
 
     /// Why each key would or would not be handed out for this model now.
     pub(super) fn explain(&self, model: &str, now: Millis) -> Vec<KeyChance> {
-        let chance = |(key, explanation): (&Key, Explanation)| KeyChance {
+        let round = self.round.lock();
+        let next_probe = |index| {
+            let at = round.next_probe(&self.pool, &self.config.probe, index, now)?;
+            Some(wall_time(at)).filter(|_| self.config.enabled)
+        };
+        let chance = |(index, (key, explanation)): (u32, (&Key, Explanation))| KeyChance {
             name: key.name.to_string(),
             state: match (explanation.blocked, explanation.ready_in) {
                 (None, _) => State::Ready,
@@ -247,11 +262,12 @@ impl Entry {
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
             deferred: explanation.deferred,
+            next_probe: next_probe(index),
         };
         let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
         let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
-        self.pool.keys().iter().zip(explained).map(chance).collect()
+        (0..).zip(self.pool.keys().iter().zip(explained)).map(chance).collect()
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {

@@ -10,6 +10,7 @@ mod control;
 pub mod egress;
 mod entry;
 mod pins;
+mod round;
 mod seen;
 mod service;
 
@@ -24,6 +25,7 @@ pub use control::{Action, ControlError};
 pub use egress::{Certainty, Egress, Egresses};
 pub use entry::{Credential, Entry, RECHECK};
 pub use pins::{Pin, Pins, ResourceId, Span};
+pub use round::{Round, Why};
 pub use seen::Seen;
 
 use crate::config::{Config, Keys};

@@ -194,6 +194,15 @@ impl Manager {
         Ok(failed)
     }
 
+    /// Notes who has keys tested. Blocks.
+    ///
+    /// # Errors
+    /// If the store does not take it.
+    pub fn note_test(&self, ids: &[KeyId], actor: &Actor) -> Result<(), ManageError> {
+        let audit = actor.does("keys.test", subject(ids), json!({"keys": ids.len()}));
+        Ok(Self::wait(self.store.note(audit))?)
+    }
+
     /// What is known of a key beside its state, also of a removed one.
     pub fn key_detail(&self, id: KeyId) -> Option<KeyDetail> {
         let picture = self.picture.load();

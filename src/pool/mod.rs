@@ -33,6 +33,7 @@ mod restriction;
 mod saved;
 mod schedule;
 mod selection;
+mod vouch;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
 pub use saved::{Saved, Subject};
+pub use vouch::Doubt;
 
 use board::{Board, Deadlines};
 use budget::Budget;
@@ -82,6 +84,11 @@ impl Millis {
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// For differences with moments before the process started.
+    pub(crate) fn signed(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
     /// Time left until `later`; zero if it has passed.
@@ -118,6 +125,8 @@ pub struct Transitions {
     rests: [AtomicU64; Reason::ALL.len()],
     disablements: [AtomicU64; Reason::ALL.len()],
     returns: AtomicU64,
+    accepted: AtomicU64,
+    reactivated: AtomicU64,
 }
 
 impl Transitions {
@@ -130,6 +139,16 @@ impl Transitions {
     /// Keys whose rest ended.
     pub fn returns(&self) -> u64 {
         self.returns.load(Relaxed)
+    }
+
+    /// Keys that are used again because a probe showed that the provider accepts them.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Keys that are used again because the time had come to try them.
+    pub fn reactivated(&self) -> u64 {
+        self.reactivated.load(Relaxed)
     }
 }
 

@@ -186,6 +186,8 @@ pub struct KeyChance {
     pub ready_in: Option<Duration>,
     /// For so long others are asked first, because nothing is left of a limit.
     pub deferred: Duration,
+    /// When it is probed, unless it serves requests until then; `None` = not at all.
+    pub next_probe: Option<SystemTime>,
 }
 
 /// What a key is doing.

@@ -40,6 +40,7 @@ mod older_endpoints;
 mod operations;
 mod operators;
 mod packs;
+mod probes;
 mod protocols;
 mod redaction;
 mod reload;

@@ -73,8 +73,8 @@ pools: ${pools}
       child.kill('SIGKILL')
     })
   await start()
-  const chat = ({ token = 'client-token-of-the-tests', model = 'demo' } = {}) =>
-    fetch(`http://${at(0)}/v1/chat/completions`, {
+  const chat = ({ token = 'client-token-of-the-tests', model = 'demo', path = '' } = {}) =>
+    fetch(`http://${at(0)}${path}/v1/chat/completions`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }] }),
@@ -95,7 +95,7 @@ pools: ${pools}
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox'] })
 
 /**
- * With CONSOLE, the console comes from this folder (ui/dist) and not from the binary: what changes there is seen without
+ * With KEYWEIR_CONSOLE, the console comes from this folder (ui/dist) and not from the binary: what changes there is seen without
  * another `cargo build`.
  */
 async function fromFolder(context, folder) {
@@ -111,7 +111,7 @@ async function fromFolder(context, folder) {
 /** A page of its own session; `complaints` are what must be empty at the end. */
 export async function open(browser, { admin, token }, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB', ...options })
-  if (process.env.CONSOLE) await fromFolder(context, process.env.CONSOLE)
+  if (process.env.KEYWEIR_CONSOLE) await fromFolder(context, process.env.KEYWEIR_CONSOLE)
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
   const complaints = []

@@ -88,6 +88,7 @@ fn chances(model: &str) -> Vec<KeyChance> {
         reason: blocked_by.map(|_| "rate_limited"),
         ready_in,
         deferred: Duration::ZERO,
+        next_probe: None,
     };
     let blocked_by = Some(if model.is_empty() { "key" } else { "model" });
     vec![
@@ -112,6 +113,7 @@ fn state() -> AdminState {
         throttle: Throttle::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
+        prober: Arc::new(Prober::new(Connector::new(), manager.live().edge.clone())),
         manager,
     }
 }

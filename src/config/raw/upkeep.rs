@@ -46,11 +46,12 @@ pub enum OnFailure {
     Rest,
 }
 
-/// Tests of resting keys while there is no traffic.
+/// Tests of keys that no request tests.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Probe {
-    /// How often.
+    /// How often a key is tested that may be used and serves no requests; 0s = never. What rules disabled is tested all
+    /// the same, after 1 h, 6 h, 24 h, then daily.
     pub every: Time,
     /// How many at once.
     #[schemars(range(min = 1))]
@@ -63,7 +64,7 @@ impl Default for Probe {
     }
 }
 
-/// When keys disabled by rules are tried again.
+/// When all keys that rules disabled are tried again, beside their own plan.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Reactivate {
@@ -85,13 +86,13 @@ pub enum Off {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// How often.
+    /// How often; at least `1s`.
     pub every: Option<Time>,
-    /// A cron line, e.g. `0 0 * * *`.
+    /// A cron line of five fields, e.g. `0 0 * * *`.
     pub cron: Option<String>,
-    /// The zone of `cron`, e.g. `Asia/Shanghai`.
+    /// The zone of `cron`, e.g. `Asia/Shanghai`; UTC if there is none.
     pub timezone: Option<String>,
-    /// Test a key before it is used again.
+    /// Test a key before it is used again; true if left out.
     pub probe: Option<bool>,
 }
 

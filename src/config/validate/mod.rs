@@ -17,6 +17,7 @@ mod server;
 mod store;
 mod target;
 mod tls;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 

@@ -14,6 +14,7 @@ mod saved;
 mod simulation;
 mod threads;
 mod turns;
+mod vouching;
 
 use super::*;
 use crate::config::KeyId;

@@ -139,6 +139,7 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     PoolMetrics::for_pool("page").retry(AttemptResult::Timeout);
     PoolMetrics::for_pool("page").rule_matched("generic-429", "enforce");
     PoolMetrics::for_pool("page").balance_asked("ok");
+    PoolMetrics::for_pool("page").probed("valid");
     config_reloaded(true);
     let text = text();
 
@@ -177,6 +178,7 @@ const ALL: &[&Metric] = &[
     &ATTEMPTS,
     &RETRIES,
     &RULE_MATCHES,
+    &PROBES,
     &KEYS,
     &KEY_STATE,
     &KEY_TRANSITIONS,
@@ -258,13 +260,16 @@ fn the_values_of_every_label_are_documented() {
         .collect();
     let documented: HashSet<&str> = rows.iter().flat_map(|(label, _)| words(label)).collect();
     assert_eq!(documented, ALL.iter().flat_map(|metric| metric.labels).copied().collect());
-    let reasons = crate::pool::Reason::ALL.map(|reason| reason.as_str());
+    let returns = ["rest_over", "accepted", "reactivated"];
+    let marks = crate::pool::Reason::ALL.iter().map(|reason| reason.as_str());
+    let reasons: Vec<&str> = returns.into_iter().chain(marks).collect();
     for (labels, values) in [
         ("`state`, `to`", &State::ALL.map(State::as_str)[..]),
         ("`outcome`", &Outcome::ALL.map(Outcome::as_str)),
         ("`result`, and `reason` of retries", &AttemptResult::ALL.map(AttemptResult::as_str)),
         ("`result` of balance checks", &crate::keypool::Told::WORDS),
         ("`reason` of transitions", &reasons),
+        ("`result` of probes", &crate::health::Outcome::ALL.map(crate::health::Outcome::as_str)),
         ("`type`", &["prompt", "completion"]),
         ("`reason` of failed authentications", &AuthFailure::ALL.map(AuthFailure::as_str)),
         ("`reason` at the admin listener", &AdminAuthFailure::ALL.map(AdminAuthFailure::as_str)),

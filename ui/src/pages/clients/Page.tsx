@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { get, patch, remove } from '../../api/client'
 import { on } from '../../api/events'
-import type { Page as PageOf, Token } from '../../api/types'
+import type { CreatedToken, Page as PageOf, Token } from '../../api/types'
 import { Confirm } from '../../components/Confirm'
 import { Problem } from '../../components/Problem'
 import { Text } from '../../components/inputs'
@@ -21,7 +21,7 @@ export function Page() {
   const q = param('q')
   const page = useResource(signal => get<PageOf<Token>>('/tokens', { q, limit: MOST }, signal), [q])
   const [edited, setEdited] = useState<Token | 'new'>()
-  const [made, setMade] = useState<Token>()
+  const [made, setMade] = useState<CreatedToken>()
   const [removed, setRemoved] = useState<Token>()
   useEffect(() => {
     const stops = [on('counters', page.reload), on('reload', page.reload), on('lost', page.reload)]
@@ -69,7 +69,7 @@ export function Page() {
           onClose={() => setEdited(undefined)}
           done={token => {
             setEdited(undefined)
-            if (token.token !== undefined) setMade(token)
+            if ('token' in token) setMade(token)
             else say(t('saved'))
             refresh()
           }}

@@ -1,7 +1,7 @@
 /** A new client token, or another say about one: what it may do, how much, and until when. */
 import { useState } from 'preact/hooks'
 import { ApiError, patch, post, words } from '../../api/client'
-import type { Token } from '../../api/types'
+import type { CreatedToken, Token } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Check, Select, Text } from '../../components/inputs'
 import { t } from '../../i18n'
@@ -13,7 +13,7 @@ interface Props {
   /** `undefined` = a new one. */
   token: Token | undefined
   onClose: () => void
-  done: (token: Token) => void
+  done: (token: Token | CreatedToken) => void
 }
 
 export function TokenForm({ token, onClose, done }: Props) {
@@ -26,7 +26,11 @@ export function TokenForm({ token, onClose, done }: Props) {
     setBusy(true)
     try {
       const body = toBody(draft)
-      done(token ? await patch<Token>(`/tokens/${token.id}`, body) : await post<Token>('/tokens', said(body)))
+      done(
+        token
+          ? await patch<Token>(`/tokens/${token.id}`, body)
+          : await post<CreatedToken>('/tokens', said(body)),
+      )
     } catch (failure) {
       setError(failure)
       setBusy(false)

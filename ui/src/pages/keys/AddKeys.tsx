@@ -2,7 +2,7 @@
 import { useRef, useState } from 'preact/hooks'
 import { isAbort, words } from '../../api/client'
 import { stream } from '../../api/ndjson'
-import type { ImportReport } from '../../api/types'
+import type { ImportLine, ImportReport } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Area } from '../../components/inputs'
 import { bytes, count } from '../../format/number'
@@ -41,7 +41,7 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
     setProgress({ done, total: preview.report?.total })
     try {
       const { signal } = job.current
-      const last = await stream<ImportReport>(importPath(pool), { body: text, signal }, line => {
+      const last = await stream<ImportLine>(importPath(pool), { body: text, signal }, line => {
         if (line.done === undefined) return
         done = line.done
         setProgress({ done, total: line.total })

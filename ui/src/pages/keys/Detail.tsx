@@ -8,7 +8,7 @@ import { Moment } from '../../components/Moment'
 import { Problem } from '../../components/Problem'
 import { StateBadge } from '../../components/StateBadge'
 import { Text } from '../../components/inputs'
-import { count } from '../../format/number'
+import { amounts, count } from '../../format/number'
 import { lang, t, tell } from '../../i18n'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
@@ -23,7 +23,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
   const row = key.data && toRow(key.data)
   const run = async (verb: Verb | 'test') => {
     try {
-      const data = verb === 'test' ? await test(id) : await act(id, verb)
+      const data = verb === 'test' ? await test(id, row?.name ?? id) : await act(id, verb)
       key.set(data)
       rows.change(id, toRow(data))
       setError(null)
@@ -54,7 +54,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}
           </Link>
-          {may('admin') && row.provisioned === false && <Note row={row} saved={key.set} />}
+          {may('admin') && !row.provisioned && <Note row={row} saved={key.set} />}
         </>
       )}
     </Dialog>
@@ -81,6 +81,23 @@ function Facts({ row }: { row: Key }) {
       <dd>
         <Moment at={row.last_used} />
       </dd>
+      {row.recheck_at && (
+        <>
+          <dt>{t('keys.recheck')}</dt>
+          <dd>
+            <Moment at={row.recheck_at} />
+          </dd>
+        </>
+      )}
+      {row.balance && (
+        <>
+          <dt>{t('keys.balance')}</dt>
+          <dd>
+            {amounts(row.balance) || '–'} <Moment at={row.balance.checked_at} />{' '}
+            <span class="error">{row.balance.error}</span>
+          </dd>
+        </>
+      )}
       <dt>{t('origin')}</dt>
       <dd>{row.provisioned ? t('origin.file') : t('origin.console')}</dd>
     </dl>

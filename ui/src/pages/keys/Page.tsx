@@ -44,7 +44,7 @@ export function Page() {
         ]
       : []),
     ...(may('admin')
-      ? [{ label: t('remove'), act: () => setRemoved(row), isDanger: true, isOff: row.provisioned === true }]
+      ? [{ label: t('remove'), act: () => setRemoved(row), isDanger: true, isOff: row.provisioned }]
       : []),
   ]
   return (

@@ -1,7 +1,7 @@
 /** What is done to keys, one or many. */
 import { get, patch, post, remove as erase } from '../../api/client'
 import { stream } from '../../api/ndjson'
-import type { BulkReport, Key } from '../../api/types'
+import type { BulkReport, Key, KeyTest } from '../../api/types'
 import { t, tell } from '../../i18n'
 import { complain, say } from '../../state/toasts'
 import { type Filter, type Row, type Rows, toRow } from './rows'
@@ -26,18 +26,18 @@ export const removeOne = (id: string) => erase(`/keys/${id}`)
 export const restore = (id: string) => post<Key>(`/keys/${id}/restore`)
 export const act = (id: string, verb: Verb) => post<Key>(`/keys/${id}/${verb}`)
 
-/** Asks the provider about a key, and then how the key is. */
-export async function test(id: string): Promise<Key> {
-  await post(`/keys/${id}/test`)
+/** Asks the provider about a key, tells what it said, and how the key is then. */
+export async function test(id: string, name: string): Promise<Key> {
+  const { outcome, reason, status } = await post<KeyTest>(`/keys/${id}/test`)
+  const why = outcome === 'valid' ? '' : `${tell('reason', reason)}${status === null ? '' : ` (${status})`}`
+  say(t('done.test', { name, outcome: tell('outcome', outcome), why }))
   return read(id)
 }
 
 /** The same, with its row. */
 export async function testRow(rows: Rows, row: Row): Promise<void> {
   try {
-    const key = toRow(await test(row.id))
-    rows.change(row.id, key)
-    say(t('done.test', { name: row.name, state: tell('state', key.state) }))
+    rows.change(row.id, toRow(await test(row.id, row.name)))
   } catch (error) {
     complain(error)
   }

@@ -32,10 +32,10 @@ export function Failures({ failures, chosen, choose }: Props) {
               </td>
               <td>
                 <button type="button" class="plain" onClick={() => choose(failure)}>
-                  <span class="num">{failure.status ?? t('lab.in_band')}</span>{' '}
+                  <span class="num">{failure.status}</span> {failure.in_band && t('lab.in_band')}{' '}
                   <bdi>{[failure.code, failure.type].filter(Boolean).join(' · ')}</bdi>
                 </button>
-                <div class="muted small words">
+                <div class="muted small words" title={failure.message}>
                   <bdi>{failure.message}</bdi>
                 </div>
               </td>

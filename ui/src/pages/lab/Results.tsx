@@ -40,7 +40,7 @@ export function Replayed({ replay }: { replay: Replay }) {
               {changed.map(item => (
                 <tr key={item.id}>
                   <td>
-                    {item.status} <bdi>{item.code ?? item.type ?? item.message}</bdi>
+                    {item.status} <bdi>{item.code || item.type || item.message}</bdi>
                   </td>
                   <td>
                     <Words verdict={item.was} />

@@ -9,7 +9,7 @@ export function Words({ verdict }: { verdict: Verdict }) {
   return (
     <span class="row">
       <span class={`badge ${KINDS[verdict.key] ?? 'cooling'}`}>{tell('verdict', verdict.key)}</span>
-      {verdict.scope && verdict.scope !== 'key' && <span>{tell('scope', verdict.scope)}</span>}
+      {verdict.scope !== 'key' && <span>{tell('scope', verdict.scope)}</span>}
       {verdict.until !== null && <span class="num">{countdown(verdict.until)}</span>}
       <span class="muted small">{tell('retry', verdict.retry)}</span>
       <code class="muted" title={t('lab.rule')}>

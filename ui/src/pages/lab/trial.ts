@@ -19,7 +19,7 @@ export function draftOf(failure: Failure): Draft {
   const headers = Object.entries(failure.headers).map(([name, value]) => `${name}: ${value}`)
   return {
     id: failure.id,
-    status: String(failure.status ?? 200),
+    status: String(failure.status),
     model: failure.model,
     headers: headers.join('\n'),
     body: failure.body,
@@ -29,11 +29,11 @@ export function draftOf(failure: Failure): Draft {
 
 /** A rule that fits this failure, to begin with. */
 function ruleFor({ status, code, type, message, in_band }: Failure): Record<string, unknown> {
-  const [which, word] = code ? ['code', code] : type ? ['type', type] : ['message', message ?? '']
+  const [which, word] = code ? ['code', code] : type ? ['type', type] : ['message', message]
   const pattern = word.slice(0, 80).replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
   return {
     id: 'my-rule',
-    status: [in_band ? 'in-band' : (status ?? 429)],
+    status: [in_band ? 'in-band' : status],
     ...(word ? { when: [{ [which]: pattern }] } : {}),
     key: 'cooldown',
     rest: '5m',

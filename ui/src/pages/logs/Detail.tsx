@@ -1,6 +1,6 @@
 /** One request: who asked for what, what each attempt of it came to, and what the provider said. */
 import { get } from '../../api/client'
-import type { Attempt, Failure, LogEntry, Page as PageOf } from '../../api/types'
+import type { Attempt, Failure, LogEntry, LoggedRequest, Page as PageOf } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Link } from '../../components/Link'
 import { Problem } from '../../components/Problem'
@@ -22,7 +22,7 @@ async function failuresOf(entry: LogEntry, signal: AbortSignal): Promise<Failure
 
 export function Detail({ entry, onClose }: { entry: LogEntry; onClose: () => void }) {
   const path = `/logs/${encodeURIComponent(entry.request_id)}`
-  const whole = useResource(signal => get<LogEntry>(path, {}, signal), [entry.id])
+  const whole = useResource(signal => get<LoggedRequest>(path, {}, signal), [entry.id])
   const said = useResource(signal => failuresOf(entry, signal), [entry.id])
   const body = whole.data?.id === entry.id ? whole.data.body : undefined
   return (
@@ -77,7 +77,7 @@ function Tried({
         </span>
         <span class="num">{attempt.status}</span>
         {attempt.rule && <code title={t('lab.rule')}>{attempt.rule}</code>}
-        {attempt.ms !== undefined && <span class="muted num">{millis(attempt.ms)}</span>}
+        {<span class="muted num">{millis(attempt.ms)}</span>}
       </span>
       <span class="muted small mono">{attempt.target}</span>
       {words && <bdi class="small">{words}</bdi>}

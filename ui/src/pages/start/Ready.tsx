@@ -1,7 +1,7 @@
 /** The last step: what a client sends, with a token of its own. */
 import { useState } from 'preact/hooks'
 import { post, words } from '../../api/client'
-import type { Pool, Token } from '../../api/types'
+import type { CreatedToken, Pool } from '../../api/types'
 import { Link } from '../../components/Link'
 import { Snippets } from '../../components/Snippets'
 import { t } from '../../i18n'
@@ -14,7 +14,7 @@ export function Ready({ pool }: { pool: Pool }) {
   const make = async () => {
     try {
       const name = `${pool.name}-${new Date().toISOString().slice(0, 19)}`
-      setToken((await post<Token>('/tokens', { name, pools: [pool.name] })).token)
+      setToken((await post<CreatedToken>('/tokens', { name, pools: [pool.name] })).token)
     } catch (failure) {
       setError(words(failure))
     }
