@@ -26,8 +26,8 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench lint fmt tidy ui ui-if-node screenshots console-speed docker \
-        health stats blacklist reset-keys validate-keys
+.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node \
+        screenshots console-speed docker health stats blacklist reset-keys validate-keys
 
 help:
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,6 +147,9 @@ $(CONSOLE)/node_modules/.installed: $(CONSOLE)/package-lock.json | deps-test
 
 bench: deps ## Run the benchmarks
 	cargo bench --locked $(CARGO_FLAGS) --bench pool --bench verdict
+
+bench-scale: deps ## Measure 100,000 keys: start, memory, import, pages, latency meanwhile
+	benches/scale.py $(ARGS)
 
 coverage: deps-test ## Write a coverage report to coverage/
 	@command -v cargo-llvm-cov >/dev/null || { echo 'Coverage needs cargo-llvm-cov:' \

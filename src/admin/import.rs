@@ -189,16 +189,19 @@ pub(super) async fn import(
             ..ImportReport::default()
         };
         report.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
-        let mut entries = reading.entries.into_iter().peekable();
-        while entries.peek().is_some() {
-            let lot: Vec<Candidate> = entries.by_ref().take(LOT).map(Candidate::from).collect();
-            let count = lot.len();
-            let outcome =
-                if query.dry_run { manager.judge_keys(&pool, lot)? } else { manager.add_keys(&pool, lot, actor)? };
-            report.take(count, outcome);
-            if tell.send(ImportProgress { done: report.done, total: report.total }).is_err() {
-                break;
-            }
+        drop(text);
+        let mut entries = reading.entries.into_iter();
+        let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
+        let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
+        let tell = |size, outcome| {
+            report.take(size, outcome);
+            // Whoever leaves wants no more of it.
+            tell.send(ImportProgress { done: report.done, total: report.total }).is_ok()
+        };
+        if query.dry_run {
+            manager.judge_keys(&pool, lots, tell)?
+        } else {
+            manager.import_keys(&pool, lots, actor, tell)?
         }
         Ok::<_, ManageError>(report)
     });

@@ -33,7 +33,7 @@ impl BackgroundService for Writer {
     /// Runs to the end of the process: marks are set during a drain, too.
     async fn start(&self, _: ShutdownWatch) {
         let manager = &self.manager;
-        let mut is_open = manager.store.status().down.is_none();
+        let mut is_open = self.tell_status();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PACE) => {}
@@ -45,9 +45,7 @@ impl BackgroundService for Writer {
                 }
             }
             manager.journal_learnt();
-            let status = manager.store.status();
-            self.readiness.set_store(status.down.as_ref().map(|outage| outage.error.to_string()));
-            metrics::store(status.down.is_none(), status.pending.total(), status.dropped);
+            self.tell_status();
             if is_open {
                 self.note_keys().await;
             }
@@ -56,6 +54,14 @@ impl BackgroundService for Writer {
 }
 
 impl Writer {
+    /// Tells operators how the store is; whether it is written.
+    fn tell_status(&self) -> bool {
+        let status = self.manager.store.status();
+        self.readiness.set_store(status.down.as_ref().map(|outage| outage.error.to_string()));
+        metrics::store(status.down.is_none(), status.pending.total(), status.dropped);
+        status.down.is_none()
+    }
+
     /// Marks of keys that are gone for long are forgotten some day; the store must know which are gone.
     async fn note_keys(&self) {
         if self.manager.keys_changed.swap(false, Relaxed)

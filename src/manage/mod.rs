@@ -10,6 +10,7 @@ mod effect;
 mod error;
 mod files;
 mod first_run;
+mod import;
 mod journal;
 mod keys;
 mod marks;
