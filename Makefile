@@ -26,8 +26,8 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node docker \
-        health stats blacklist reset-keys validate-keys
+.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node \
+        screenshots console-speed docker health stats blacklist reset-keys validate-keys
 
 help:
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,18 @@ ui/dist/.built: ui/node_modules/.installed $(shell find ui/src ui/public ui/scri
 ui-if-node:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui; \
 		else echo 'Without Node.js the console is left out.'; fi
+
+screenshots: export KEYWEIR ?= $(abspath $(TARGET))/debug/keyweir
+screenshots: export CHROMIUM ?= chromium
+screenshots: ui $(CONSOLE)/node_modules/.installed ## Take the pictures in docs/images
+	cargo build --locked $(CARGO_FLAGS)
+	cd $(CONSOLE) && node screenshots.js
+
+console-speed: export KEYWEIR ?= $(abspath $(TARGET))/release/keyweir
+console-speed: export CHROMIUM ?= chromium
+console-speed: ui $(CONSOLE)/node_modules/.installed ## Measure the console with 100,000 keys
+	cargo build --release --locked $(CARGO_FLAGS)
+	cd $(CONSOLE) && node speed.js
 
 docker: ## Build the container image (docker, podman or buildah)
 	@engine=$$(for e in docker podman buildah; do command -v $$e && break; done) || \

@@ -10,6 +10,7 @@ TRANSLATIONS = {
     "README.md": "README.zh-CN.md",
     "docs/quickstart.md": "docs/zh-CN/quickstart.md",
     "docs/migrating.md": "docs/zh-CN/migrating.md",
+    "docs/console.md": "docs/zh-CN/console.md",
 }
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.M | re.S)
 HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", re.M)

@@ -11,8 +11,8 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, group, patch, post, put};
 use super::{
-    audit, egress, events, explain, failures, import, keys, log_level, logs, openapi, pools, reload, session, settings,
-    stats, tokens, verdict,
+    about, audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, openapi, pools, reload,
+    session, settings, stats, tokens, verdict,
 };
 use crate::config::Role::{Admin, Operator, Viewer};
 use crate::manage::{Actor, ManageError, Manager};
@@ -54,6 +54,8 @@ pub(super) fn routes() -> Vec<Route> {
             put("/settings", Admin, "Changes the server's settings", settings::set_of_server),
             get("/pools/{pool}/settings", Viewer, "Shows a pool's settings with their origins", settings::of_pool),
             put("/pools/{pool}/settings", Admin, "Changes a pool's settings", settings::set_of_pool),
+            get("/server", Viewer, "Tells where clients reach the proxy", about::server),
+            get("/providers", Viewer, "Lists the providers a pool can name", about::providers),
             get("/log-level", Viewer, "Tells how talkative the log is", log_level::show),
             put("/log-level", Admin, "Sets it until the configuration changes, or a restart", log_level::set),
             get("/reload", Viewer, "Tells how the last reload went", reload::last),
@@ -84,6 +86,7 @@ pub(super) fn routes() -> Vec<Route> {
             get("/keys/{key}", Viewer, "Shows a key", keys::one),
             patch("/keys/{key}", Admin, "Changes what is said of a key", keys::update),
             delete("/keys/{key}", Admin, "Removes a key that was added at run time", keys::remove),
+            post("/keys/{key}/test", Operator, "Asks the provider whether a key works", key_tests::one),
             post("/keys/{key}/restore", Admin, "Brings a key back that was removed within 7 days", keys::restore),
             post("/keys/{key}/{action}", Operator, "Enables, disables or resets a key", keys::act),
         ],

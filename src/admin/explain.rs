@@ -56,6 +56,8 @@ pub(super) struct Chance {
     ready_at: Option<Moment>,
     /// Seconds for which others are asked first, because nothing is left of a limit.
     last_for: Option<f64>,
+    /// When the key is probed, unless it serves requests until then.
+    next_probe: Option<Moment>,
 }
 
 pub(super) async fn explain(
@@ -87,5 +89,6 @@ fn show(key: &KeyChance, now: SystemTime) -> Chance {
         ready_in: key.ready_in.map(|left| left.as_secs_f64()),
         ready_at: key.ready_in.filter(|left| !left.is_zero()).and_then(|left| now.checked_add(left)).map(Moment::from),
         last_for: Some(key.deferred.as_secs_f64()).filter(|left| *left > 0.0),
+        next_probe: key.next_probe.map(Moment::from),
     }
 }

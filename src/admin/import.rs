@@ -1,6 +1,7 @@
 //! Many keys at once: imported in any format, exported with a line in the audit.
 //!
-//! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot.
+//! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot, and stops it by leaving: what
+//! was added by then stays.
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use crate::manage::{Added, Candidate, ManageError};
 const LOT: usize = 10_000;
 /// Bad lines that are told.
 const BAD: usize = 100;
-const PROGRESS: &str = "application/x-ndjson";
+pub(super) const PROGRESS: &str = "application/x-ndjson";
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +39,9 @@ pub(super) struct ImportQuery {
     /// How the keys are written; found by content if not given.
     #[serde(default)]
     format: Format,
+    /// Only tell what would happen.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -189,11 +193,16 @@ pub(super) async fn import(
         let mut entries = reading.entries.into_iter();
         let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
         let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
-        manager.import_keys(&pool, lots, actor, |size, outcome| {
+        let tell = |size, outcome| {
             report.take(size, outcome);
-            // Nobody may listen.
-            let _unheard = tell.send(ImportProgress { done: report.done, total: report.total });
-        })?;
+            // Whoever leaves wants no more of it.
+            tell.send(ImportProgress { done: report.done, total: report.total }).is_ok()
+        };
+        if query.dry_run {
+            manager.judge_keys(&pool, lots, tell)?
+        } else {
+            manager.import_keys(&pool, lots, actor, tell)?
+        }
         Ok::<_, ManageError>(report)
     });
     if wants_progress {
@@ -207,7 +216,7 @@ fn progress(
     told: mpsc::UnboundedReceiver<ImportProgress>,
     work: impl Future<Output = Result<ImportReport, Problem>> + Send + 'static,
 ) -> Response {
-    // It goes on if the asker leaves.
+    // What is being added is added whole, if the asker leaves.
     let work = tokio::spawn(work);
     let line = |line: ImportLine| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{}\n", json!(line))));
     let lines = stream::unfold((told, Some(work)), move |(mut told, work)| async move {

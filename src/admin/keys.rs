@@ -7,16 +7,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::answer::{NoContent, Page, window};
+use super::answer::{NoContent, Page, Shaped, window};
 use super::api::change;
 use super::extract::{Body, Patch, Path, Query, Written};
 use super::identity::Identity;
 use super::import::BadLine;
+use super::key_tests::{self, BulkOutcome};
 use super::moment::Moment;
 use super::openapi::{Operation, Output};
 use super::problem::Problem;
@@ -24,7 +25,7 @@ use super::router::AdminState;
 use crate::config::{KeyId, Secret, raw};
 use crate::keypool::{Action, ControlError, Wanted};
 use crate::manage::{Added, Candidate, KeyDetail, no_pool};
-use crate::telemetry::{AttemptResult, KeySnapshot, State as KeyState};
+use crate::telemetry::{AttemptResult, BalanceSnapshot, KeySnapshot, State as KeyState, json_amount};
 
 /// What one request does to a key.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -55,7 +56,7 @@ impl From<ControlError> for Problem {
     }
 }
 
-fn id(text: &str) -> Result<KeyId, Problem> {
+pub(super) fn id(text: &str) -> Result<KeyId, Problem> {
     text.parse().map_err(|error: crate::config::BadKeyId| Problem::not_found(error.to_string()))
 }
 
@@ -83,6 +84,8 @@ pub(super) struct Key {
     /// Finished attempts by their results.
     attempts: BTreeMap<&'static str, u64>,
     last_used: Option<Moment>,
+    /// What it has left; `null` = never asked, or its provider does not tell.
+    balance: Option<Balance>,
     /// Keys of one account share its quota.
     account: Option<String>,
     /// Share of requests.
@@ -95,6 +98,34 @@ pub(super) struct Key {
     note: Option<String>,
     /// `null` for keys of files.
     created_at: Option<Moment>,
+}
+
+/// What a key has left, as its provider told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyBalance")]
+struct Balance {
+    /// By unit; none where the key has no limit, or nothing was told so far.
+    amounts: Vec<Amount>,
+    /// When that was told.
+    checked_at: Option<Moment>,
+    /// Why it was not told when it was asked for last.
+    error: Option<&'static str>,
+}
+
+/// So much of a unit.
+#[derive(Serialize, JsonSchema)]
+struct Amount {
+    unit: String,
+    #[schemars(with = "f64")]
+    amount: Value,
+}
+
+impl From<&BalanceSnapshot> for Balance {
+    fn from(balance: &BalanceSnapshot) -> Self {
+        let amounts = balance.amounts.iter();
+        let amounts = amounts.map(|held| Amount { unit: held.unit.to_string(), amount: json_amount(held.amount) });
+        Self { amounts: amounts.collect(), checked_at: balance.told.map(Moment::from), error: balance.error }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -150,6 +181,7 @@ fn show(state: &AdminState, pool: &str, key: &KeySnapshot) -> Option<Key> {
         in_flight: key.in_flight,
         attempts: attempts.collect(),
         last_used: key.last_used.map(Moment::from),
+        balance: key.balance.as_ref().map(Balance::from),
         account: spec.account.clone(),
         weight: spec.weight,
         priority: spec.priority,
@@ -379,6 +411,7 @@ enum BulkVerb {
     Disable,
     Reset,
     Remove,
+    Test,
 }
 
 /// What to do to which keys: those listed, those that fit a filter, or with an empty filter all.
@@ -431,8 +464,9 @@ pub(super) async fn bulk(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
+    headers: HeaderMap,
     Body(bulk): Body<Bulk>,
-) -> Result<Json<BulkDone>, Problem> {
+) -> Result<Shaped<BulkOutcome>, Problem> {
     let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
         (Some(ids), None) => {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
@@ -448,9 +482,10 @@ pub(super) async fn bulk(
         BulkVerb::Enable => Action::Enable,
         BulkVerb::Disable => Action::Disable,
         BulkVerb::Reset => Action::Reset,
-        BulkVerb::Remove => return remove_all(&state, identity, ids).await.map(Json),
+        BulkVerb::Remove => return Ok(Shaped::new(Json(remove_all(&state, identity, ids).await?))),
+        BulkVerb::Test => return key_tests::many(state, identity, &pool, ids, &headers).await.map(Shaped::new),
     };
-    act_on_all(&state, identity, ids, action).await.map(Json)
+    Ok(Shaped::new(Json(act_on_all(&state, identity, ids, action).await?)))
 }
 
 async fn remove_all(state: &Arc<AdminState>, identity: Identity, ids: Vec<KeyId>) -> Result<BulkDone, Problem> {

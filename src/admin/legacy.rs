@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ use super::router::AdminState;
 use super::routes::{Need, Route, get, group, post};
 use crate::config::Role;
 use crate::keypool::Action;
-use crate::telemetry::{KeySnapshot, PoolSnapshot, State as KeyState};
+use crate::telemetry::{Holding, KeySnapshot, PoolSnapshot, State as KeyState, json_amount};
 
 /// `GET /stats` of SiliconFlow API Load Balancer.
 pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
@@ -57,14 +58,27 @@ pub fn modelscope_stats(pool: &PoolSnapshot) -> Value {
     Value::Object(keys.collect::<Map<_, _>>())
 }
 
-/// `GET /balance` of SiliconFlow API Load Balancer, for providers whose balance is not known.
-pub fn unknown_balance(pool: &PoolSnapshot) -> Value {
-    let keys = numbered(pool)
-        .map(|(index, key)| json!({"index": index, "balance": null, "lastChecked": null, "isActive": is_active(key)}));
+/// `GET /balance` of SiliconFlow API Load Balancer. It knows one unit: the one that is asked for, else the first that is
+/// told of a key. What is not told is null.
+pub fn balances(pool: &PoolSnapshot, unit: Option<&str>) -> Value {
+    let holdings = || pool.keys.iter().filter_map(|key| key.balance.as_ref()).flat_map(|balance| &*balance.amounts);
+    let unit = unit.or_else(|| holdings().next().map(|held| &*held.unit));
+    let is_meant = |held: &&Holding| unit.is_some_and(|unit| held.unit.eq_ignore_ascii_case(unit));
+    let keys = numbered(pool).map(|(index, key)| {
+        let balance = key.balance.as_ref();
+        let held = balance.and_then(|balance| balance.amounts.iter().find(is_meant));
+        json!({
+            "index": index,
+            "balance": held.map(|held| json_amount(held.amount)),
+            "lastChecked": balance.and_then(|balance| balance.told).map(Moment::from),
+            "isActive": is_active(key),
+        })
+    });
+    let total = holdings().filter(is_meant).map(|held| held.amount).reduce(Decimal::saturating_add);
     json!({
         "success": true,
         "timestamp": now(),
-        "totalBalance": null,
+        "totalBalance": total.map(json_amount),
         "keyBalances": keys.collect::<Vec<_>>(),
     })
 }
@@ -156,6 +170,11 @@ pub(super) struct PoolQuery {
     pool: Option<String>,
     /// `siliconflow`, or `modelscope-balance`: whose shape the statistics have.
     shape: Option<String>,
+    /// Of `/balance`: which one, where keys have several.
+    unit: Option<String>,
+    /// Of `/balance`: asked for now, and not five minutes ago.
+    #[serde(default)]
+    refresh: bool,
 }
 
 fn chosen(state: &AdminState, query: &PoolQuery) -> Result<PoolSnapshot, Problem> {
@@ -180,7 +199,12 @@ pub(super) async fn balance(
     State(state): State<Arc<AdminState>>,
     Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(unknown_balance(&chosen(&state, &query)?)))
+    let mut pool = chosen(&state, &query)?;
+    if query.refresh {
+        state.balances.refresh(&pool.pool).await;
+        pool = state.pool(Some(&pool.pool))?;
+    }
+    Ok(Json(balances(&pool, query.unit.as_deref())))
 }
 
 pub(super) async fn blacklist(

@@ -3,6 +3,7 @@
 //! Everything shown comes from [`crate::telemetry::snapshot`]s and the [`Manager`](crate::manage::Manager), through which
 //! everything is done. Secrets come in and never leave, but by the export.
 
+mod about;
 mod answer;
 mod api;
 mod audit;
@@ -16,6 +17,7 @@ mod guard;
 mod health;
 mod identity;
 mod import;
+mod key_tests;
 mod keys;
 pub mod legacy;
 mod log_level;

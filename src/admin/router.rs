@@ -15,7 +15,7 @@ use super::session::Sessions;
 use super::throttle::Throttle;
 use super::{api, console, guard, health, legacy};
 use crate::config::{Role, TokenDigest};
-use crate::health::Checker;
+use crate::health::{Balances, Checker, Prober};
 use crate::keypool::KeyPool;
 use crate::manage::{Manager, no_pool};
 use crate::telemetry::{KeyChance, PoolSnapshot, Readiness, Snapshots, TokenSnapshots};
@@ -56,6 +56,10 @@ pub struct AdminState {
     pub explain: Explain,
     /// Tests proxies.
     pub egress: Arc<Checker>,
+    /// Asks what keys have left.
+    pub balances: Arc<Balances>,
+    /// Tests keys.
+    pub prober: Arc<Prober>,
     /// The client tokens.
     pub tokens: TokenSnapshots,
     /// Answers `/readyz`.

@@ -58,6 +58,9 @@ struct Setting {
     /// Its value; secrets are redacted.
     value: Value,
     origin: Origin,
+    /// The words it may be, where it can be nothing else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    choices: Vec<String>,
 }
 
 /// The settings with their `ETag`.
@@ -128,7 +131,9 @@ async fn set(
 
 fn show(state: &AdminState, pool: Option<&str>) -> Result<Tagged, Problem> {
     let settings = state.manager.settings(pool).ok_or_else(|| no_pool(pool.unwrap_or_default()))?;
-    let field = |field: crate::config::Field| (field.path, Setting { value: field.value, origin: field.origin });
+    let field = |field: crate::config::Field| {
+        (field.path, Setting { value: field.value, origin: field.origin, choices: field.choices })
+    };
     let (fields, version) = (settings.fields.into_iter().map(field).collect(), settings.version);
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(ShownSettings { settings: fields, version })))
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::server::Server;
 use super::table::{aligned, duration};
-use super::{Format, ServerArgs};
+use super::{Format, ServerArgs, keys_test};
 
 /// Which pool of which server.
 #[derive(Debug, Args)]
@@ -74,6 +74,14 @@ pub(crate) enum ServerKeys {
     Disable(Chosen),
     /// Forget what rules did to keys; those that an operator disabled stay so
     Reset(Chosen),
+    /// Ask the provider whether keys work, and act on what it says
+    Test {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// How the answer is printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// Remove keys that were added at run time; they can be restored for 7 days
     Remove(Chosen),
     /// Bring removed keys back
@@ -127,6 +135,7 @@ pub(crate) fn execute(command: ServerKeys) -> anyhow::Result<ExitCode> {
         ServerKeys::Enable(chosen) => return act(&chosen, "enable"),
         ServerKeys::Disable(chosen) => return act(&chosen, "disable"),
         ServerKeys::Reset(chosen) => return act(&chosen, "reset"),
+        ServerKeys::Test { chosen, format } => return keys_test::execute(&chosen, format),
         ServerKeys::Remove(chosen) => return act(&chosen, "remove"),
         ServerKeys::Restore { server, ids } => restore(&Server::new(&server)?, &ids)?,
         ServerKeys::RotateMaster { server } => {
@@ -217,13 +226,8 @@ fn export(at: &PoolArgs, format: Exported, output: Option<&Path>) -> anyhow::Res
 }
 
 fn act(chosen: &Chosen, action: &str) -> anyhow::Result<ExitCode> {
-    let (server, pool) = open(&chosen.at)?;
-    let body = if chosen.all {
-        json!({"action": action, "filter": {}})
-    } else {
-        json!({"action": action, "ids": ids(&server, &pool, &chosen.keys)?})
-    };
-    let answer = server.send("POST", &format!("pools/{pool}/keys/bulk"), &body)?;
+    let (server, path, body) = bulk(chosen, action)?;
+    let answer = server.send("POST", &path, &body)?;
     let (changed, matched) = (answer["changed"].as_u64().unwrap_or(0), answer["matched"].as_u64().unwrap_or(0));
     writeln!(stdout(), "{changed} of {matched} keys: {action} done")?;
     for failed in answer["failed"].as_array().into_iter().flatten() {
@@ -231,6 +235,17 @@ fn act(chosen: &Chosen, action: &str) -> anyhow::Result<ExitCode> {
         writeln!(stdout(), "{}: {}", text("id"), text("error"))?;
     }
     Ok(if changed == matched { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where something is done to the chosen keys, and how it is said.
+pub(super) fn bulk(chosen: &Chosen, action: &str) -> anyhow::Result<(Server, String, Value)> {
+    let (server, pool) = open(&chosen.at)?;
+    let body = if chosen.all {
+        json!({"action": action, "filter": {}})
+    } else {
+        json!({"action": action, "ids": ids(&server, &pool, &chosen.keys)?})
+    };
+    Ok((server, format!("pools/{pool}/keys/bulk"), body))
 }
 
 /// Names become ids.

@@ -203,7 +203,7 @@ async fn ask_all(provider: &Provider, results: &mut Results, args: &KeysCheckArg
     Ok(())
 }
 
-fn progress(total: usize, done: usize) -> ProgressBar {
+pub(super) fn progress(total: usize, done: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
     if !stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -10,6 +10,7 @@ mod healthcheck;
 mod init;
 mod keys;
 mod keys_check;
+mod keys_test;
 mod man;
 mod mock;
 mod run;

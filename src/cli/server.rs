@@ -1,5 +1,6 @@
 //! Talking to a running server through its admin API.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -12,6 +13,8 @@ use super::ServerArgs;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest answer (bytes): an export of a million keys.
 const ANSWER_MAX: u64 = 512 * 1024 * 1024;
+/// One JSON value a line.
+const LINES: &str = "application/x-ndjson";
 const TOKEN_VARIABLE: &str = "KEYWEIR_ADMIN_TOKEN";
 
 /// A running server.
@@ -58,6 +61,23 @@ impl Server {
     /// Sends a text.
     pub(super) fn send_text(&self, path: &str, text: &str) -> anyhow::Result<Value> {
         self.read(self.request("POST", path, &[]).header("content-type", "text/plain"), text.to_owned())
+    }
+
+    /// Does something long: `told` hears each line of the answer, and the last one is returned.
+    pub(super) fn stream(&self, path: &str, body: &Value, mut told: impl FnMut(&Value)) -> anyhow::Result<Value> {
+        let request =
+            self.request("POST", path, &[]).header("content-type", "application/json").header("accept", LINES);
+        let request = request.body(body.to_string()).context("the server's address is none")?;
+        // However long it takes: the server says how far it is.
+        let request = self.agent.configure_request(request).timeout_global(None).build();
+        let response = self.agent.run(request).with_context(|| format!("{}: the server can't be asked", self.base))?;
+        let (status, mut last) = (response.status(), Value::Null);
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.with_context(|| format!("{}: the answer broke off", self.base))?;
+            last = self.judge(status, &line)?;
+            told(&last);
+        }
+        Ok(last)
     }
 
     fn request(&self, method: &str, path: &str, query: &[(&str, &str)]) -> http::request::Builder {

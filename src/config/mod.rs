@@ -5,6 +5,7 @@
 //! `validate` makes the [`Config`] of them. Each step names every mistake it finds; nothing is used unless all are happy.
 
 mod additions;
+pub mod balance;
 mod document;
 pub mod egress;
 mod expand;
@@ -19,6 +20,7 @@ mod print;
 mod problem;
 pub mod raw;
 mod reference;
+pub mod schedule;
 pub mod secret;
 mod shape;
 mod shown;

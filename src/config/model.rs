@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
+use super::balance::BalanceCheck;
 use super::egress::Egress;
 use super::key_id::KeyId;
 use super::models::Models;
@@ -20,6 +21,7 @@ use super::prices::{Budget, Prices};
 use super::raw::keys::FileFormat;
 pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
+use super::schedule::Schedule;
 use super::secret::{Secret, TokenDigest};
 use crate::verdict::Engine;
 use crate::verdict::pack::{Auth, Pack};
@@ -347,6 +349,12 @@ pub struct Pool {
     pub egress: Vec<Egress>,
     /// How proxies are checked.
     pub egress_check: EgressCheck,
+    /// How often keys' balances are asked for, and how much each shall have left.
+    pub balance: BalanceCheck,
+    /// How keys are tested.
+    pub probe: Probe,
+    /// When all disabled keys are tried again, if at all.
+    pub reactivate: Option<Reactivate>,
     /// What models cost.
     pub prices: Prices,
     /// Headers added upstream.
@@ -360,6 +368,24 @@ impl Pool {
     pub fn auth(&self) -> &Auth {
         self.provider.auth_below(self.targets.first().map_or("", |target| &target.path))
     }
+}
+
+/// `probe:`
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// How often a key that serves no requests is tested; `None` = never.
+    pub every: Option<Duration>,
+    /// How many at once, at least 1.
+    pub concurrency: usize,
+}
+
+/// `reactivate:`
+#[derive(Debug, Clone)]
+pub struct Reactivate {
+    /// When.
+    pub schedule: Schedule,
+    /// A key is tested before it is used again.
+    pub probe: bool,
 }
 
 /// One upstream base URL.

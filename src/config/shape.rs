@@ -56,6 +56,14 @@ impl Shape {
         }
     }
 
+    /// The words a value may be, where it can be nothing else.
+    pub(crate) fn choices(&self) -> &[String] {
+        match self {
+            Shape::Choice(words) => words,
+            _ => &[],
+        }
+    }
+
     fn alternatives(&self) -> &[Shape] {
         match self {
             Shape::OneOf(shapes) => shapes,

@@ -41,6 +41,8 @@ pub struct Field {
     pub value: Json,
     /// Who set it.
     pub origin: Origin,
+    /// The words it may be; none = whatever fits its type.
+    pub choices: Vec<String>,
 }
 
 impl Shown {
@@ -72,7 +74,8 @@ impl Shown {
     fn collect(&self, prefix: &str, path: &str, shape: &Shape, value: &Json, fields: &mut Vec<Field>) {
         let (Shape::Object { fields: known, .. }, Json::Object(values)) = (shape, value) else {
             let origin = self.origins.get(&format!("{prefix}{path}")).copied().unwrap_or(Origin::Default);
-            return fields.push(Field { path: path.to_owned(), value: value.clone(), origin });
+            let (path, choices) = (path.to_owned(), shape.choices().to_vec());
+            return fields.push(Field { path, value: value.clone(), origin, choices });
         };
         for (name, value) in values {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };

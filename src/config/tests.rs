@@ -304,7 +304,7 @@ store: {url: \"mysql://u:p@h/db\", retention: 168h}
 notify: [{type: slack, url: \"https://hooks\"}]
 clients: {tokens: [{name: a, token: short}]}
 pools:
-  a: {provider: openai, probe: {every: 5m}, balance: {every: 5m}}
+  a: {provider: openai, priority: 1, balance: {every: 5m}}
   b: {provider: openai}
 ";
     assert_eq!(
@@ -312,7 +312,7 @@ pools:
         "f.yaml:1:1: default_pool: warning: not set while there are several pools: unprefixed paths such as /v1/models are 404\n\
          f.yaml:2:9: notify: warning: has no effect yet\n\
          f.yaml:3:37: clients.tokens[0].token: warning: shorter than 16 characters; short tokens can be guessed; make one e.g. with `openssl rand -hex 24`\n\
-         f.yaml:5:40: pools.a.probe.every: warning: has no effect yet"
+         f.yaml:5:35: pools.a.priority: warning: has no effect yet"
     );
 }
 

@@ -30,11 +30,6 @@ const CONFIG: &[Row] = &[
     ("pools.*.select.strategy", &["round_robin"], Refuse),
     ("pools.*.wait.max", &["0s"], Refuse),
     ("pools.*.wait.queue", &["1000"], Warn),
-    ("pools.*.probe.every", &["30m"], Warn),
-    ("pools.*.probe.concurrency", &["4"], Warn),
-    ("pools.*.reactivate", &["off"], Warn),
-    ("pools.*.balance.every", &["5m"], Warn),
-    ("pools.*.balance.minimum", &["0", "0.0"], Warn),
     ("pools.*.budget", &[], Refuse),
 ];
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 use pingora::Error;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error as ThisError;
@@ -30,8 +31,9 @@ const MOST: usize = 256 * 1024;
 const LIST: usize = 1024 * 1024;
 
 /// What a key turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ProbeOutcome")]
 pub enum Outcome {
     /// It works.
     Valid,
@@ -86,6 +88,25 @@ pub enum NoWay {
     Unreached(String, Blame),
 }
 
+impl NoWay {
+    /// There is nobody to ask.
+    pub(super) fn without_target() -> Self {
+        Self::Unreached("the pool has no target".into(), elsewhere())
+    }
+}
+
+impl Examined {
+    /// Nothing was asked.
+    pub(super) fn none(no_way: &NoWay) -> Self {
+        let blame = match no_way {
+            NoWay::Model => elsewhere(),
+            NoWay::Unreached(_, blame) => *blame,
+        };
+        let took = Duration::ZERO;
+        Self { outcome: Outcome::Unknown, reason: no_way.to_string(), status: None, rule: None, blame, took }
+    }
+}
+
 /// The request that tells.
 #[derive(Debug, Clone)]
 pub struct Way {
@@ -123,6 +144,11 @@ impl Way {
     /// The model that keys are probed with; empty if none is.
     pub fn model(&self) -> &str {
         if self.probe.needs_model() { &self.model } else { "" }
+    }
+
+    /// It costs money: a provider counts it as a use.
+    pub fn is_billed(&self) -> bool {
+        self.probe.needs_model()
     }
 
     fn question(&self) -> Question {

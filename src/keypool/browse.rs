@@ -14,7 +14,7 @@ pub struct Wanted {
     pub state: Option<State>,
     /// Why they are not ready.
     pub reason: Option<String>,
-    /// A piece of the name.
+    /// A piece of the name, or of the account's.
     pub text: Option<String>,
 }
 
@@ -28,8 +28,9 @@ pub struct Page {
 }
 
 impl Wanted {
-    fn fits(&self, key: &Key, seen: impl FnOnce() -> Seen) -> bool {
-        if self.text.as_deref().is_some_and(|text| !key.name.contains(text)) {
+    fn fits(&self, key: &Key, account: Option<&str>, seen: impl FnOnce() -> Seen) -> bool {
+        let is_named = |text| key.name.contains(text) || account.is_some_and(|account| account.contains(text));
+        if !self.text.as_deref().is_none_or(is_named) {
             return false;
         }
         if self.state.is_none() && self.reason.is_none() {
@@ -44,9 +45,9 @@ impl Wanted {
 impl Entry {
     /// The places of keys that fit.
     fn find(&self, wanted: &Wanted, now: Millis) -> impl Iterator<Item = (u32, &Key)> {
-        (0..)
-            .zip(self.pool.keys())
-            .filter(move |(index, key)| wanted.fits(key, || self.pool.worst_standing(*index, now).into()))
+        (0..).zip(self.pool.keys()).filter(move |(index, key)| {
+            wanted.fits(key, self.pool.account(key), || self.pool.worst_standing(*index, now).into())
+        })
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use serde_json::json;
 
+use super::balances::Balances;
 use super::clock::wall_time;
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
+use super::round::Round;
 use super::seen::Seen;
 use crate::config::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
@@ -40,9 +43,12 @@ pub struct Entry {
     pub metrics: Arc<PoolMetrics>,
     /// Its last failures.
     pub failures: Arc<Memory>,
+    pub(super) balances: Arc<Balances>,
     egresses: Egresses,
     /// What its keys made.
     pub pins: Arc<Pins>,
+    /// Where its probes are.
+    pub round: Arc<Mutex<Round>>,
     credentials: Vec<Credential>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
@@ -82,7 +88,27 @@ impl Entry {
         let list_key = list_key.map(|place| place as u32);
         let (pool, places) = (Arc::new(pool), OnceLock::new());
         let pins = before.map_or_else(Arc::default, |before| before.pins.clone());
-        Self { config, pool, metrics, failures, egresses, pins, credentials, specs, per_key, list_key, places }
+        let balances = Arc::default();
+        let round = before.map_or_else(Arc::default, |before| before.round.clone());
+        let mut entry = Self {
+            config,
+            pool,
+            metrics,
+            failures,
+            balances,
+            egresses,
+            pins,
+            round,
+            credentials,
+            specs,
+            per_key,
+            list_key,
+            places,
+        };
+        if let Some(known) = before.and_then(|before| entry.balances_of(before)) {
+            entry.balances = known;
+        }
+        entry
     }
 
     /// A pool that no server has, to ask with its keys.
@@ -94,6 +120,9 @@ impl Entry {
     pub(super) fn open(&self, before: Option<&Self>, now: Millis) {
         self.pool.open(before.map(|before| &*before.pool), now);
         self.apply_egresses(now);
+        if let Some(before) = before {
+            self.apply_balances(before, now);
+        }
     }
 
     /// The proxies of the pool.
@@ -193,7 +222,11 @@ impl Entry {
 
     pub(super) fn snapshot(&self, now: Millis, is_default: bool) -> PoolSnapshot {
         let counted = self.pool.transitions();
-        let mut transitions = vec![(State::Ready, "rest_over", counted.returns())];
+        let mut transitions = vec![
+            (State::Ready, "rest_over", counted.returns()),
+            (State::Ready, "accepted", counted.accepted()),
+            (State::Ready, "reactivated", counted.reactivated()),
+        ];
         for (reason, rests, disablements) in counted.by_reason() {
             transitions.push((State::Cooling, reason.as_str(), rests));
             transitions.push((State::Disabled, reason.as_str(), disablements));
@@ -213,7 +246,12 @@ impl Entry {
 
     /// Why each key would or would not be handed out for this model now.
     pub(super) fn explain(&self, model: &str, now: Millis) -> Vec<KeyChance> {
-        let chance = |(key, explanation): (&Key, Explanation)| KeyChance {
+        let round = self.round.lock();
+        let next_probe = |index| {
+            let at = round.next_probe(&self.pool, &self.config.probe, index, now)?;
+            Some(wall_time(at)).filter(|_| self.config.enabled)
+        };
+        let chance = |(index, (key, explanation)): (u32, (&Key, Explanation))| KeyChance {
             name: key.name.to_string(),
             state: match (explanation.blocked, explanation.ready_in) {
                 (None, _) => State::Ready,
@@ -224,11 +262,12 @@ impl Entry {
             reason: explanation.blocked.and_then(|(_, reason)| reason).map(Reason::as_str),
             ready_in: explanation.ready_in,
             deferred: explanation.deferred,
+            next_probe: next_probe(index),
         };
         let model = self.config.models.resolve(model);
         // Whoever names no model wants to know what is wrong with a key, also if it is so for one model only.
         let explained = if model.is_empty() { self.pool.explain_worst(now) } else { self.pool.explain(model, now) };
-        self.pool.keys().iter().zip(explained).map(chance).collect()
+        (0..).zip(self.pool.keys().iter().zip(explained)).map(chance).collect()
     }
 
     fn snapshot_key(&self, index: u32, key: &Key, now: Millis) -> KeySnapshot {
@@ -244,6 +283,7 @@ impl Entry {
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
             recheck_at: self.pool.recheck_at(index).map(wall_time),
+            balance: self.balances.snapshot(key.id),
         }
     }
 }

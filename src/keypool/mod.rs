@@ -3,12 +3,14 @@
 //! `pool` decides; here decisions meet the world: wall clocks, log lines, snapshots for metrics and the admin plane.
 //! Invariant: a key that stays through a reload keeps its state object, so leases of the old generation still count.
 
+mod balances;
 mod browse;
 mod clock;
 mod control;
 pub mod egress;
 mod entry;
 mod pins;
+mod round;
 mod seen;
 mod service;
 
@@ -16,12 +18,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use balances::{ANSWERED_WITHIN, Balances, Told};
 pub use browse::{Page, Wanted};
 pub use clock::{at, now, wall_time};
 pub use control::{Action, ControlError};
 pub use egress::{Certainty, Egress, Egresses};
 pub use entry::{Credential, Entry, RECHECK};
 pub use pins::{Pin, Pins, ResourceId, Span};
+pub use round::{Round, Why};
 pub use seen::Seen;
 
 use crate::config::{Config, Keys};

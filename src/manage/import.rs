@@ -21,30 +21,27 @@ use crate::store::{Audit, NewKey};
 const BAD: usize = 100;
 
 impl Manager {
-    /// Adds keys to a pool, each lot committed by itself and then told to `tell` with its size. They are used when the
-    /// last lot is there. Blocks.
+    /// Adds keys to a pool, each lot committed by itself and then told to `tell` with its size, until that says no. They
+    /// are used when the last lot is there. Blocks.
     ///
     /// # Errors
     /// If there is no such pool, or the store does not take a lot; those before it hold.
     pub fn import_keys(
         &self,
         pool: &str,
-        mut lots: impl Iterator<Item = Vec<Candidate>>,
+        lots: impl Iterator<Item = Vec<Candidate>>,
         actor: &Actor,
-        mut tell: impl FnMut(usize, Added),
+        tell: impl FnMut(usize, Added) -> bool,
     ) -> Result<(), ManageError> {
         let turn = self.turn();
         let mut judge = Judge::new(&turn.picture, &self.pool_name(pool)?);
         let mut committed = Vec::new();
-        let done = lots.try_for_each(|lot| {
-            let (size, mut outcome) = (lot.len(), Added::default());
-            let kept = judge.judge(lot, &mut outcome);
+        let done = judge.each(lots, tell, |kept, outcome| {
             if !kept.is_empty() {
                 let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
                 Self::wait(self.store.add_keys(new, outcome.audit(pool, actor)))?;
                 committed.extend(kept);
             }
-            tell(size, outcome);
             Ok(())
         });
         if !committed.is_empty() {
@@ -53,6 +50,19 @@ impl Manager {
             self.change_to(&turn, stored, |_| Ok(()))?;
         }
         done
+    }
+
+    /// [`import_keys`](Self::import_keys), but nothing is done: what would become of them.
+    ///
+    /// # Errors
+    /// If there is no such pool.
+    pub fn judge_keys(
+        &self,
+        pool: &str,
+        lots: impl Iterator<Item = Vec<Candidate>>,
+        tell: impl FnMut(usize, Added) -> bool,
+    ) -> Result<(), ManageError> {
+        Judge::new(&self.picture.load(), &self.pool_name(pool)?).each(lots, tell, |_, _| Ok(()))
     }
 }
 
@@ -79,6 +89,24 @@ impl Judge {
             ids: known.iter().map(|spec| spec.id).collect(),
             names: known.iter().map(|spec| spec.name.clone()).collect(),
         }
+    }
+
+    /// Judges lot by lot, has `keep` take what is right, and tells `tell` of each with its size, until that says no.
+    fn each(
+        &mut self,
+        lots: impl Iterator<Item = Vec<Candidate>>,
+        mut tell: impl FnMut(usize, Added) -> bool,
+        mut keep: impl FnMut(Vec<Kept>, &Added) -> Result<(), ManageError>,
+    ) -> Result<(), ManageError> {
+        for lot in lots {
+            let (size, mut outcome) = (lot.len(), Added::default());
+            let kept = self.judge(lot, &mut outcome);
+            keep(kept, &outcome)?;
+            if !tell(size, outcome) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Those of the candidates that are new and right; they are known from now on.

@@ -177,6 +177,15 @@ impl Manager {
         Ok(failed)
     }
 
+    /// Notes who has keys tested. Blocks.
+    ///
+    /// # Errors
+    /// If the store does not take it.
+    pub fn note_test(&self, ids: &[KeyId], actor: &Actor) -> Result<(), ManageError> {
+        let audit = actor.does("keys.test", subject(ids), json!({"keys": ids.len()}));
+        Ok(Self::wait(self.store.note(audit))?)
+    }
+
     /// What is known of a key beside its state, also of a removed one.
     pub fn key_detail(&self, id: KeyId) -> Option<KeyDetail> {
         let picture = self.picture.load();
@@ -223,7 +232,11 @@ pub fn no_pool(pool: &str) -> ManageError {
 }
 
 /// The key, and its details as they are stored: everything but key and name.
-pub(super) fn spec_of(pool: &str, key: &Secret, mut details: Map<String, Json>) -> Result<(KeySpec, String), Vec<String>> {
+pub(super) fn spec_of(
+    pool: &str,
+    key: &Secret,
+    mut details: Map<String, Json>,
+) -> Result<(KeySpec, String), Vec<String>> {
     let note = match details.remove("note") {
         None => None,
         Some(Json::String(note)) if note.len() <= 1000 => Some(note),

@@ -73,7 +73,7 @@ pub(super) fn to_store(pool: &str, saved: Saved, now: Millis) -> Option<MarkChan
         by: if saved.is_disabled { OPERATOR } else { RULE }.into(),
         rests: saved.in_a_row.into(),
         evidence: String::new(),
-        since: now_ms(),
+        since: saved.since.map_or_else(now_ms, |since| now_ms() - (now.signed() - since)),
     });
     Some((key, subject, mark))
 }
@@ -100,6 +100,7 @@ fn to_pool(stored: &StoredMark, now: Millis) -> Option<Saved> {
         reason,
         in_a_row: u8::try_from(mark.rests).unwrap_or(u8::MAX),
         is_disabled,
+        since: Some(now.signed() - now_ms().saturating_sub(mark.since)),
     })
 }
 

@@ -80,10 +80,12 @@ pub(super) fn answer(shared: &Shared, method: &str, path: &str, body: &[u8]) -> 
         ("POST", "/mock/reset") => {
             *shared.settings.lock() = Settings::default();
             shared.stats.reset();
+            shared.balances.reset();
             Ok(())
         }
         ("POST", "/mock/outage") => begin_outage(shared, body),
         ("POST", "/mock/sse") => shape_streams(shared, body),
+        ("POST", "/mock/balance") => parse(body).map(|said| shared.balances.say(said)),
         ("POST", "/mock/record") => parse(body).map(|RecordBody { requests }| shared.settings.lock().record = requests),
         _ => return unknown_path(method, path),
     };

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 mod answers;
+mod balances;
 mod behaviour;
 mod control;
 mod http;
@@ -49,6 +50,7 @@ struct Shared {
     stats: Stats,
     settings: parking_lot::Mutex<control::Settings>,
     resources: resources::Resources,
+    balances: balances::Balances,
 }
 
 impl Mock {

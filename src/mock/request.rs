@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::balances::Shape;
 use super::http::Head;
 
 /// The model of an answer to a request that names none.
@@ -19,6 +20,7 @@ pub(super) enum Endpoint {
     Embeddings,
     /// The WebSocket one.
     Realtime,
+    Balance(Shape),
     Other,
 }
 
@@ -31,6 +33,7 @@ impl Endpoint {
             (Some("completions"), "POST") if path.ends_with("/chat/completions") => Endpoint::Chat,
             (Some("embeddings"), "POST") => Endpoint::Embeddings,
             (Some("realtime"), "GET") if head.websocket_key.is_some() => Endpoint::Realtime,
+            (_, "GET") => Shape::of(path).map_or(Endpoint::Other, Endpoint::Balance),
             _ => Endpoint::Other,
         }
     }

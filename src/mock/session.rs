@@ -301,6 +301,12 @@ impl Request<'_> {
             Endpoint::Models => answers::models(),
             Endpoint::Embeddings => answers::embeddings(&self.asked, self.body.len()),
             Endpoint::Realtime => return Act::WebSocket,
+            Endpoint::Balance(shape) => {
+                match shared.balances.answer(shape, self.head.key.as_deref().unwrap_or_default()) {
+                    Some(answer) => answer,
+                    None => return Act::Silence,
+                }
+            }
             Endpoint::Other => {
                 let made = shared.resources.answer(self.head, self.body, self.asked.model(), self.arrival.number);
                 made.unwrap_or_else(|| answers::unknown_path(&self.head.method, self.head.path()))

@@ -291,7 +291,7 @@ impl Pool {
     }
 }
 
-fn count(counters: &[AtomicU64], reason: Reason) {
+pub(super) fn count(counters: &[AtomicU64], reason: Reason) {
     if let Some(counter) = counters.get(reason as usize - 1) {
         counter.fetch_add(1, Relaxed);
     }

@@ -12,6 +12,7 @@ impl Pool {
             pool.forget_marks(ledger, index, now);
             if let Some(key) = pool.key(index) {
                 key.state.is_disabled.store(false, Relaxed);
+                key.state.balance.reset();
             }
         });
     }
@@ -26,22 +27,29 @@ impl Pool {
         });
     }
 
-    /// Forgets what rules did to a key; one that an operator disabled stays so.
+    /// Forgets what rules did to a key; one that an operator disabled stays so, and one with too little left rests on.
     pub fn reset(&self, index: u32, now: Millis) {
         self.change(index, now, |pool, ledger, index| pool.forget_marks(ledger, index, now));
     }
 
-    fn change(&self, index: u32, now: Millis, change: impl FnOnce(&Self, &mut Ledger, u32)) {
+    /// Runs `change` and counts and enters the key as it is afterwards.
+    pub(super) fn change<T>(
+        &self,
+        index: u32,
+        now: Millis,
+        change: impl FnOnce(&Self, &mut Ledger, u32) -> T,
+    ) -> Option<T> {
         self.in_charge(index, |pool, ledger, index| {
             let is_out = || pool.key(index).is_some_and(super::Key::is_out);
             let was_out = is_out();
-            change(pool, ledger, index);
+            let value = change(pool, ledger, index);
             ledger.disabled = ledger.disabled + usize::from(is_out()) - usize::from(was_out);
             pool.enter(index, now);
-        });
+            value
+        })
     }
 
-    fn forget_marks(&self, ledger: &mut Ledger, index: u32, now: Millis) {
+    pub(super) fn forget_marks(&self, ledger: &mut Ledger, index: u32, now: Millis) {
         let Some(key) = self.key(index) else { return };
         key.state.own.reset();
         key.state.suspicion.reset();

@@ -97,6 +97,7 @@ impl Pool {
         let rests = [
             (Blocker::Key, Some(&key.state.own)),
             (Blocker::Key, Some(&key.state.suspicion)),
+            (Blocker::Key, Some(&key.state.balance)),
             (Blocker::Account, group(key.account)),
             (Blocker::Egress, group(key.egress)),
             (Blocker::Model, model.and_then(|model| model.mark(index))),

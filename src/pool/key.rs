@@ -20,6 +20,8 @@ pub struct KeyState {
     pub(super) own: Rest,
     /// Rests for failures that may prove not to be its fault: taking one back takes back nothing else.
     pub(super) suspicion: Rest,
+    /// Rest for having too little left; only who knows that begins or lifts it.
+    pub(super) balance: Rest,
     /// Failures since its last success, where each counts against the key itself.
     pub(super) strikes: AtomicU32,
     /// Rests in a row for refusals that don't say that it is dead.
@@ -34,9 +36,9 @@ pub struct KeyState {
 }
 
 impl KeyState {
-    /// The deadline of what it earned itself.
+    /// The deadline of what is its own alone.
     pub(super) fn until(&self) -> u64 {
-        self.own.until().max(self.suspicion.until())
+        self.own.until().max(self.suspicion.until()).max(self.balance.until())
     }
 
     /// Requests under way.
@@ -101,7 +103,7 @@ impl Key {
     }
 
     /// Time alone does not bring it back.
-    pub(super) fn is_out(&self) -> bool {
+    pub fn is_out(&self) -> bool {
         self.is_switched_off() || self.state.own.is_disabled()
     }
 }

@@ -20,11 +20,13 @@ pub enum Reason {
     Operator,
     /// The proxy it leaves by is out of use.
     Egress,
+    /// It has less left than it shall have.
+    Balance,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RateLimited,
         Self::Unauthorized,
         Self::Forbidden,
@@ -32,6 +34,7 @@ impl Reason {
         Self::Failing,
         Self::Operator,
         Self::Egress,
+        Self::Balance,
     ];
 
     /// As shown in metrics and answers.
@@ -44,6 +47,7 @@ impl Reason {
             Self::Failing => "failing",
             Self::Operator => "operator",
             Self::Egress => "egress",
+            Self::Balance => "balance",
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod apply;
 mod atomic;
+mod balance;
 mod board;
 mod budget;
 mod build;
@@ -32,6 +33,7 @@ mod restriction;
 mod saved;
 mod schedule;
 mod selection;
+mod vouch;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
 pub use saved::{Saved, Subject};
+pub use vouch::Doubt;
 
 use board::{Board, Deadlines};
 use budget::Budget;
@@ -81,6 +84,11 @@ impl Millis {
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// For differences with moments before the process started.
+    pub(crate) fn signed(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
     /// Time left until `later`; zero if it has passed.
@@ -117,6 +125,8 @@ pub struct Transitions {
     rests: [AtomicU64; Reason::ALL.len()],
     disablements: [AtomicU64; Reason::ALL.len()],
     returns: AtomicU64,
+    accepted: AtomicU64,
+    reactivated: AtomicU64,
 }
 
 impl Transitions {
@@ -129,6 +139,16 @@ impl Transitions {
     /// Keys whose rest ended.
     pub fn returns(&self) -> u64 {
         self.returns.load(Relaxed)
+    }
+
+    /// Keys that are used again because a probe showed that the provider accepts them.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Keys that are used again because the time had come to try them.
+    pub fn reactivated(&self) -> u64 {
+        self.reactivated.load(Relaxed)
     }
 }
 
@@ -350,6 +370,11 @@ impl Pool {
         });
         let of_model = model.and_then(|model| model.mark(index)).map_or(0, Rest::deferred);
         Deadlines { blocked: self.blocked_until(index, model), deferred: own.max(of_model) }
+    }
+
+    /// The name of the account a key belongs to.
+    pub fn account(&self, key: &Key) -> Option<&str> {
+        self.group(key.account).map(|account| &*account.name)
     }
 
     fn group(&self, place: Option<u32>) -> Option<&Group> {

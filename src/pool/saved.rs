@@ -38,6 +38,8 @@ pub struct Saved {
     pub in_a_row: u8,
     /// Switched off by an operator: keys only.
     pub is_disabled: bool,
+    /// When a rule disabled the key (milliseconds of the pool's clock; negative = before the process started).
+    pub since: Option<i64>,
 }
 
 /// Something whose mark changed, by its place in the pool.
@@ -66,6 +68,10 @@ impl Pool {
                 Subject::Key(id) => {
                     if let Some(key) = places.get(id).and_then(|&index| self.key(index)) {
                         key.state.own.restore(mark);
+                        match mark.since {
+                            Some(since) if key.state.own.is_disabled() => key.state.recheck.resume(since, now),
+                            _ => key.state.recheck.forget(),
+                        }
                         key.state.is_disabled.store(mark.is_disabled, Relaxed);
                     }
                 }
@@ -99,7 +105,8 @@ impl Pool {
             &Changed::Key(index) => {
                 let state = &self.key(index)?.state;
                 let is_disabled = state.is_disabled.load(Relaxed);
-                Some(Saved { is_disabled, ..state.own.saved(Subject::Key(id(index)?)) })
+                let since = state.own.is_disabled().then(|| state.recheck.since());
+                Some(Saved { is_disabled, since, ..state.own.saved(Subject::Key(id(index)?)) })
             }
             &Changed::Suspicion(index) => Some(self.key(index)?.state.suspicion.saved(Subject::Suspicion(id(index)?))),
             Changed::Model(index, name) => {
@@ -142,7 +149,7 @@ impl Rest {
     fn saved(&self, subject: Subject) -> Saved {
         let until = self.until();
         let until = (until != NEVER).then_some(Millis(until));
-        Saved { subject, until, reason: self.reason(), in_a_row: self.in_a_row(), is_disabled: false }
+        Saved { subject, until, reason: self.reason(), in_a_row: self.in_a_row(), is_disabled: false, since: None }
     }
 
     pub(super) fn restore(&self, mark: &Saved) {

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, Loaded};
-use crate::health::{self, Checker, TargetChecks};
+use crate::health::{self, BalanceChecks, Balances, Checker, Prober, Probes, TargetChecks};
 use crate::manage::{Live, Manager, Recorder, StartError, Writer};
 use crate::proxy::admit::{Admission, available_memory};
 use crate::proxy::front;
@@ -87,14 +87,18 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.bootstrap();
     let connector = Connector::new();
     let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
-    let state = Arc::new(admin_state(&shared, checker.clone()));
+    let balances = Arc::new(Balances::new(connector.clone(), shared.live.edge.clone()));
+    let prober = Arc::new(Prober::new(connector.clone(), shared.live.edge.clone()));
+    let state = Arc::new(admin_state(&shared, checker.clone(), balances.clone(), prober.clone()));
     let status = admin::status_pages(state.clone());
     server.add_service(proxy_service(&server, &config, &shared, (connector.clone(), status), sockets)?);
     add_operator_services(&mut server, &config, &shared, state)?;
     server.add_service(background_service("host names", dns::Refresher));
     server.add_service(background_service("egress checks", health::Schedule(checker)));
+    server.add_service(background_service("balances", BalanceChecks(balances)));
     let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
     server.add_service(background_service("target checks", targets));
+    server.add_service(background_service("probes", Probes::new(prober, shared.manager.clone())));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
     server.add_service(background_service("idle upstream connections", connector.sweeper()));
@@ -183,7 +187,7 @@ fn proxy_service(
 }
 
 /// What the operators' listeners show and do, and the older balancers' endpoints.
-fn admin_state(shared: &Shared, checker: Arc<Checker>) -> AdminState {
+fn admin_state(shared: &Shared, checker: Arc<Checker>, balances: Arc<Balances>, prober: Arc<Prober>) -> AdminState {
     let Live { keypool, edge, access, .. } = shared.live.clone();
     let manager = shared.manager.clone();
     let snapshots: Snapshots = {
@@ -198,6 +202,8 @@ fn admin_state(shared: &Shared, checker: Arc<Checker>) -> AdminState {
         },
         keypool,
         egress: checker,
+        balances,
+        prober,
         tokens: Arc::new(move || edge.load().tokens()),
         readiness: shared.readiness.clone(),
         access,

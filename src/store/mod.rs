@@ -26,6 +26,7 @@ mod pools;
 mod requests;
 mod retention;
 mod rotate;
+mod runs;
 mod runtime;
 mod schema;
 mod seal;
@@ -51,6 +52,7 @@ pub use pins::StoredPin;
 pub use pools::StoredPool;
 pub use requests::{LoggedRequest, Request, RequestFilter, RequestPage};
 pub use retention::RESTORABLE;
+pub use runs::Run;
 pub use settings::Setting;
 pub use tokens::{StoredToken, TokenChange};
 

@@ -83,6 +83,11 @@ const RULE_MATCHES: Metric = Metric {
     labels: &["pool", "rule", "mode"],
     help: "Failing answers by the verdict rule that decided (enforce) or would have (shadow).",
 };
+const PROBES: Metric = Metric {
+    name: "keyweir_probes_total",
+    labels: &["pool", "result"],
+    help: "Requests that test a key, by what they show of it.",
+};
 const KEYS: Metric = Metric { name: "keyweir_keys", labels: &["pool", "state"], help: "Keys in each state." };
 const KEY_STATE: Metric = Metric {
     name: "keyweir_key_state",
@@ -103,6 +108,16 @@ const EGRESS_UP: Metric = Metric {
     name: "keyweir_egress_up",
     labels: &["egress"],
     help: "1 while a proxy is used, 0 while it is out of use in some pool.",
+};
+const KEY_BALANCE: Metric = Metric {
+    name: "keyweir_key_balance",
+    labels: &["pool", "key", "unit"],
+    help: "What a key has left, as its provider told last.",
+};
+const BALANCE_CHECKS: Metric = Metric {
+    name: "keyweir_balance_checks_total",
+    labels: &["pool", "result"],
+    help: "Questions to providers for what a key has left, by what they brought.",
 };
 const TOKENS: Metric = Metric {
     name: "keyweir_tokens_total",
@@ -315,6 +330,16 @@ impl PoolMetrics {
         FAMILIES.rule_matches.with_label_values(&[self.pool.as_str(), rule, mode]).inc();
     }
 
+    /// Counts a question for a key's balance.
+    pub fn balance_asked(&self, result: &str) {
+        FAMILIES.balance_checks.with_label_values(&[self.pool.as_str(), result]).inc();
+    }
+
+    /// Counts a request that tested a key, by what it showed.
+    pub fn probed(&self, result: &str) {
+        FAMILIES.probes.with_label_values(&[self.pool.as_str(), result]).inc();
+    }
+
     fn requests_counter(&self, code: u16, outcome: Outcome) -> &IntCounter {
         let known = (100..600).contains(&code);
         let slot = if known { usize::from(code) - 99 } else { 0 };
@@ -395,6 +420,8 @@ struct Families {
     in_flight: IntGaugeVec,
     retries: IntCounterVec,
     rule_matches: IntCounterVec,
+    balance_checks: IntCounterVec,
+    probes: IntCounterVec,
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     admin_auth_failures: [IntCounter; AdminAuthFailure::ALL.len()],
     reload_successful: IntGauge,
@@ -417,6 +444,8 @@ impl Families {
             in_flight: registered(IntGaugeVec::new(opts(&IN_FLIGHT), IN_FLIGHT.labels)),
             retries: registered(IntCounterVec::new(opts(&RETRIES), RETRIES.labels)),
             rule_matches: registered(IntCounterVec::new(opts(&RULE_MATCHES), RULE_MATCHES.labels)),
+            balance_checks: registered(IntCounterVec::new(opts(&BALANCE_CHECKS), BALANCE_CHECKS.labels)),
+            probes: registered(IntCounterVec::new(opts(&PROBES), PROBES.labels)),
             auth_failures: {
                 let family = registered(IntCounterVec::new(opts(&AUTH_FAILURES), AUTH_FAILURES.labels));
                 AuthFailure::ALL.map(|why| family.with_label_values(&[why.as_str()]))

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::clients::Spent;
 use crate::config::{ClientLimits, KeyId};
@@ -64,6 +66,41 @@ pub struct KeySnapshot {
     pub in_flight: u32,
     /// When a key that a rule disabled is asked again.
     pub recheck_at: Option<SystemTime>,
+    /// What it has left; `None` = never asked, or its provider does not tell.
+    pub balance: Option<BalanceSnapshot>,
+}
+
+/// What a key has left, as its provider told.
+#[derive(Debug, Clone)]
+pub struct BalanceSnapshot {
+    /// By unit; none where the key has no limit, or nothing was told so far.
+    pub amounts: Arc<[Holding]>,
+    /// When that was told.
+    pub told: Option<SystemTime>,
+    /// Why it was not told when it was asked for last; `None` = it was.
+    pub error: Option<&'static str>,
+}
+
+/// So much of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// A short word.
+    pub unit: Arc<str>,
+    /// How much.
+    pub amount: Decimal,
+}
+
+/// An amount as a JSON number: the digits that the provider told.
+pub fn json_amount(amount: Decimal) -> Value {
+    match i64::try_from(amount) {
+        Ok(whole) if amount.is_integer() => whole.into(),
+        _ => nearest(amount).into(),
+    }
+}
+
+/// The number nearest to an amount. By way of its text, for a division would add noise.
+pub fn nearest(amount: Decimal) -> f64 {
+    amount.to_string().parse().unwrap_or_default()
 }
 
 /// One proxy of a pool, without its user and password.
@@ -149,6 +186,8 @@ pub struct KeyChance {
     pub ready_in: Option<Duration>,
     /// For so long others are asked first, because nothing is left of a limit.
     pub deferred: Duration,
+    /// When it is probed, unless it serves requests until then; `None` = not at all.
+    pub next_probe: Option<SystemTime>,
 }
 
 /// What a key is doing.
@@ -271,6 +310,15 @@ impl AttemptResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_shown_without_noise() {
+        let shown = |text: &str| json_amount(text.parse().unwrap()).to_string();
+        assert_eq!(["110", "0.1", "49.58894", "-0.3", "0"].map(shown), ["110", "0.1", "49.58894", "-0.3", "0"]);
+        let sum: Decimal = ["0.1", "0.2"].map(|text| text.parse::<Decimal>().unwrap()).into_iter().sum();
+        assert_eq!(json_amount(sum).to_string(), "0.3");
+        assert_eq!(shown("123456.123456789"), "123456.123456789");
+    }
 
     #[test]
     fn every_result_sits_at_its_own_index() {

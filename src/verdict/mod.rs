@@ -4,6 +4,7 @@
 //! comes to for keys and retries is a [`Blame`]. Rules are data: packs, one per provider, and the pools' own (docs/verdicts.md).
 //! All of it runs on failures only, but a glance at the limits a success tells of.
 
+pub mod balance;
 mod blame;
 pub mod case;
 mod decode;

@@ -16,6 +16,7 @@ use once_cell::sync::Lazy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::balance::Balance;
 use super::layer::Layer;
 use super::reset::{self, Limit, LimitHeaders};
 use super::rule::{Flaw, RuleText};
@@ -129,18 +130,6 @@ impl Probe {
             dead_if: Vec::new(),
         }
     }
-}
-
-/// A request for a key's balance.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Balance {
-    /// A path below the base URL, or a URL of its own.
-    pub url: String,
-    /// Where in the answer it stands (JSON pointer, RFC 6901).
-    pub amount: String,
-    /// What it is counted in, or where that stands (a JSON pointer).
-    pub unit: String,
 }
 
 /// One provider's pack.
@@ -272,6 +261,8 @@ impl Pack {
                 flaws.push(flaw(&[field, "url"], "write a path that begins with /, or a URL"));
             }
         }
+        let of_balance = text.balance.iter().flat_map(Balance::flaws);
+        flaws.extend(of_balance.map(|(field, message)| flaw(&["balance", field], message)));
         let limits = text.limit_headers.iter().enumerate();
         let limits = limits.filter_map(|(place, limit)| ready_limit(place, limit, flaws)).collect();
         Self {

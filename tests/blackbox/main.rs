@@ -15,6 +15,7 @@ mod harness;
 
 mod attribution;
 mod auth_forms;
+mod balance;
 mod bodies;
 mod clients;
 mod connections;
@@ -41,6 +42,7 @@ mod operations;
 mod operators;
 mod outages;
 mod packs;
+mod probes;
 mod protocols;
 mod redaction;
 mod reload;

@@ -164,7 +164,10 @@ fn expect_refusals(keyweir: &Keyweir, expected: (u16, &str)) {
     }
     assert_eq!(keyweir.key_names().iter().filter(|name| *name == "refused").count(), 0);
     assert_eq!(keyweir.key("ok-2")["state"], "ready");
-    assert_eq!(keyweir.admin("GET", "/api/v1/pools/p/settings").json()["settings"]["retry.attempts"]["origin"], "default");
+    assert_eq!(
+        keyweir.admin("GET", "/api/v1/pools/p/settings").json()["settings"]["retry.attempts"]["origin"],
+        "default"
+    );
     assert!(!keyweir.admin("GET", "/api/v1/pools").text().contains("refused"));
 }
 

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { demo, launch, open } from './harness.js'
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
-const PAGES = ['/', '/keys', '/pools', '/pools/demo', '/why', '/logs', '/egress', '/settings', '/audit']
+const PAGES = ['/', '/start', '/keys', '/pools', '/pools/demo', '/why', '/lab', '/logs', '/clients', '/egress', '/settings', '/audit']
 let server, browser
 
 before(async () => {
@@ -49,6 +49,7 @@ test('ten thousand keys are added, and one of them is found, disabled, and enabl
     area.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }))
   }, [...keys, keys[0]].join('\n'))
   await page.getByText('10,001 lines, 1 of them repeated').waitFor()
+  await page.getByRole('dialog').getByText(/New\s*10,000/).waitFor()
   await page.getByRole('dialog').getByRole('button', { name: 'Add keys' }).click()
   await page.getByText('Import finished').waitFor({ timeout: 60_000 })
   assert.match(await page.getByRole('dialog').innerText(), /Added\s+10,000/)

@@ -13,4 +13,6 @@ KEYWEIR=${KEYWEIR:-$(realpath ../../target/debug/keyweir)}
 CHROMIUM=${CHROMIUM:-$(command -v chromium)}
 export KEYWEIR CHROMIUM
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-exec node --test ./*.test.js
+# The console's picture of the API is this server's.
+[ ! -d ../../ui/node_modules ] || node ../../ui/scripts/types.mjs --check
+exec node --test --test-concurrency=1 ./*.test.js

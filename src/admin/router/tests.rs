@@ -30,6 +30,7 @@ fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
         attempts: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         in_flight: 0,
         recheck_at: None,
+        balance: None,
     }
 }
 
@@ -87,6 +88,7 @@ fn chances(model: &str) -> Vec<KeyChance> {
         reason: blocked_by.map(|_| "rate_limited"),
         ready_in,
         deferred: Duration::ZERO,
+        next_probe: None,
     };
     let blocked_by = Some(if model.is_empty() { "key" } else { "model" });
     vec![
@@ -99,9 +101,11 @@ fn state() -> AdminState {
     let readiness = Readiness::default();
     readiness.set_listeners_bound();
     readiness.set_keys_loaded();
+    let manager = Folder::new().manager();
     AdminState {
         snapshots: Arc::new(pools),
         egress: Arc::new(Checker::new(Connector::new(), Arc::default())),
+        balances: Arc::new(Balances::new(Connector::new(), manager.live().edge.clone())),
         tokens: Arc::new(tokens),
         readiness: Arc::new(readiness),
         access: Arc::new(ArcSwap::from_pointee(access())),
@@ -109,7 +113,8 @@ fn state() -> AdminState {
         throttle: Throttle::default(),
         keypool: Arc::default(),
         explain: Arc::new(|pool, model| (pool == "modelscope").then(|| chances(model))),
-        manager: Folder::new().manager(),
+        prober: Arc::new(Prober::new(Connector::new(), manager.live().edge.clone())),
+        manager,
     }
 }
 

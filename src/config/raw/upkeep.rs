@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Named, Time};
 
 /// How proxies towards the provider are checked.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -46,11 +46,12 @@ pub enum OnFailure {
     Rest,
 }
 
-/// Tests of resting keys while there is no traffic.
+/// Tests of keys that no request tests.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Probe {
-    /// How often.
+    /// How often a key is tested that may be used and serves no requests; 0s = never. What rules disabled is tested all
+    /// the same, after 1 h, 6 h, 24 h, then daily.
     pub every: Time,
     /// How many at once.
     #[schemars(range(min = 1))]
@@ -63,7 +64,7 @@ impl Default for Probe {
     }
 }
 
-/// When keys disabled by rules are tried again.
+/// When all keys that rules disabled are tried again, beside their own plan.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Reactivate {
@@ -85,28 +86,38 @@ pub enum Off {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// How often.
+    /// How often; at least `1s`.
     pub every: Option<Time>,
-    /// A cron line, e.g. `0 0 * * *`.
+    /// A cron line of five fields, e.g. `0 0 * * *`.
     pub cron: Option<String>,
-    /// The zone of `cron`, e.g. `Asia/Shanghai`.
+    /// The zone of `cron`, e.g. `Asia/Shanghai`; UTC if there is none.
     pub timezone: Option<String>,
-    /// Test a key before it is used again.
+    /// Test a key before it is used again; true if left out.
     pub probe: Option<bool>,
 }
 
-/// Asking the provider for balances.
+/// Asking the provider for balances, where its pack says how (docs/balance.md).
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Balance {
-    /// How often.
+    /// How often each key's is asked for; `0s` = only when somebody wants to see it.
     pub every: Time,
-    /// Keys below are not used.
-    pub minimum: f64,
+    /// A key with less left rests: one number for every unit, or one for each unit named.
+    pub minimum: Minimum,
 }
 
 impl Default for Balance {
     fn default() -> Self {
-        Self { every: Time::seconds(300), minimum: 0.0 }
+        Self { every: Time::seconds(300), minimum: Minimum::OfAll(0.0) }
     }
+}
+
+/// How much a key shall have left.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Minimum {
+    /// Of whatever it is counted in.
+    OfAll(f64),
+    /// By unit; units that are not named have none.
+    OfUnits(Named<f64>),
 }

@@ -3,6 +3,7 @@
 //! The files here mirror the raw ones. Every function complains where it must and goes on, so that one run names every
 //! mistake; what it returns counts only if nobody complained.
 
+pub(crate) mod balance;
 mod clients;
 pub mod destination;
 pub(crate) mod headers;
@@ -16,6 +17,7 @@ mod server;
 mod store;
 mod target;
 mod tls;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 

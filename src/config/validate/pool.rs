@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::server::positive;
-use super::{Context, headers, models, prices, provider, secret, target};
+use super::{Context, balance, headers, models, prices, provider, secret, target, upkeep};
 use crate::config::egress::Egress;
 use crate::config::model::{Blacklist, EgressCheck, On5xx, PerKeyMetrics, Pool, Retry, Routes, Target, Timeouts};
 use crate::config::problem::{At, is_plain_word};
@@ -90,6 +90,9 @@ fn pool(name: &str, raw: &raw::Pool, at: &At<'_>, context: &Context<'_>) -> Opti
         models: models::models(&raw.models, &at.field("models")),
         egress: egress(&raw.egress, &at.field("egress"), context),
         egress_check: egress_check(&raw.egress_check, &at.field("egress_check")),
+        balance: balance::balance(&raw.balance, &at.field("balance")),
+        probe: upkeep::probe(&raw.probe),
+        reactivate: upkeep::reactivate(&raw.reactivate, &at.field("reactivate")),
         prices: prices::prices(&raw.prices, &at.field("prices")),
         headers: headers::headers(&raw.headers, &at.field("headers"), context),
         per_key_metrics: match raw.metrics.per_key {

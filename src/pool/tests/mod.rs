@@ -1,6 +1,7 @@
 //! Behaviour of the pool with a clock that only moves when told to.
 
 mod attribution;
+mod balances;
 mod egress;
 mod evenness;
 mod marks;
@@ -13,6 +14,7 @@ mod saved;
 mod simulation;
 mod threads;
 mod turns;
+mod vouching;
 
 use super::*;
 use crate::config::KeyId;

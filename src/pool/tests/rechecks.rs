@@ -70,7 +70,7 @@ fn keys_the_provider_refused_all_at_once_are_not_asked_again() {
 }
 
 #[test]
-fn a_reload_keeps_the_plan_and_a_restart_begins_it_anew() {
+fn a_reload_keeps_the_plan_and_a_restart_goes_on_with_it() {
     let old = pool(3);
     mark(&old, 0, DEAD, T0);
     assert_eq!(old.take_rechecks(hours(1), 10), [0]);
@@ -81,7 +81,56 @@ fn a_reload_keeps_the_plan_and_a_restart_begins_it_anew() {
 
     let next = pool_of(vec![seed(0)], RULES, 0);
     next.restore(&new.take_changes(), hours(10));
-    assert_eq!(next.recheck_at(0), Some(hours(11)));
+    let asked: Vec<u64> = (10..=100).filter(|&hour| next.take_rechecks(hours(hour), 10) == [0]).collect();
+    assert_eq!(asked, [24, 48, 72, 96]);
+}
+
+#[test]
+fn a_restart_at_any_time_goes_on_with_the_plan() {
+    // The clock begins anew with each process, so the key was disabled before it did.
+    for (age, asked_at) in [
+        (0, [1, 6, 24]),
+        (1, [6, 24, 48]),
+        (5, [6, 24, 48]),
+        (23, [24, 48, 72]),
+        (24, [48, 72, 96]),
+        (1000, [1008, 1032, 1056]),
+    ] {
+        let before = pool(1);
+        mark(&before, 0, DEAD, T0);
+        let mut marks = before.take_changes();
+        for mark in &mut marks {
+            mark.since = mark.since.map(|_| T0.signed() - (age * HOUR * 1000) as i64);
+        }
+        let after = pool_of(vec![seed(0)], RULES, 0);
+        after.restore(&marks, T0);
+        let asked: Vec<u64> = (0..=100)
+            .filter(|&hour| after.take_rechecks(hours(hour), 10) == [0])
+            .map(|hour| hour + age)
+            .take(3)
+            .collect();
+        assert_eq!(asked, asked_at, "restarted {age} hours later");
+        // What is kept of it still says when it began.
+        after.disable(0, T0);
+        assert_eq!(after.take_changes()[0].since, marks[0].since);
+    }
+}
+
+#[test]
+fn a_question_that_nobody_answers_is_repeated_soon_and_the_plan_goes_on() {
+    let pool = pool(4);
+    mark(&pool, 1, DEAD, T0);
+    let mut asked = Vec::new();
+    for minute in 0..=7 * 60 {
+        let now = T0.after(secs(minute * 60));
+        if pool.take_rechecks(now, 1) == [1] {
+            asked.push(minute);
+            pool.repeat_recheck(1, now);
+        }
+    }
+    assert_eq!(asked, [60, 65, 70, 75, 375, 380, 385, 390]);
+    pool.repeat_recheck(0, hours(8));
+    assert_eq!(pool.recheck_at(0), None, "it is not disabled");
 }
 
 #[test]

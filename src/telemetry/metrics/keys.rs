@@ -3,14 +3,17 @@
 //! The pools count for themselves anyway; copying those counts into gauges on every request would cost the hot path
 //! something and tell nobody anything sooner.
 
+use std::collections::BTreeMap;
+
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
+use rust_decimal::Decimal;
 
-use super::{ATTEMPTS, EGRESS_UP, KEY_STATE, KEY_TRANSITIONS, KEYS, TARGET_UP, opts, registered};
-use crate::telemetry::snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State};
+use super::{ATTEMPTS, EGRESS_UP, KEY_BALANCE, KEY_STATE, KEY_TRANSITIONS, KEYS, TARGET_UP, opts, registered};
+use crate::telemetry::snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State, nearest};
 
 /// Above this many proxies there is no series for each.
 const EGRESS_MAX: usize = 1000;
@@ -58,6 +61,7 @@ struct KeyFamilies {
     transitions: IntCounterVec,
     targets: IntGaugeVec,
     egress: IntGaugeVec,
+    balance: GaugeVec,
 }
 
 impl KeyFamilies {
@@ -69,11 +73,12 @@ impl KeyFamilies {
             transitions: IntCounterVec::new(opts(&KEY_TRANSITIONS), KEY_TRANSITIONS.labels)?,
             targets: IntGaugeVec::new(opts(&TARGET_UP), TARGET_UP.labels)?,
             egress: IntGaugeVec::new(opts(&EGRESS_UP), EGRESS_UP.labels)?,
+            balance: GaugeVec::new(opts(&KEY_BALANCE), KEY_BALANCE.labels)?,
         })
     }
 
-    fn parts(&self) -> [&dyn Collector; 6] {
-        [&self.attempts, &self.keys, &self.state, &self.transitions, &self.targets, &self.egress]
+    fn parts(&self) -> [&dyn Collector; 7] {
+        [&self.attempts, &self.keys, &self.state, &self.transitions, &self.targets, &self.egress, &self.balance]
     }
 
     fn fill(&self, pool: &PoolSnapshot) {
@@ -88,6 +93,7 @@ impl KeyFamilies {
         for target in &pool.targets {
             self.targets.with_label_values(&[name, &*target.name]).set(target.is_up.into());
         }
+        self.fill_balances(pool);
         for key in &pool.keys {
             self.add_attempts(pool, key);
             if pool.per_key {
@@ -96,6 +102,25 @@ impl KeyFamilies {
                     self.state.with_label_values(&[name, key.name.as_str(), state.as_str()]).set(is_in);
                 }
             }
+        }
+    }
+
+    /// By key, or in sum where keys have no series.
+    fn fill_balances(&self, pool: &PoolSnapshot) {
+        let mut sums: BTreeMap<&str, Decimal> = BTreeMap::new();
+        for key in &pool.keys {
+            for holding in key.balance.iter().flat_map(|balance| &*balance.amounts) {
+                let labels = [pool.pool.as_str(), key.name.as_str(), &*holding.unit];
+                if pool.per_key {
+                    self.balance.with_label_values(&labels).set(nearest(holding.amount));
+                } else {
+                    let sum = sums.entry(&*holding.unit).or_default();
+                    *sum = sum.saturating_add(holding.amount);
+                }
+            }
+        }
+        for (unit, sum) in sums {
+            self.balance.with_label_values(&[pool.pool.as_str(), "", unit]).set(nearest(sum));
         }
     }
 

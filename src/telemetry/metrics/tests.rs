@@ -1,7 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::telemetry::snapshot::{EgressSnapshot, KeySnapshot, PoolSnapshot, State, TargetSnapshot};
+use crate::telemetry::snapshot::{
+    BalanceSnapshot, EgressSnapshot, Holding, KeySnapshot, PoolSnapshot, State, TargetSnapshot,
+};
 
 fn text() -> String {
     String::from_utf8(encode()).unwrap()
@@ -32,6 +34,11 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
         attempts,
         in_flight: 0,
         recheck_at: None,
+        balance: Some(BalanceSnapshot {
+            amounts: [Holding { unit: "CNY".into(), amount: "49.58894".parse().unwrap() }].into(),
+            told: None,
+            error: None,
+        }),
     }
 }
 
@@ -131,6 +138,8 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     register_keys(Arc::new(|| vec![pool("single", true), pool("many", false)]));
     PoolMetrics::for_pool("page").retry(AttemptResult::Timeout);
     PoolMetrics::for_pool("page").rule_matched("generic-429", "enforce");
+    PoolMetrics::for_pool("page").balance_asked("ok");
+    PoolMetrics::for_pool("page").probed("valid");
     config_reloaded(true);
     let text = text();
 
@@ -146,6 +155,9 @@ fn the_page_holds_every_metric_in_a_form_prometheus_reads() {
     let transitions =
         sample(&text, KEY_TRANSITIONS.name, &["pool=\"many\"", "to=\"cooling\"", "reason=\"rate_limited\""]);
     assert_eq!(transitions, Some(3.0));
+    let balance = |labels: &[&str]| sample(&text, KEY_BALANCE.name, labels);
+    assert_eq!(balance(&["pool=\"single\"", "key=\"a\"", "unit=\"CNY\""]), Some(49.58894));
+    assert_eq!(balance(&["pool=\"many\"", "key=\"\"", "unit=\"CNY\""]), Some(99.17788), "added up");
     assert_eq!(sample(&text, RELOAD_SUCCESSFUL.name, &[]), Some(1.0));
     assert!(sample(&text, RELOAD_TIME.name, &[]).unwrap() > 1.7e9);
     let build_info = sample(&text, BUILD_INFO.name, &[concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")]);
@@ -166,11 +178,14 @@ const ALL: &[&Metric] = &[
     &ATTEMPTS,
     &RETRIES,
     &RULE_MATCHES,
+    &PROBES,
     &KEYS,
     &KEY_STATE,
     &KEY_TRANSITIONS,
     &TARGET_UP,
     &EGRESS_UP,
+    &KEY_BALANCE,
+    &BALANCE_CHECKS,
     &TOKENS,
     &AUTH_FAILURES,
     &ADMIN_AUTH_FAILURES,
@@ -245,12 +260,16 @@ fn the_values_of_every_label_are_documented() {
         .collect();
     let documented: HashSet<&str> = rows.iter().flat_map(|(label, _)| words(label)).collect();
     assert_eq!(documented, ALL.iter().flat_map(|metric| metric.labels).copied().collect());
-    let reasons = crate::pool::Reason::ALL.map(|reason| reason.as_str());
+    let returns = ["rest_over", "accepted", "reactivated"];
+    let marks = crate::pool::Reason::ALL.iter().map(|reason| reason.as_str());
+    let reasons: Vec<&str> = returns.into_iter().chain(marks).collect();
     for (labels, values) in [
         ("`state`, `to`", &State::ALL.map(State::as_str)[..]),
         ("`outcome`", &Outcome::ALL.map(Outcome::as_str)),
         ("`result`, and `reason` of retries", &AttemptResult::ALL.map(AttemptResult::as_str)),
+        ("`result` of balance checks", &crate::keypool::Told::WORDS),
         ("`reason` of transitions", &reasons),
+        ("`result` of probes", &crate::health::Outcome::ALL.map(crate::health::Outcome::as_str)),
         ("`type`", &["prompt", "completion"]),
         ("`reason` of failed authentications", &AuthFailure::ALL.map(AuthFailure::as_str)),
         ("`reason` at the admin listener", &AdminAuthFailure::ALL.map(AdminAuthFailure::as_str)),

@@ -7,7 +7,7 @@
 import { t } from '../i18n'
 import { loginAgain } from '../state/session'
 
-const API = '/api/v1'
+export const API = '/api/v1'
 
 interface ProblemBody {
   code?: string

@@ -67,7 +67,7 @@ function Side({ isOpen }: { isOpen: boolean }) {
       <Brand />
       <nav aria-label={t('menu')}>
         <ul>
-          {PAGES.filter(page => may(page.role)).map(page => (
+          {PAGES.filter(page => !page.isHidden && may(page.role)).map(page => (
             <li key={page.path}>
               <Link to={page.path} aria-current={page === here ? 'page' : undefined}>
                 {t(page.title)}

@@ -12,7 +12,7 @@ interface Common {
 interface TextProps extends Common {
   value: string
   set: (value: string) => void
-  type?: 'text' | 'password' | 'search'
+  type?: 'text' | 'password' | 'search' | 'number' | 'datetime-local'
   placeholder?: string
   autocomplete?: string
 }

@@ -30,3 +30,8 @@ export function bytes(n: number): string {
   while (value >= 1024 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1]
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ''}`
 }
+
+/** `12.5 CNY · 3 USD`: what a key has left. */
+export function amounts({ amounts }: { amounts: { unit: string; amount: number | string }[] }): string {
+  return amounts.map(({ unit, amount }) => `${amount} ${unit}`).join(' · ')
+}

@@ -10,6 +10,8 @@ import { may } from '../state/session'
 
 interface Page {
   path: string
+  /** Reached from other pages only. */
+  isHidden?: boolean
   title: Word
   role: Role
   load: () => Promise<{ Page: ComponentType }>
@@ -17,10 +19,19 @@ interface Page {
 
 export const PAGES: Page[] = [
   { path: '/', title: 'nav.overview', role: 'viewer', load: () => import('./overview/Page') },
+  {
+    path: '/start',
+    title: 'start.title',
+    role: 'admin',
+    isHidden: true,
+    load: () => import('./start/Page'),
+  },
   { path: '/keys', title: 'nav.keys', role: 'viewer', load: () => import('./keys/Page') },
   { path: '/pools', title: 'nav.pools', role: 'viewer', load: () => import('./pools/Page') },
   { path: '/why', title: 'nav.why', role: 'viewer', load: () => import('./why/Page') },
+  { path: '/lab', title: 'nav.lab', role: 'operator', load: () => import('./lab/Page') },
   { path: '/logs', title: 'nav.logs', role: 'viewer', load: () => import('./logs/Page') },
+  { path: '/clients', title: 'nav.clients', role: 'viewer', load: () => import('./clients/Page') },
   { path: '/egress', title: 'nav.egress', role: 'viewer', load: () => import('./egress/Page') },
   { path: '/settings', title: 'nav.settings', role: 'viewer', load: () => import('./settings/Page') },
   { path: '/audit', title: 'nav.audit', role: 'viewer', load: () => import('./audit/Page') },

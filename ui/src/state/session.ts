@@ -1,13 +1,8 @@
 /** Who is logged in, and what that person may do. */
 import { computed, signal } from '@preact/signals'
+import type { Session } from '../api/types'
 
-export type Role = 'viewer' | 'operator' | 'admin'
-
-export interface Session {
-  name: string
-  role: Role
-  expires: string | null
-}
+export type Role = Session['role']
 
 const RANKS: Role[] = ['viewer', 'operator', 'admin']
 

@@ -1,13 +1,13 @@
 /** Who changed what. */
 import { get } from '../../api/client'
-import type { AuditEntry } from '../../api/types'
+import type { AuditLine } from '../../api/types'
 import { Moment } from '../../components/Moment'
 import { Problem } from '../../components/Problem'
 import { t } from '../../i18n'
 import { useResource } from '../../state/resource'
 
 export function Page() {
-  const page = useResource(signal => get<{ items: AuditEntry[] }>('/audit', {}, signal), [])
+  const page = useResource(signal => get<{ items: AuditLine[] }>('/audit', {}, signal), [])
   return (
     <>
       <h1>{t('nav.audit')}</h1>

@@ -1,23 +1,31 @@
-/** Adds keys: pasted, or from a file, in any format the server reads. */
-import { useState } from 'preact/hooks'
-import { words } from '../../api/client'
+/** Adds keys: pasted, or from a file, in any format the server reads; what will happen is told first. */
+import { useRef, useState } from 'preact/hooks'
+import { isAbort, words } from '../../api/client'
 import { stream } from '../../api/ndjson'
-import type { ImportReport } from '../../api/types'
+import type { ImportLine, ImportReport } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Area } from '../../components/inputs'
 import { bytes, count } from '../../format/number'
 import { lang, t } from '../../i18n'
+import { Outcome } from './Report'
 import { problemOf, summary } from './pasted'
+import { importPath, usePreview } from './preview'
 
 /** Longest text that is edited here (characters): browsers lay out a longer one for seconds. */
 const SHOWN = 64 * 1024
 
+interface Progress {
+  done: number
+  total: number | undefined
+}
+
 export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }) {
   const [text, setText] = useState('')
   const [error, setError] = useState('')
-  const [isOver, setOver] = useState(false)
-  const [progress, setProgress] = useState<{ done: number; total: number }>()
+  const [progress, setProgress] = useState<Progress>()
   const [report, setReport] = useState<ImportReport>()
+  const job = useRef(new AbortController())
+  const preview = usePreview(pool, text)
   const take = async (file: File | undefined) => {
     if (!file) return
     const content = await file.text()
@@ -28,42 +36,30 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
   const submit = async (event: Event) => {
     event.preventDefault()
     setError('')
+    job.current = new AbortController()
+    let done = 0
+    setProgress({ done, total: preview.report?.total })
     try {
-      const path = `/pools/${encodeURIComponent(pool)}/keys/import`
-      const last = await stream<ImportReport>(path, { body: text }, line => {
-        if (line.done !== undefined) setProgress({ done: line.done, total: line.total })
+      const { signal } = job.current
+      const last = await stream<ImportLine>(importPath(pool), { body: text, signal }, line => {
+        if (line.done === undefined) return
+        done = line.done
+        setProgress({ done, total: line.total })
       })
       setReport(last)
     } catch (failure) {
-      setError(words(failure))
+      setError(isAbort(failure) ? t('import.stopped', { n: count(done, lang.value) }) : words(failure))
     }
     setProgress(undefined)
   }
-  if (report) return <Report report={report} onClose={onClose} />
+  if (report) return <Done report={report} onClose={onClose} />
   const { lines, repeated } = summary(text)
   return (
-    <Dialog title={t('import.title', { pool })} onClose={onClose}>
+    <Dialog title={t('import.title', { pool })} onClose={onClose} wide>
       <form class="stack" onSubmit={submit}>
-        <div
-          class={isOver ? 'drop over' : 'drop'}
-          onDragOver={event => {
-            event.preventDefault()
-            setOver(true)
-          }}
-          onDragLeave={() => setOver(false)}
-          onDrop={event => {
-            event.preventDefault()
-            setOver(false)
-            void take(event.dataTransfer?.files[0])
-          }}
-        >
-          <label>
-            {t('import.drop')}{' '}
-            <input type="file" onChange={event => void take(event.currentTarget.files?.[0])} />
-          </label>
-        </div>
+        <Drop take={file => void take(file)} />
         {text.length > SHOWN ? (
-          <Large text={text} clear={() => setText('')} error={error} />
+          <Large text={text} clear={() => setText('')} />
         ) : (
           <Area
             label={t('import.text')}
@@ -71,9 +67,13 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
             value={text}
             set={setText}
             onPaste={setText}
-            error={error}
             rows={8}
           />
+        )}
+        {(error || preview.error) && (
+          <p class="error small" role="alert">
+            {error || preview.error}
+          </p>
         )}
         <p class="num small" role="status">
           {t('import.preview', {
@@ -82,9 +82,10 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
             size: bytes(text.length),
           })}
         </p>
+        {preview.report && <Outcome report={preview.report} isPreview />}
         {progress && <progress aria-label={t('working')} max={progress.total} value={progress.done} />}
         <div class="actions">
-          <button type="button" class="button" onClick={onClose}>
+          <button type="button" class="button" onClick={progress ? () => job.current.abort() : onClose}>
             {t('cancel')}
           </button>
           <button
@@ -100,8 +101,31 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
   )
 }
 
+function Drop({ take }: { take: (file: File | undefined) => void }) {
+  const [isOver, setOver] = useState(false)
+  return (
+    <div
+      class={isOver ? 'drop over' : 'drop'}
+      onDragOver={event => {
+        event.preventDefault()
+        setOver(true)
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={event => {
+        event.preventDefault()
+        setOver(false)
+        take(event.dataTransfer?.files[0])
+      }}
+    >
+      <label>
+        {t('import.drop')} <input type="file" onChange={event => take(event.currentTarget.files?.[0])} />
+      </label>
+    </div>
+  )
+}
+
 /** A text too long to be edited: its beginning, for one to see that it is the right one. */
-function Large({ text, clear, error }: { text: string; clear: () => void; error: string }) {
+function Large({ text, clear }: { text: string; clear: () => void }) {
   return (
     <div class="field">
       <div class="row spread">
@@ -111,34 +135,14 @@ function Large({ text, clear, error }: { text: string; clear: () => void; error:
         </button>
       </div>
       <pre class="notice muted">{text.slice(0, 400)}…</pre>
-      {error && (
-        <p class="error small" role="alert">
-          {error}
-        </p>
-      )}
     </div>
   )
 }
 
-function Report({ report, onClose }: { report: ImportReport; onClose: () => void }) {
-  const n = (value: number) => count(value, lang.value)
+function Done({ report, onClose }: { report: ImportReport; onClose: () => void }) {
   return (
     <Dialog title={t('import.done')} onClose={onClose}>
-      <dl class="facts">
-        <dt>{t('import.added')}</dt>
-        <dd>{n(report.added)}</dd>
-        <dt>{t('import.duplicates')}</dt>
-        <dd>{n(report.duplicates)}</dd>
-        <dt>{t('import.failed')}</dt>
-        <dd>{n(report.failed)}</dd>
-      </dl>
-      <ul class="stack">
-        {report.bad.map(({ line, error }) => (
-          <li key={line} class="error">
-            {t('import.line', { line })} {error}
-          </li>
-        ))}
-      </ul>
+      <Outcome report={report} />
       <div class="actions">
         <button type="button" class="button primary" onClick={onClose}>
           {t('close')}

@@ -5,7 +5,7 @@ import type { BulkReport } from '../../api/types'
 import { Confirm } from '../../components/Confirm'
 import { JobDialog } from '../../components/JobDialog'
 import { count } from '../../format/number'
-import { lang, t } from '../../i18n'
+import { lang, t, tell } from '../../i18n'
 import { may } from '../../state/session'
 import { complain, say } from '../../state/toasts'
 import { bulk, type BulkVerb, type Chosen, type Progress } from './actions'
@@ -40,7 +40,14 @@ export function BulkBar({ pool, choice, filter, total, done }: Props) {
       done()
     }
   }
-  const report = (verb: BulkVerb, { changed, failed, provisioned }: BulkReport, what: Chosen) => {
+  const report = (verb: BulkVerb, answer: BulkReport, what: Chosen) => {
+    const { changed, failed, provisioned, outcomes } = answer
+    if (outcomes) {
+      const found = Object.entries(outcomes).filter(([, n]) => n > 0)
+      const told = found.map(([word, n]) => `${count(n, lang.value)} ${tell('outcome', word)}`).join(', ')
+      say(`${t('bulk.test', { n: changed, count: count(changed, lang.value) })} ${told}`)
+      return
+    }
     const left = (failed?.length ?? 0) + (provisioned ?? 0)
     const text = t(`bulk.${verb}`, { n: changed, count: count(changed, lang.value) })
     // A filter would meet other keys than those that were disabled.

@@ -8,21 +8,22 @@ import { Moment } from '../../components/Moment'
 import { Problem } from '../../components/Problem'
 import { StateBadge } from '../../components/StateBadge'
 import { Text } from '../../components/inputs'
-import { count } from '../../format/number'
+import { amounts, count } from '../../format/number'
 import { lang, t, tell } from '../../i18n'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
 import { say } from '../../state/toasts'
-import { act, change, read, type Verb } from './actions'
+import { act, change, read, test, type Verb } from './actions'
+import { LastError } from './LastError'
 import { type Rows, toRow } from './rows'
 
 export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose: () => void }) {
   const key = useResource(() => read(id), [id])
   const [error, setError] = useState<unknown>(null)
   const row = key.data && toRow(key.data)
-  const run = async (verb: Verb) => {
+  const run = async (verb: Verb | 'test') => {
     try {
-      const data = await act(id, verb)
+      const data = verb === 'test' ? await test(id, row?.name ?? id) : await act(id, verb)
       key.set(data)
       rows.change(id, toRow(data))
       setError(null)
@@ -40,7 +41,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
             <StateBadge state={row.state} reason={row.reason} backAt={row.backAt} />
             {may('operator') && (
               <div class="row">
-                {(['enable', 'disable', 'reset'] as const).map(verb => (
+                {(['enable', 'disable', 'reset', 'test'] as const).map(verb => (
                   <button key={verb} type="button" class="button" onClick={() => void run(verb)}>
                     {t(verb)}
                   </button>
@@ -48,11 +49,12 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
               </div>
             )}
           </div>
+          {may('operator') && <LastError row={row} />}
           <Facts row={row} />
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}
           </Link>
-          {may('admin') && row.provisioned === false && <Note row={row} saved={key.set} />}
+          {may('admin') && !row.provisioned && <Note row={row} saved={key.set} />}
         </>
       )}
     </Dialog>
@@ -79,6 +81,23 @@ function Facts({ row }: { row: Key }) {
       <dd>
         <Moment at={row.last_used} />
       </dd>
+      {row.recheck_at && (
+        <>
+          <dt>{t('keys.recheck')}</dt>
+          <dd>
+            <Moment at={row.recheck_at} />
+          </dd>
+        </>
+      )}
+      {row.balance && (
+        <>
+          <dt>{t('keys.balance')}</dt>
+          <dd>
+            {amounts(row.balance) || '–'} <Moment at={row.balance.checked_at} />{' '}
+            <span class="error">{row.balance.error}</span>
+          </dd>
+        </>
+      )}
       <dt>{t('origin')}</dt>
       <dd>{row.provisioned ? t('origin.file') : t('origin.console')}</dd>
     </dl>

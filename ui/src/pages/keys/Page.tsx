@@ -9,7 +9,7 @@ import { filter, param } from '../../router'
 import { chosen as chosenPool } from '../../state/pools'
 import { may } from '../../state/session'
 import { AddKeys } from './AddKeys'
-import { actOnRow } from './actions'
+import { actOnRow, testRow } from './actions'
 import { BulkBar } from './BulkBar'
 import { Detail } from './Detail'
 import { ExportKeys } from './ExportKeys'
@@ -40,10 +40,11 @@ export function Page() {
             ? { label: t('enable'), act: () => void actOnRow(rows, row, 'enable') }
             : { label: t('disable'), act: () => void actOnRow(rows, row, 'disable') },
           { label: t('reset'), act: () => void actOnRow(rows, row, 'reset') },
+          { label: t('test'), act: () => void testRow(rows, row) },
         ]
       : []),
     ...(may('admin')
-      ? [{ label: t('remove'), act: () => setRemoved(row), isDanger: true, isOff: row.provisioned === true }]
+      ? [{ label: t('remove'), act: () => setRemoved(row), isDanger: true, isOff: row.provisioned }]
       : []),
   ]
   return (

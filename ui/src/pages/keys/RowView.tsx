@@ -3,7 +3,7 @@ import type { Item } from '../../components/Menu'
 import { Menu } from '../../components/Menu'
 import { Moment } from '../../components/Moment'
 import { StateBadge } from '../../components/StateBadge'
-import { count } from '../../format/number'
+import { amounts, count } from '../../format/number'
 import { lang, t } from '../../i18n'
 import type { Row } from './rows'
 
@@ -56,6 +56,9 @@ export function RowView({ row, index, top, isChosen, choose, open, items }: Prop
       <span role="cell" class="extra truncate muted small">
         <Moment at={row.last_used} />
       </span>
+      <span role="cell" class="extra truncate right num small">
+        {row.balance ? amounts(row.balance) : ''}
+      </span>
       <span role="cell" class="extra truncate muted small">
         {row.provisioned ? t('origin.file') : t('origin.console')}
       </span>
@@ -86,6 +89,9 @@ export function RowHead({ isAll, chooseAll }: { isAll: boolean; chooseAll: (isAl
         {t('chart.requests')}
       </span>
       <span role="columnheader">{t('keys.last_used')}</span>
+      <span role="columnheader" class="right">
+        {t('keys.balance')}
+      </span>
       <span role="columnheader">{t('origin')}</span>
       <span role="columnheader">
         <span class="sr-only">{t('keys.more')}</span>

@@ -1,10 +1,10 @@
 /** What is done to keys, one or many. */
 import { get, patch, post, remove as erase } from '../../api/client'
 import { stream } from '../../api/ndjson'
-import type { BulkReport, Key } from '../../api/types'
-import { t } from '../../i18n'
+import type { BulkReport, Key, KeyTest } from '../../api/types'
+import { t, tell } from '../../i18n'
 import { complain, say } from '../../state/toasts'
-import type { Filter, Row, Rows } from './rows'
+import { type Filter, type Row, type Rows, toRow } from './rows'
 
 export type Verb = 'enable' | 'disable' | 'reset'
 export type BulkVerb = Verb | 'test' | 'remove'
@@ -12,7 +12,7 @@ export type BulkVerb = Verb | 'test' | 'remove'
 /** Keys of one request: small enough that a cancelled job stops soon. */
 const LOT = 500
 
-export type Chosen = { ids: string[] } | { filter: Filter }
+export type Chosen = { ids: string[] } | { filter: Partial<Filter> }
 
 /** How far a job is. */
 export interface Progress {
@@ -25,6 +25,23 @@ export const change = (id: string, what: Record<string, unknown>) => patch<Key>(
 export const removeOne = (id: string) => erase(`/keys/${id}`)
 export const restore = (id: string) => post<Key>(`/keys/${id}/restore`)
 export const act = (id: string, verb: Verb) => post<Key>(`/keys/${id}/${verb}`)
+
+/** Asks the provider about a key, tells what it said, and how the key is then. */
+export async function test(id: string, name: string): Promise<Key> {
+  const { outcome, reason, status } = await post<KeyTest>(`/keys/${id}/test`)
+  const why = outcome === 'valid' ? '' : `${tell('reason', reason)}${status === null ? '' : ` (${status})`}`
+  say(t('done.test', { name, outcome: tell('outcome', outcome), why }))
+  return read(id)
+}
+
+/** The same, with its row. */
+export async function testRow(rows: Rows, row: Row): Promise<void> {
+  try {
+    rows.change(row.id, toRow(await test(row.id, row.name)))
+  } catch (error) {
+    complain(error)
+  }
+}
 
 const OPPOSITE: Partial<Record<Verb, Verb>> = { enable: 'disable', disable: 'enable' }
 const EXPECTED: Record<Verb, Partial<Row>> = {

@@ -1,14 +1,14 @@
 /** The settings of a pool or of the server: each with its origin, changed here or reset to what the file says. */
 import { useState } from 'preact/hooks'
 import { ApiError, ask, words } from '../../api/client'
-import type { Settings } from '../../api/types'
-import { Field } from '../../components/Field'
+import type { Setting, Settings } from '../../api/types'
 import { Problem } from '../../components/Problem'
+import { Text } from '../../components/inputs'
 import { t } from '../../i18n'
 import { useResource } from '../../state/resource'
-import { may } from '../../state/session'
 import { say } from '../../state/toasts'
-import { errorOf, fromText, toText } from './values'
+import { Row } from './Row'
+import { errorOf, fromText, grouped, toText } from './values'
 
 interface Read {
   settings: Settings
@@ -24,6 +24,7 @@ export function Editor({ path }: { path: string }) {
   const known = useResource(() => read(path), [path])
   const [edited, setEdited] = useState<Record<string, string>>({})
   const [error, setError] = useState<unknown>(null)
+  const [wanted, setWanted] = useState('')
   const errors = error instanceof ApiError ? error.errors : []
   const put = async (body: Record<string, unknown>) => {
     if (!known.data) return
@@ -40,38 +41,36 @@ export function Editor({ path }: { path: string }) {
       if (failure instanceof ApiError && failure.status === 412) known.reload()
     }
   }
-  const fields = Object.entries(known.data?.settings.settings ?? {})
+  const fields = Object.entries(known.data?.settings.settings ?? {}).filter(
+    ([name]) => name.includes(wanted.trim()) || edited[name] !== undefined,
+  )
   const values = Object.fromEntries(Object.entries(edited).map(([name, text]) => [name, fromText(text)]))
+  /** What is as it was is no change. */
+  const edit = (name: string, { value }: Setting, text: string) => {
+    const others = Object.entries(edited).filter(([other]) => other !== name)
+    setEdited(Object.fromEntries(text === toText(value) ? others : [...others, [name, text]]))
+  }
   const isStale = error instanceof ApiError && error.status === 412
   return (
     <div class="stack">
       {known.error != null && <Problem error={known.error} retry={known.reload} />}
-      <section class="card">
-        {fields.map(([name, { value, origin }]) => (
-          <div key={name} class="setting">
-            <Field label={<code>{name}</code>} error={errorOf(name, errors)} class="grow">
-              {attributes => (
-                <input
-                  {...attributes}
-                  class="input mono"
-                  value={edited[name] ?? toText(value)}
-                  disabled={!may('admin')}
-                  onInput={event => setEdited({ ...edited, [name]: event.currentTarget.value })}
-                />
-              )}
-            </Field>
-            <span class="muted small truncate">{edited[name] === undefined ? '' : `← ${toText(value)}`}</span>
-            <span class="row">
-              <span class="badge plain">{t(`origin.${origin}`)}</span>
-              {origin === 'console' && may('admin') && (
-                <button type="button" class="button quiet" onClick={() => void put({ [name]: null })}>
-                  {t('settings.reset')}
-                </button>
-              )}
-            </span>
-          </div>
-        ))}
-      </section>
+      <Text label={t('search')} type="search" value={wanted} set={setWanted} />
+      {grouped(fields).map(([group, fields]) => (
+        <section key={group} class="card">
+          {group && <h3>{group}</h3>}
+          {fields.map(([name, setting]) => (
+            <Row
+              key={name}
+              name={name}
+              setting={setting}
+              edited={edited[name]}
+              error={errorOf(name, errors)}
+              edit={text => edit(name, setting, text)}
+              reset={() => void put({ [name]: null })}
+            />
+          ))}
+        </section>
+      ))}
       {Object.keys(edited).length > 0 && (
         <div class="save-bar">
           <span class={error === null ? 'muted' : 'error'} role="status">

@@ -1,6 +1,7 @@
 /** Why there is a key for a model, or none. */
 import { get } from '../../api/client'
 import type { Explanation } from '../../api/types'
+import { Moment } from '../../components/Moment'
 import { Problem } from '../../components/Problem'
 import { Share } from '../../components/Share'
 import { StateBadge } from '../../components/StateBadge'
@@ -10,11 +11,16 @@ import { filter, param } from '../../router'
 import { chosen, pools } from '../../state/pools'
 import { useResource } from '../../state/resource'
 
+/** Keys that are told one by one. */
+const MOST = 500
+
 export function Page() {
   const [pool, model] = [chosen(param('pool')), param('model')]
   const why = useResource(
     async signal => {
-      return pool === undefined ? undefined : get<Explanation>('/explain', { pool, model }, signal)
+      return pool === undefined
+        ? undefined
+        : get<Explanation>('/explain', { pool, model, limit: MOST }, signal)
     },
     [pool, model],
   )
@@ -41,6 +47,7 @@ export function Page() {
                   <th>{t('key')}</th>
                   <th>{t('keys.state')}</th>
                   <th>{t('why.blocked')}</th>
+                  <th>{t('why.probe')}</th>
                 </tr>
               </thead>
               <tbody>
@@ -57,6 +64,9 @@ export function Page() {
                       />
                     </td>
                     <td>{key.blocked_by ? tell('blocked', key.blocked_by) : '–'}</td>
+                    <td>
+                      <Moment at={key.next_probe} />
+                    </td>
                   </tr>
                 ))}
               </tbody>
