@@ -26,8 +26,8 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench lint fmt tidy ui ui-if-node screenshots console-speed docker \
-        health stats blacklist reset-keys validate-keys
+.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node \
+        screenshots console-speed docker health stats blacklist reset-keys validate-keys
 
 help:
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +126,7 @@ test: deps-test ui-if-node $(SDK)/.venv/.installed $(SDK)/node_modules/.installe
 	scripts/databases.sh $(DATABASES) -- cargo test --locked $(CARGO_FLAGS)
 	cargo test -q --locked $(CARGO_FLAGS) --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom
 	@if [ -x $(SDK)/run.sh ]; then KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(SDK)/run.sh; fi
+	KEYWEIR=$(abspath $(TARGET))/debug/keyweir tests/openapi/run.sh
 	KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(CONSOLE)/run.sh
 
 test-all: export KEYWEIR_TEST_ALL = 1
@@ -148,6 +149,9 @@ $(CONSOLE)/node_modules/.installed: $(CONSOLE)/package-lock.json | deps-test
 bench: deps ## Run the benchmarks
 	cargo bench --locked $(CARGO_FLAGS) --bench pool --bench verdict
 
+bench-scale: deps ## Measure 100,000 keys: start, memory, import, pages, latency meanwhile
+	benches/scale.py $(ARGS)
+
 coverage: deps-test ## Write a coverage report to coverage/
 	@command -v cargo-llvm-cov >/dev/null || { echo 'Coverage needs cargo-llvm-cov:' \
 		'rustup component add llvm-tools && cargo install --locked cargo-llvm-cov' >&2; exit 1; }
@@ -160,7 +164,7 @@ lint: deps ## Formatting, clippy, rustdoc, links, shell scripts, licences
 	python3 .ci/check_docs.py
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui/node_modules/.installed && cd ui && npm run lint && npm test; \
 		else echo 'Node.js is not installed: the console was not checked.'; fi
-	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh $(wildcard $(SDK)/*.sh $(CONSOLE)/*.sh); \
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh tests/*/*.sh; \
 		else echo 'shellcheck is not installed: shell scripts not checked.'; fi
 	@if command -v cargo-deny >/dev/null; then set -x; cargo deny check bans licenses sources; \
 		else echo 'cargo-deny is not installed: licences not checked.'; fi

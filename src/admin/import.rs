@@ -189,16 +189,19 @@ pub(super) async fn import(
             ..ImportReport::default()
         };
         report.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
-        let mut entries = reading.entries.into_iter().peekable();
-        while entries.peek().is_some() {
-            let lot: Vec<Candidate> = entries.by_ref().take(LOT).map(Candidate::from).collect();
-            let count = lot.len();
-            let outcome =
-                if query.dry_run { manager.judge_keys(&pool, lot)? } else { manager.add_keys(&pool, lot, actor)? };
-            report.take(count, outcome);
-            if tell.send(ImportProgress { done: report.done, total: report.total }).is_err() {
-                break;
-            }
+        drop(text);
+        let mut entries = reading.entries.into_iter();
+        let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
+        let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
+        let tell = |size, outcome| {
+            report.take(size, outcome);
+            // Whoever leaves wants no more of it.
+            tell.send(ImportProgress { done: report.done, total: report.total }).is_ok()
+        };
+        if query.dry_run {
+            manager.judge_keys(&pool, lots, tell)?
+        } else {
+            manager.import_keys(&pool, lots, actor, tell)?
         }
         Ok::<_, ManageError>(report)
     });
@@ -238,8 +241,13 @@ impl Output for KeysFile {
     fn describe(operation: &mut Operation<'_>) {
         let text = json!({"type": "string"});
         let kinds = [Exported::Yaml, Exported::Text, Exported::Json, Exported::Csv].map(Exported::form);
-        let json = json!({"description": "A list of keys, or of objects with `key`, `name`, ….", "type": "array"});
-        let schema = |kind: &str| if kind == "application/json" { json.clone() } else { text.clone() };
+        let json = json!({"description": "A list of objects with `key`, `name`, ….", "type": "array"});
+        let yaml = json!({"description": "Pools with their keys, as in `keys.yaml`.", "type": "object"});
+        let schema = |kind: &str| match kind {
+            "application/json" => json.clone(),
+            "application/yaml" => yaml.clone(),
+            _ => text.clone(),
+        };
         operation.gives(StatusCode::OK, kinds.map(|(_, _, kind, _)| (kind, schema(kind))));
     }
 }

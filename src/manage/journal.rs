@@ -33,7 +33,7 @@ impl BackgroundService for Writer {
     /// Runs to the end of the process: marks are set during a drain, too.
     async fn start(&self, _: ShutdownWatch) {
         let manager = &self.manager;
-        let mut is_open = manager.store.status().down.is_none();
+        let mut is_open = self.tell_status();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PACE) => {}
@@ -45,9 +45,7 @@ impl BackgroundService for Writer {
                 }
             }
             manager.journal_learnt();
-            let status = manager.store.status();
-            self.readiness.set_store(status.down.as_ref().map(|outage| outage.error.to_string()));
-            metrics::store(status.down.is_none(), status.pending.total(), status.dropped);
+            self.tell_status();
             if is_open {
                 self.note_keys().await;
             }
@@ -56,6 +54,14 @@ impl BackgroundService for Writer {
 }
 
 impl Writer {
+    /// Tells operators how the store is; whether it is written.
+    fn tell_status(&self) -> bool {
+        let status = self.manager.store.status();
+        self.readiness.set_store(status.down.as_ref().map(|outage| outage.error.to_string()));
+        metrics::store(status.down.is_none(), status.pending.total(), status.dropped);
+        status.down.is_none()
+    }
+
     /// Marks of keys that are gone for long are forgotten some day; the store must know which are gone.
     async fn note_keys(&self) {
         if self.manager.keys_changed.swap(false, Relaxed)
@@ -81,12 +87,20 @@ impl Manager {
 
     fn journal_learnt(&self) {
         let entries = self.live.keypool.entries();
-        self.journal_marks(&entries);
+        // An operator's marks are on their way; the others follow them.
+        if let Some(_held) = self.handover.try_lock() {
+            self.hand_over(&entries);
+        }
         self.journal_pins(&entries);
     }
 
     /// Hands every mark that changed to the journal.
     pub(super) fn journal_marks(&self, entries: &[Arc<Entry>]) {
+        let _held = self.handover.lock();
+        self.hand_over(entries);
+    }
+
+    fn hand_over(&self, entries: &[Arc<Entry>]) {
         let journal = self.store.journal();
         for entry in entries {
             let now = now();

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json, json};
 
 use super::error::{ManageError, told};
+use super::import::Judge;
 use super::marks;
 use super::operate::Actor;
 use super::stored::{Kept, Stored};
@@ -15,9 +16,6 @@ use crate::config::formats::{Details, Entry};
 use crate::config::{Egress, KeyId, KeySpec, Secret, key_spec};
 use crate::keypool::{Action, ControlError};
 use crate::store::{KeyChange, NewKey, RESTORABLE};
-
-/// Bad entries that are told one by one.
-const BAD: usize = 100;
 
 /// A key to be added.
 #[derive(Debug, Clone)]
@@ -70,30 +68,14 @@ impl Manager {
         let turn = self.turn();
         let mut stored = Stored::clone(&turn.picture.stored);
         let name = self.pool_name(pool)?;
-        let kept = judge(&turn.picture, &stored, &name, candidates, &mut outcome);
-        outcome.added = kept.iter().map(|key| key.spec.id).collect();
-        if outcome.added.is_empty() {
+        let kept = Judge::new(&turn.picture, &name).judge(candidates, &mut outcome);
+        if kept.is_empty() {
             return Ok(outcome);
         }
-        let back: HashSet<KeyId> = outcome.added.iter().copied().collect();
-        let keys = stored.keys.edit();
-        keys.retain(|key| !back.contains(&key.spec.id));
-        keys.extend(kept.iter().cloned());
         let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
-        let audit = actor.does("keys.add", pool, json!({"added": new.len(), "duplicates": outcome.duplicates.len()}));
+        stored.keys.add(kept);
+        let audit = outcome.audit(pool, actor);
         self.change_to(&turn, stored, |store| Self::wait(store.add_keys(new, audit)))?;
-        Ok(outcome)
-    }
-
-    /// What would become of keys that were added now.
-    ///
-    /// # Errors
-    /// If there is no such pool.
-    pub fn judge_keys(&self, pool: &str, candidates: Vec<Candidate>) -> Result<Added, ManageError> {
-        let mut outcome = Added::default();
-        let (picture, name) = (self.picture.load(), self.pool_name(pool)?);
-        let kept = judge(&picture, &picture.stored, &name, candidates, &mut outcome);
-        outcome.added = kept.iter().map(|key| key.spec.id).collect();
         Ok(outcome)
     }
 
@@ -189,6 +171,7 @@ impl Manager {
             return Ok(failed);
         }
         let audit = actor.does(&format!("keys.{}", action.as_str()), subject(&done), json!({"keys": done.len()}));
+        let _held = self.handover.lock();
         Self::wait(self.store.set_marks(changes, audit))?;
         failed.extend(done.into_iter().filter_map(|id| Some((id, keypool.act(id, action).err()?))));
         Ok(failed)
@@ -232,7 +215,7 @@ impl Manager {
         Ok((1..).zip(specs).map(|(line, spec)| entry(line, pool, &spec)).collect())
     }
 
-    fn pool_name(&self, pool: &str) -> Result<Arc<str>, ManageError> {
+    pub(super) fn pool_name(&self, pool: &str) -> Result<Arc<str>, ManageError> {
         let known = self.live.config.load().pools.iter().any(|known| known.name == pool);
         if known { Ok(pool.into()) } else { Err(no_pool(pool)) }
     }
@@ -248,51 +231,12 @@ pub fn no_pool(pool: &str) -> ManageError {
     ManageError::NotFound(format!("there is no pool {pool:?}"))
 }
 
-/// Those of the candidates that are new and right.
-fn judge(
-    picture: &Picture,
-    stored: &Stored,
-    pool: &Arc<str>,
-    candidates: Vec<Candidate>,
-    outcome: &mut Added,
-) -> Vec<Kept> {
-    let present = stored.keys.list().iter().filter(|key| key.removed_at.is_none() && key.pool == *pool);
-    let mut ids: HashSet<KeyId> = present.clone().map(|key| key.spec.id).collect();
-    let mut names: HashSet<String> = present.map(|key| key.spec.name.clone()).collect();
-    for spec in picture.files.keys(pool) {
-        ids.insert(spec.id);
-        names.insert(spec.name.clone());
-    }
-    let now = now_ms();
-    let mut kept = Vec::with_capacity(candidates.len());
-    for Candidate { line, key, details } in candidates {
-        let is_named = details.contains_key("name");
-        let mut refuse = |why: String| {
-            if outcome.bad.len() < BAD {
-                outcome.bad.push((line, why));
-            }
-        };
-        match spec_of(pool, &key, details) {
-            Err(mistakes) => refuse(mistakes.join("; ")),
-            Ok((spec, _)) if !ids.insert(spec.id) => outcome.duplicates.push(spec.id),
-            Ok((spec, _)) if !names.insert(spec.name.clone()) && is_named => {
-                ids.remove(&spec.id);
-                refuse(format!("name: another key of the pool is called {}", spec.name));
-            }
-            Ok((spec, details)) => kept.push(Kept {
-                pool: pool.clone(),
-                spec: Arc::new(spec),
-                details: details.into(),
-                created_at: now,
-                removed_at: None,
-            }),
-        }
-    }
-    kept
-}
-
 /// The key, and its details as they are stored: everything but key and name.
-fn spec_of(pool: &str, key: &Secret, mut details: Map<String, Json>) -> Result<(KeySpec, String), Vec<String>> {
+pub(super) fn spec_of(
+    pool: &str,
+    key: &Secret,
+    mut details: Map<String, Json>,
+) -> Result<(KeySpec, String), Vec<String>> {
     let note = match details.remove("note") {
         None => None,
         Some(Json::String(note)) if note.len() <= 1000 => Some(note),
@@ -369,7 +313,7 @@ impl Kept {
         details
     }
 
-    fn to_store(&self) -> NewKey {
+    pub(super) fn to_store(&self) -> NewKey {
         NewKey {
             pool: self.pool.to_string(),
             key: self.spec.key.clone(),

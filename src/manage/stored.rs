@@ -2,7 +2,7 @@
 //!
 //! Invariant: every key here is valid by itself; whether all fits together is judged with the files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value as Json};
@@ -137,6 +137,14 @@ impl KeptKeys {
         let places =
             self.places.get_or_init(|| self.list.iter().enumerate().map(|(place, key)| (key.spec.id, place)).collect());
         self.list.get(*places.get(&id)?)
+    }
+
+    /// Adds keys; one that was removed comes back as it is now.
+    pub(super) fn add(&mut self, keys: Vec<Kept>) {
+        let back: HashSet<KeyId> = keys.iter().map(|key| key.spec.id).collect();
+        let list = self.edit();
+        list.retain(|key| !back.contains(&key.spec.id));
+        list.extend(keys);
     }
 
     /// The keys, to be changed.

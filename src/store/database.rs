@@ -7,6 +7,7 @@
 //! An SQLite connection goes on writing to its file after that was deleted or replaced, and everything would seem well.
 //! So a [`Database`] knows which file it opened, and says when another one is in its place.
 
+use std::fs::OpenOptions;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,8 +16,10 @@ use std::time::Duration;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sea_orm::sqlx::{self, ConnectOptions};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sea_orm::sqlx::{self, ConnectOptions, Connection};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
     SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions, TransactionTrait,
@@ -131,6 +134,7 @@ async fn open_file(path: &Path) -> Result<Database, StoreError> {
     let open = async |synchronous, connections| {
         let options = options.clone().synchronous(synchronous);
         let pool = sized(SqlitePoolOptions::new(), connections).idle_timeout(None).max_lifetime(None);
+        let pool = pool.before_acquire(|connection, _| Box::pin(async { Ok(is_sound(connection)) }));
         Ok::<_, StoreError>(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.connect_with(options).await?))
     };
     Ok(Database {
@@ -139,6 +143,12 @@ async fn open_file(path: &Path) -> Result<Database, StoreError> {
         reads: open(SqliteSynchronous::Normal, READERS).await?,
         file: Some(identity),
     })
+}
+
+/// When a disk is full SQLite takes a failed transaction back by itself. sqlx then can't, goes on counting it as open, and
+/// what is "committed" within it is lost. Such a connection is given up.
+fn is_sound(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
 }
 
 impl FileIdentity {
@@ -158,6 +168,12 @@ impl Database {
         self.file.as_ref().is_some_and(|opened| {
             FileIdentity::of(&opened.path).map_or(true, |now| (now.device, now.inode) != (opened.device, opened.inode))
         })
+    }
+
+    /// Whether the file lets itself be opened for writing.
+    pub(super) fn may_be_written(&self) -> bool {
+        let opens = |opened: &FileIdentity| OpenOptions::new().append(true).open(&opened.path).is_ok();
+        self.file.as_ref().is_none_or(opens)
     }
 
     pub(super) async fn close(&self) {

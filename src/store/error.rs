@@ -13,6 +13,9 @@ pub enum StoreError {
     /// It can't be reached or written now; trying again later helps. (503)
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// It can be read and not written now; opened anew it may be. (503)
+    #[error("the store is read-only: {0}")]
+    ReadOnly(String),
     /// It has no room left. (507)
     #[error("the store is full: {0}")]
     Full(String),
@@ -44,7 +47,7 @@ pub enum StoreError {
 impl StoreError {
     /// Time or the operator can repair it while the server runs.
     pub(super) fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Damaged(_))
+        matches!(self, Self::Unavailable(_) | Self::ReadOnly(_) | Self::Full(_) | Self::Damaged(_))
     }
 }
 
@@ -82,6 +85,7 @@ fn sort(error: &sqlx::Error) -> StoreError {
     if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
         // The lower byte of an extended code is the primary one.
         return match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(8) => StoreError::ReadOnly(message),
             Ok(13) => StoreError::Full(message),
             Ok(11 | 26) => StoreError::Damaged(message),
             Ok(18 | 19 | 20 | 25) => StoreError::Invalid(message),

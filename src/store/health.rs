@@ -56,6 +56,11 @@ impl Health {
         self.0.lock().clone()
     }
 
+    /// The last write found the database read-only.
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(&*self.0.lock(), Some(Outage { error: StoreError::ReadOnly(_), .. }))
+    }
+
     /// Notes a failure, and logs the first.
     pub(super) fn is_down(&self, error: &StoreError) {
         let mut outage = self.0.lock();

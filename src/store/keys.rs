@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use futures::{StreamExt, TryStreamExt};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -126,8 +127,10 @@ fn open(sealer: &Sealer, row: keys::Model) -> Result<StoredKey, StoreError> {
 }
 
 /// All keys, removed ones included.
-pub(super) async fn load(db: &impl ConnectionTrait, sealer: &Sealer) -> Result<Vec<StoredKey>, StoreError> {
-    keys::Entity::find().all(db).await?.into_iter().map(|row| open(sealer, row)).collect()
+pub(super) async fn load(db: &DatabaseConnection, sealer: &Sealer) -> Result<Vec<StoredKey>, StoreError> {
+    // One by one: all rows at once would take far more memory than the keys, and keep it.
+    let rows = keys::Entity::find().stream(db).await?;
+    rows.map(|row| open(sealer, row?)).try_collect().await
 }
 
 /// Seals all keys anew.

@@ -1,9 +1,8 @@
-//! Everything a server needs to go on where it was, read in one go.
+//! What was configured at run time, read in one go.
 
 use super::Store;
 use super::error::StoreError;
 use super::keys::{self, StoredKey};
-use super::marks::{self, StoredMark};
 use super::pools::{self, StoredPool};
 use super::settings::{self, Setting};
 use super::tokens::{self, StoredToken};
@@ -16,8 +15,6 @@ pub struct Snapshot {
     pub pools: Vec<StoredPool>,
     /// Keys added at run time, removed ones included.
     pub keys: Vec<StoredKey>,
-    /// Marks of all keys, provisioned ones included.
-    pub marks: Vec<StoredMark>,
     /// Client tokens added at run time.
     pub tokens: Vec<StoredToken>,
     /// Settings that beat the file's.
@@ -27,7 +24,7 @@ pub struct Snapshot {
 }
 
 impl Store {
-    /// Everything that was kept, but counters and logs.
+    /// Everything that was kept of the configuration.
     ///
     /// # Errors
     /// If it can't be read now (see [`opened`](Self::opened)), or something in it does not open.
@@ -39,7 +36,6 @@ impl Store {
                 Ok(Snapshot {
                     pools: pools::load(&db, &sealer).await?,
                     keys: keys::load(&db, &sealer).await?,
-                    marks: marks::load(&db).await?,
                     tokens: tokens::load(&db).await?,
                     settings: settings::load(&db, &sealer).await?,
                     admin_token: tokens::load_admin(&db).await?,

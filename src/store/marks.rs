@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use futures::{StreamExt, TryStreamExt};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -134,9 +135,9 @@ fn at(key: KeyId, subject: &Subject) -> Condition {
 }
 
 /// All marks.
-pub(super) async fn load(db: &impl ConnectionTrait) -> Result<Vec<StoredMark>, StoreError> {
-    let rows = marks::Entity::find().all(db).await?;
-    rows.into_iter().map(StoredMark::try_from).collect()
+async fn load(db: &DatabaseConnection) -> Result<Vec<StoredMark>, StoreError> {
+    let rows = marks::Entity::find().stream(db).await?;
+    rows.map(|row| StoredMark::try_from(row?)).try_collect().await
 }
 
 impl TryFrom<marks::Model> for StoredMark {

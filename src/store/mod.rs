@@ -85,7 +85,7 @@ impl Store {
         let first = shared.clone();
         match runtime.run_blocking(async move { first.connect().await }) {
             Ok(()) => {}
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Full(_))) => {
+            Err(error @ (StoreError::Unavailable(_) | StoreError::ReadOnly(_) | StoreError::Full(_))) => {
                 log::error!(error:%; "The store can't be opened; the server goes on without it until it can.");
                 shared.health.is_down(&error);
             }

@@ -27,6 +27,8 @@ const ROWS: u64 = 1000;
 pub const RESTORABLE: i64 = 7 * DAY;
 /// How long marks are kept whose key is lost, or whose time was over.
 const LOST_MARKS: i64 = 30 * DAY;
+/// Who set a mark that has no end.
+const OPERATOR: &str = "operator";
 /// Pins of one pool and kind that are kept: as many as a pool remembers.
 const PINS: u64 = 50_000;
 /// How long the use of tokens and the audit are kept.
@@ -77,7 +79,9 @@ pub(super) async fn step(shared: &Shared) -> Result<bool, StoreError> {
         return Ok(true);
     }
     keys::Entity::delete_many().filter(keys::Column::RemovedAt.lt(now - RESTORABLE)).exec(db).await?;
-    let is_over = marks::Column::OrphanedAt.lt(now - LOST_MARKS).or(marks::Column::Until.lt(now - LOST_MARKS));
+    // What an operator disabled stays so, however long ago the rest ended that it may have been in.
+    let is_past = marks::Column::Until.lt(now - LOST_MARKS).and(marks::Column::SetBy.ne(OPERATOR));
+    let is_over = marks::Column::OrphanedAt.lt(now - LOST_MARKS).or(is_past);
     marks::Entity::delete_many().filter(is_over).exec(db).await?;
     pins::forget(db, now, PINS).await?;
     token_use::Entity::delete_many()

@@ -88,10 +88,12 @@ impl Shared {
         self.sealer.store(Some(Arc::new(sealer)));
     }
 
-    /// Opens the database if it is not open, or no longer the one the URL names.
+    /// Opens the database if it is not open, or no longer the one the URL names, or could only be read and may be
+    /// written now: SQLite never writes with a connection that began so, nor with one beside it.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<(), StoreError> {
         if let Some(database) = self.database.load_full() {
-            if !database.is_replaced() {
+            let is_outdated = self.health.is_read_only() && database.may_be_written();
+            if !is_outdated && !database.is_replaced() {
                 return Ok(());
             }
             self.database.store(None);

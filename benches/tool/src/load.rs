@@ -1,8 +1,9 @@
-//! Closed loop over many connections: throughput, latency, and a known number of requests to divide CPU time by.
+//! Many connections: in a closed loop for throughput and a known number of requests to divide CPU time by, or at a fixed
+//! rate for latency.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -23,6 +24,14 @@ pub struct Options {
     /// Bytes of each request's body.
     #[arg(long, default_value_t = 512)]
     body: usize,
+    /// Requests per second over all connections; without it each connection sends as soon as it has its answer.
+    #[arg(long)]
+    rate: Option<u32>,
+}
+
+/// When a request is due; one that waits for a connection is late, and its latency counts from here.
+fn due(start: Instant, number: usize, rate: Option<u32>) -> Option<Instant> {
+    Some(start + Duration::from_secs_f64(number as f64 / f64::from(rate?)))
 }
 
 /// Sends all requests. Any answer but 200 is an error: a benchmark of failures would look splendid.
@@ -38,7 +47,16 @@ pub async fn run(options: Options) -> anyhow::Result<Value> {
                 let mut connection = Connection::open(options.target.to).await?;
                 while let Some(next) = left.get().checked_sub(1) {
                     left.set(next);
-                    let sent = Instant::now();
+                    let mut sent = Instant::now();
+                    if let Some(due) = due(start, options.requests - next, options.rate) {
+                        if due > sent {
+                            tokio::time::sleep_until(due.into()).await;
+                            // The timer's own lateness is not the server's.
+                            sent = Instant::now();
+                        } else {
+                            sent = due;
+                        }
+                    }
                     let status = connection.exchange(&request).await?;
                     ensure!(status == 200, "answered {status}");
                     latencies.borrow_mut().push(sent.elapsed().as_nanos() as u64);

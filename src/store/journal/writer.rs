@@ -101,6 +101,10 @@ async fn tidy(shared: &Shared) -> bool {
     };
     match timeout(PATIENCE, step).await {
         Ok(Ok(more)) => more,
+        Ok(Err(error)) if error.is_outage() => {
+            shared.health.is_down(&error);
+            false
+        }
         Ok(Err(error)) => {
             log::warn!(error:%; "The store can't forget what is too old.");
             false

@@ -42,7 +42,7 @@ fn a_directory_that_cannot_be_written_is_waited_for() {
     std::fs::create_dir(&folder).unwrap();
     block_on(store.opened());
     eventually("it is up", || !is_down(&store) && store.status().pending.total() == 0);
-    assert_eq!(block_on(store.load()).unwrap().marks.len(), 1);
+    assert_eq!(block_on(store.marks()).unwrap().len(), 1);
     block_on(store.add_keys(vec![new_key("pool", "sk-1")], audit("x"))).unwrap();
 }
 
@@ -69,9 +69,9 @@ fn a_full_database_refuses_writes_keeps_the_journal_and_recovers() {
 
     limit_pages(&store, 1 << 30);
     eventually("everything is written", || store.status().pending.total() == 0 && !is_down(&store));
-    let snapshot = store.load_blocking().unwrap();
-    assert_eq!(snapshot.marks.len(), 2000);
-    assert!(snapshot.marks.iter().any(|mark| mark.key == id("0") && mark.mark.until == Some(LATER + 77)));
+    let marks = block_on(store.marks()).unwrap();
+    assert_eq!(marks.len(), 2000);
+    assert!(marks.iter().any(|mark| mark.key == id("0") && mark.mark.until == Some(LATER + 77)));
     let filter = CounterFilter { from: 0, to: i64::MAX, pool: None, key: None, model: None, by: By::Hour };
     assert_eq!(block_on(store.counters(filter)).unwrap()[0].sum.requests, 2000);
     assert_eq!(block_on(store.add_keys(many, audit("keys.import"))).unwrap().len(), 1999);
@@ -108,7 +108,7 @@ fn a_deleted_or_replaced_file_is_noticed_and_opened_anew() {
     eventually("a new file takes the place of a deleted one", || home.file().exists() && !is_down(&store));
     block_on(store.flush()).unwrap();
     store.close().unwrap();
-    assert_eq!(home.open().load_blocking().unwrap().marks.len(), 1);
+    assert_eq!(block_on(home.open().marks()).unwrap().len(), 1);
 }
 
 #[test]

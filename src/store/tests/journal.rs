@@ -17,7 +17,7 @@ fn a_mark_is_kept_within_a_second_and_the_newest_counts() {
         journal.mark(id("b"), Subject::Own, rest(9));
         // Without a flush, the writer comes by itself.
         eventually("the journal is written", || store.status().pending == Pending::default());
-        let mut marks = block_on(store.load()).unwrap().marks;
+        let mut marks = block_on(store.marks()).unwrap();
         marks.retain(|mark| mark.key == id("a"));
         marks.sort_by_key(|mark| mark.mark.until);
         let seen: Vec<_> =
@@ -36,7 +36,7 @@ fn a_mark_is_kept_within_a_second_and_the_newest_counts() {
         journal.unmark(id("a"), Subject::Own);
         journal.unmark(id("never"), Subject::Own);
         block_on(store.flush()).unwrap();
-        assert_eq!(store.load_blocking().unwrap().marks.len(), 4);
+        assert_eq!(block_on(store.marks()).unwrap().len(), 4);
     }
 }
 
@@ -203,12 +203,29 @@ fn strange_texts_hold_up_nothing() {
         block_on(store.flush()).unwrap();
         let status = store.status();
         assert_eq!((status.pending, status.dropped), (Pending::default(), 3), "names that can't be kept are counted");
-        assert_eq!(store.load_blocking().unwrap().marks.len(), 1);
+        assert_eq!(block_on(store.marks()).unwrap().len(), 1);
         let page = block_on(store.requests(RequestFilter::default(), None, 10)).unwrap();
         assert_eq!(page.rows[0].request.path.chars().count(), 8192);
         let filter = CounterFilter { from: 0, to: i64::MAX, pool: None, key: None, model: None, by: By::Model };
         let models: Vec<String> = block_on(store.counters(filter)).unwrap().into_iter().map(|sum| sum.name).collect();
         assert_eq!(models, ["", "'; DROP TABLE marks; --"]);
+    }
+}
+
+#[test]
+fn a_rest_long_over_is_forgotten_and_an_operators_word_is_not() {
+    for home in Home::all() {
+        let store = home.open();
+        let until = Some(now() - 40 * 24 * HOUR);
+        let marks = ["rule", "operator"].map(|by| (id(by), Mark { until, by: by.into(), ..rest(1) }));
+        marks.into_iter().for_each(|(key, mark)| store.journal().mark(key, Subject::Own, mark));
+        block_on(store.flush()).unwrap();
+        // Tidying comes every few seconds, and at the start.
+        store.close().unwrap();
+        let store = home.open();
+        let left = || block_on(store.marks()).unwrap().iter().map(|mark| mark.key).collect::<Vec<_>>();
+        eventually("the rest is forgotten", || !left().contains(&id("rule")));
+        assert_eq!(left(), [id("operator")]);
     }
 }
 

@@ -37,7 +37,7 @@ fn the_previous_schema_is_migrated_and_keeps_its_rows() {
     for home in Home::all() {
         block_on(first_version(&url(&home)));
         let store = home.open();
-        let marks = store.load_blocking().unwrap().marks;
+        let marks = block_on(store.marks()).unwrap();
         assert_eq!((marks.len(), marks[0].key, marks[0].mark.until, marks[0].mark.rests), (1, id("a"), Some(LATER), 3));
         // And the new column is in use.
         block_on(store.note_keys(Default::default())).unwrap();
@@ -51,7 +51,7 @@ fn the_previous_schema_is_migrated_and_keeps_its_rows() {
         // The backup is the database as it was.
         std::fs::rename(backup, home.file()).unwrap();
         let store = home.open();
-        assert_eq!(store.load_blocking().unwrap().marks.len(), 1);
+        assert_eq!(block_on(store.marks()).unwrap().len(), 1);
         store.close().unwrap();
         let version = backups(&home);
         assert_eq!(version.len(), 1);

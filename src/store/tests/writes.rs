@@ -172,11 +172,11 @@ fn an_operators_mark_beats_the_journals_older_one() {
         let off = Mark { until: None, by: "operator".into(), reason: "operator".into(), ..rest(0) };
         block_on(store.set_marks(vec![(id("a"), Subject::Own, Some(off.clone()))], audit("keys.disable"))).unwrap();
         block_on(store.flush()).unwrap();
-        assert_eq!(store.load_blocking().unwrap().marks[0].mark, off);
+        assert_eq!(block_on(store.marks()).unwrap()[0].mark, off);
         store.journal().mark(id("a"), Subject::Own, rest(2000));
         block_on(store.set_marks(vec![(id("a"), Subject::Own, None)], audit("keys.reset"))).unwrap();
         block_on(store.flush()).unwrap();
-        assert!(store.load_blocking().unwrap().marks.is_empty());
+        assert!(block_on(store.marks()).unwrap().is_empty());
     }
 }
 

@@ -14,7 +14,9 @@ pub(crate) use client::{Connection, Response, chat, dial, post, request};
 pub(crate) use http2::{Exchange, Http2};
 pub(crate) use provider::{Deaf, MockProvider, Peer, Scripted, chunk, event};
 pub(crate) use proxies::Program;
-pub(crate) use server::{ADMIN_TOKEN, Config, Keyweir, PATIENCE, TOKEN, free_address, keys_yaml, new_directory, spawn};
+pub(crate) use server::{
+    ADMIN_TOKEN, Config, Keyweir, PATIENCE, TOKEN, free_address, keys_yaml, new_directory, spawn, try_admin,
+};
 pub(crate) use tls::{Authority, Dates, TlsProvider};
 
 /// Runs what is asynchronous: the mock, HTTP/2 and TLS.

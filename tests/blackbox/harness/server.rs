@@ -279,6 +279,18 @@ pub(crate) fn keys_yaml(pool: &str, keys: &[&str]) -> String {
     }
 }
 
+/// An admin request with the token and a JSON body, to a server that may end before its answer has.
+pub(crate) fn try_admin(address: SocketAddr, method: &str, path: &str, body: &Value) -> Option<Response> {
+    let mut connection = Connection::try_open(address)?;
+    let body = body.to_string();
+    connection.send(format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    connection.try_response().filter(|answer| answer.is_complete)
+}
+
 /// Starts the binary in `dir`, its output in files there.
 pub(crate) fn spawn(dir: &Path, args: &[&str], env: &[(String, String)]) -> Child {
     command(dir, args, env).spawn().unwrap()
@@ -359,14 +371,7 @@ impl Keyweir {
 
     /// An admin request with the token and a JSON body.
     pub(crate) fn admin_json(&self, method: &str, path: &str, body: &Value) -> Response {
-        let mut connection = Connection::open(self.admin);
-        let body = body.to_string();
-        connection.send(format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ));
-        connection.response()
+        try_admin(self.admin, method, path, body).expect("an answer")
     }
 
     /// A key of pool `p`, as the admin API shows it.
@@ -493,6 +498,15 @@ impl Keyweir {
         eventually("the restart", || {
             std::net::TcpStream::connect(self.admin).is_ok() && self.admin("GET", "/readyz").status == 200
         });
+    }
+
+    /// Starts the process again and kills it after a while, whatever it does then.
+    pub(crate) fn start_and_kill(&mut self, life: Duration) {
+        let until = Instant::now() + life;
+        self.child = spawn(&self.dir, &["run", "-c", "keyweir.yaml"], &[]);
+        eventually("the moment", || Instant::now() > until);
+        self.signal("KILL");
+        self.wait();
     }
 
     pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
