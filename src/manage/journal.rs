@@ -87,12 +87,20 @@ impl Manager {
 
     fn journal_learnt(&self) {
         let entries = self.live.keypool.entries();
-        self.journal_marks(&entries);
+        // An operator's marks are on their way; the others follow them.
+        if let Some(_held) = self.handover.try_lock() {
+            self.hand_over(&entries);
+        }
         self.journal_pins(&entries);
     }
 
     /// Hands every mark that changed to the journal.
     pub(super) fn journal_marks(&self, entries: &[Arc<Entry>]) {
+        let _held = self.handover.lock();
+        self.hand_over(entries);
+    }
+
+    fn hand_over(&self, entries: &[Arc<Entry>]) {
         let journal = self.store.journal();
         for entry in entries {
             let now = now();

@@ -171,6 +171,7 @@ impl Manager {
             return Ok(failed);
         }
         let audit = actor.does(&format!("keys.{}", action.as_str()), subject(&done), json!({"keys": done.len()}));
+        let _held = self.handover.lock();
         Self::wait(self.store.set_marks(changes, audit))?;
         failed.extend(done.into_iter().filter_map(|id| Some((id, keypool.act(id, action).err()?))));
         Ok(failed)

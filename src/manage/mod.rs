@@ -85,6 +85,9 @@ pub struct Manager {
     picture: ArcSwap<Picture>,
     /// Held during a change. Whoever only looks must not wait for it: a change waits for the store.
     turn: Mutex<Known>,
+    /// Held while marks go from the pools to the journal, and while an operator's go past it to the store: what is older
+    /// than those must not come after them.
+    handover: Mutex<()>,
     last: ArcSwap<Last>,
     /// Told after each reload: other files may count now.
     reloaded: Notify,
@@ -145,6 +148,7 @@ impl Manager {
             live,
             picture: ArcSwap::from_pointee(picture),
             turn: Mutex::new(known),
+            handover: Mutex::new(()),
             last: ArcSwap::from_pointee(Last { time: SystemTime::now(), trigger: Trigger::Start, outcome }),
             reloaded: Notify::new(),
             keys_changed: AtomicBool::new(true),

@@ -63,7 +63,9 @@ fn expect_all(keyweir: &Keyweir) {
     assert!(tokens["items"].as_array().unwrap().iter().any(|token| token["name"] == "ci" && token["rpm"] == 60));
     let pools = keyweir.admin("GET", "/api/v1/pools").text();
     assert!(pools.contains("\"added\""), "{pools}");
-    assert_eq!(keyweir.admin("GET", "/api/v1/audit").json()["items"].as_array().unwrap().len(), 6);
+    let audit = keyweir.admin("GET", "/api/v1/audit").json();
+    let noted = audit["items"].as_array().unwrap().iter().filter(|line| line["action"] != "keys.export").count();
+    assert_eq!(noted, 6, "{audit}");
 }
 
 #[test]
