@@ -126,6 +126,7 @@ test: deps-test ui-if-node $(SDK)/.venv/.installed $(SDK)/node_modules/.installe
 	scripts/databases.sh $(DATABASES) -- cargo test --locked $(CARGO_FLAGS)
 	cargo test -q --locked $(CARGO_FLAGS) --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom
 	@if [ -x $(SDK)/run.sh ]; then KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(SDK)/run.sh; fi
+	KEYWEIR=$(abspath $(TARGET))/debug/keyweir tests/openapi/run.sh
 	KEYWEIR=$(abspath $(TARGET))/debug/keyweir $(CONSOLE)/run.sh
 
 test-all: export KEYWEIR_TEST_ALL = 1
@@ -163,7 +164,7 @@ lint: deps ## Formatting, clippy, rustdoc, links, shell scripts, licences
 	python3 .ci/check_docs.py
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui/node_modules/.installed && cd ui && npm run lint && npm test; \
 		else echo 'Node.js is not installed: the console was not checked.'; fi
-	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh $(wildcard $(SDK)/*.sh $(CONSOLE)/*.sh); \
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run scripts/*.sh tests/*/*.sh; \
 		else echo 'shellcheck is not installed: shell scripts not checked.'; fi
 	@if command -v cargo-deny >/dev/null; then set -x; cargo deny check bans licenses sources; \
 		else echo 'cargo-deny is not installed: licences not checked.'; fi

@@ -33,8 +33,8 @@ look() {
     need curl 'curl ca-certificates' has curl
     [ "$1" = test ] || return 0
     need openssl openssl has openssl # makes the tests' certificate
-    need 'Python 3.10 or newer with venv' 'python3 python3-venv' \
-        python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))'
+    need 'Python 3.11 or newer with venv' 'python3 python3-venv' \
+        python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
     need 'Node.js 18 or newer' nodejs \
         node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'
     need npm npm has npm

@@ -12,7 +12,7 @@ use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, group, patch, post, put};
 use super::{
     about, audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, openapi, pools, reload,
-    session, settings, stats, tokens, verdict,
+    schedule, session, settings, stats, tokens, verdict,
 };
 use crate::config::Role::{Admin, Operator, Viewer};
 use crate::manage::{Actor, ManageError, Manager};
@@ -55,6 +55,7 @@ pub(super) fn routes() -> Vec<Route> {
             get("/pools/{pool}/settings", Viewer, "Shows a pool's settings with their origins", settings::of_pool),
             put("/pools/{pool}/settings", Admin, "Changes a pool's settings", settings::set_of_pool),
             get("/server", Viewer, "Tells where clients reach the proxy", about::server),
+            get("/schedule", Viewer, "Tells when a cron line would run", schedule::runs),
             get("/providers", Viewer, "Lists the providers a pool can name", about::providers),
             get("/log-level", Viewer, "Tells how talkative the log is", log_level::show),
             put("/log-level", Admin, "Sets it until the configuration changes, or a restart", log_level::set),

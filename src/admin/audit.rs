@@ -15,8 +15,9 @@ use super::router::AdminState;
 use crate::manage::ManageError;
 use crate::store::{AuditFilter, AuditRow};
 
-/// Lines per page unless asked otherwise.
+/// Lines per page unless asked otherwise, and at most.
 const LIMIT: u64 = 100;
+const LIMIT_MAX: u64 = 1000;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +32,7 @@ pub(super) struct AuditQuery {
     since: Option<String>,
     /// Until when, written alike.
     until: Option<String>,
-    /// Lines per page; 100 if not given.
+    /// Lines per page, at most 1000; 100 if not given.
     limit: Option<u64>,
     /// `next_cursor` of the page before.
     cursor: Option<i64>,
@@ -77,7 +78,8 @@ pub(super) async fn list(
         action: query.action,
         subject: query.subject,
     };
-    let page = state.manager.store().audit(filter, query.cursor, query.limit.unwrap_or(LIMIT)).await;
+    let limit = query.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
+    let page = state.manager.store().audit(filter, query.cursor, limit).await;
     let page = page.map_err(ManageError::from)?;
     let next_cursor = page.next.map(|next| next.to_string());
     Ok(Json(AuditPage { items: page.rows.into_iter().map(AuditLine::from).collect(), next_cursor }))

@@ -1,6 +1,7 @@
 //! What handlers take of a request: its path, its query and its body, each with a clear word about what is wrong.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -8,7 +9,9 @@ use axum::{Json, extract};
 use http::StatusCode;
 use http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::openapi::{Input, Operation};
@@ -52,14 +55,40 @@ impl<T: JsonSchema> Input for Query<T> {
     }
 }
 
-/// A body of JSON.
+/// What is written as an object and as nothing else: serde would take the values of the fields in a list, too, and who
+/// writes `[null, null]` does not mean all keys.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
+
+/// A body of JSON, which is an object.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(value) = Json::from_request(request, state).await?;
+        let Json(Object(value)) = Json::from_request(request, state).await?;
         Ok(Self(value))
     }
 }

@@ -241,8 +241,13 @@ impl Output for KeysFile {
     fn describe(operation: &mut Operation<'_>) {
         let text = json!({"type": "string"});
         let kinds = [Exported::Yaml, Exported::Text, Exported::Json, Exported::Csv].map(Exported::form);
-        let json = json!({"description": "A list of keys, or of objects with `key`, `name`, ….", "type": "array"});
-        let schema = |kind: &str| if kind == "application/json" { json.clone() } else { text.clone() };
+        let json = json!({"description": "A list of objects with `key`, `name`, ….", "type": "array"});
+        let yaml = json!({"description": "Pools with their keys, as in `keys.yaml`.", "type": "object"});
+        let schema = |kind: &str| match kind {
+            "application/json" => json.clone(),
+            "application/yaml" => yaml.clone(),
+            _ => text.clone(),
+        };
         operation.gives(StatusCode::OK, kinds.map(|(_, _, kind, _)| (kind, schema(kind))));
     }
 }

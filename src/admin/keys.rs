@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{NoContent, Page, Shaped, window};
 use super::api::change;
-use super::extract::{Body, Patch, Path, Query, Written};
+use super::extract::{Body, Object, Patch, Path, Query, Written};
 use super::identity::Identity;
 use super::import::BadLine;
 use super::key_tests::{self, BulkOutcome};
@@ -422,7 +422,7 @@ pub(super) struct Bulk {
     /// Either these,
     ids: Option<Vec<String>>,
     /// or these.
-    filter: Option<Filter>,
+    filter: Option<Object<Filter>>,
 }
 
 /// Which keys; all of it must fit.
@@ -472,7 +472,7 @@ pub(super) async fn bulk(
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
             state.keypool.among(&pool, ids).ok_or_else(|| no_pool(&pool))?
         }
-        (None, Some(filter)) => {
+        (None, Some(Object(filter))) => {
             let wanted = wanted(filter.state.as_deref(), filter.reason, filter.q)?;
             state.keypool.matching(&pool, &wanted).ok_or_else(|| no_pool(&pool))?
         }

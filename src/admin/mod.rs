@@ -31,6 +31,7 @@ mod problem;
 pub mod reload;
 mod router;
 mod routes;
+mod schedule;
 mod service;
 mod session;
 mod settings;

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{NoContent, Shaped};
+use super::extract::Object;
 use super::identity::{self, Identity, User};
 use super::moment::Moment;
 use super::openapi::{Input, Operation};
@@ -208,7 +209,7 @@ pub(super) async fn login(
 async fn credentials(request: Request) -> Result<Credentials, Problem> {
     let read = tokio::time::timeout(PATIENCE, Json::from_request(request, &())).await;
     match read {
-        Ok(Ok(Json(credentials))) => Ok(credentials),
+        Ok(Ok(Json(Object(credentials)))) => Ok(credentials),
         Ok(Err(error)) => {
             let (status, how) = (error.status(), "send {\"token\": \"…\"} as application/json");
             Err(Problem::new(status, "bad_request", how))

@@ -24,6 +24,8 @@ use crate::verdict::Fault;
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
 /// A key that was accepted so lately shows that the provider does not refuse all.
 const WITNESS: Duration = Duration::from_secs(60);
+/// No probes for so long, at most, while a provider is in trouble.
+const HOLD: Duration = Duration::from_secs(30);
 
 /// What became of a key by a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -191,8 +193,8 @@ impl Prober {
     /// refuses three keys and accepts none has a problem of its own.
     async fn is_believed(&self, asked: &Asked, way: &Way, target: &Arc<Target>, key: u32) -> bool {
         let (entry, now) = (&asked.entry, keypool::now());
-        if entry.round.lock().was_accepted(now, WITNESS) {
-            return true;
+        if let Some(accepts) = entry.round.lock().accepts_keys(now, WITNESS) {
+            return accepts;
         }
         let third = entry.pool.keys().len() as u32 / 3;
         let mut witnesses = Vec::new();
@@ -220,11 +222,19 @@ impl Prober {
             }
         }
         if refused > 1 {
+            let mut round = entry.round.lock();
+            round.refused(now);
+            round.hold(now.after(hold(entry)));
             let pool = entry.config.name.as_str();
             log::warn!(pool; "The provider refuses every key that is probed. None is disabled: check the provider and the pool's target.");
         }
         refused < 2
     }
+}
+
+/// How long a pool's probes wait for a provider that is in trouble.
+pub(super) fn hold(entry: &Entry) -> Duration {
+    entry.config.probe.every.unwrap_or(HOLD).min(HOLD)
 }
 
 /// Acts on what a probe showed.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::prober::{Asked, Prober, Tested};
+use super::prober::{Asked, Prober, Tested, hold};
 use super::reactivation::Plan;
 use crate::config::Reactivate;
 use crate::keypool::{self, Entry, Why};
@@ -22,8 +22,6 @@ use crate::verdict::Fault;
 
 /// How often is looked for what is due; a pool's probes begin at most so often.
 const TICK: Duration = Duration::from_millis(100);
-/// No probes for so long, at most, after one that the provider did not answer.
-const HOLD: Duration = Duration::from_secs(30);
 /// Keys that return in one go.
 const AT_ONCE: u32 = 256;
 
@@ -146,8 +144,7 @@ async fn probe(prober: Arc<Prober>, asked: Asked, key: u32, why: Why) {
     let tested = prober.test(&asked, key).await;
     let now = keypool::now();
     if is_unanswered(&tested) {
-        let hold = entry.config.probe.every.unwrap_or(HOLD).min(HOLD);
-        entry.round.lock().hold(now.after(hold));
+        entry.round.lock().hold(now.after(hold(entry)));
     }
     let says_nothing = is_unanswered(&tested) || tested.examined.blame.fault == Fault::Egress;
     if says_nothing && why != Why::Round {

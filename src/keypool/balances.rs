@@ -200,8 +200,9 @@ impl Entry {
 
     /// The provider tells balances, and the pool's target is one where its keys may be asked about.
     pub fn tells_balances(&self) -> bool {
-        let (pack, base) = (&self.config.provider, self.config.targets.first().map(|target| target.url()));
-        pack.balance.as_ref().is_some_and(|balance| pack.may_ask(&balance.url, &base.unwrap_or_default()))
+        let pack = &self.config.provider;
+        let base = || self.config.targets.first().map(|target| target.url()).unwrap_or_default();
+        pack.balance.as_ref().is_some_and(|balance| pack.may_ask(&balance.url, &base()))
     }
 
     /// Time between two questions: a key is asked once in `balance.every`, if the provider can be asked that fast.

@@ -43,6 +43,8 @@ pub struct Round {
     reactivates_at: Option<Millis>,
     /// When the provider accepted a key last.
     accepted_at: Option<Millis>,
+    /// When it was found to refuse all, if it accepted none since.
+    refused_at: Option<Millis>,
 }
 
 impl Round {
@@ -87,12 +89,19 @@ impl Round {
 
     /// The provider accepts a key.
     pub fn accepted(&mut self, now: Millis) {
-        self.accepted_at = Some(now);
+        (self.accepted_at, self.refused_at) = (Some(now), None);
     }
 
-    /// It did so lately.
-    pub fn was_accepted(&self, now: Millis, lately: Duration) -> bool {
-        self.accepted_at.is_some_and(|at| at.after(lately) > now)
+    /// The provider refuses every key it is asked about.
+    pub fn refused(&mut self, now: Millis) {
+        self.refused_at = Some(now);
+    }
+
+    /// What the provider did `lately`: it accepted a key, or refused them all; `None` = neither is known.
+    pub fn accepts_keys(&self, now: Millis, lately: Duration) -> Option<bool> {
+        let was_lately = |at: Option<Millis>| at.is_some_and(|at| at.after(lately) > now);
+        let refuses = was_lately(self.refused_at).then_some(false);
+        refuses.or_else(|| was_lately(self.accepted_at).then_some(true))
     }
 
     fn sweep(&mut self, pool: &Pool) -> Option<u32> {

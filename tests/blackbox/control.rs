@@ -85,6 +85,8 @@ fn nonsense_is_refused_and_changes_nothing() {
         json!({"action": "disable", "filter": {"stat": "ready"}}),
         json!({"action": "disable", "filter": {"state": "asleep"}}),
         json!([]),
+        json!(["disable", null, {}]),
+        json!({"action": "disable", "filter": [null, null, null]}),
     ] {
         let answer = post(&keyweir, "/api/v1/pools/p/keys/bulk", &body);
         assert!((400..500).contains(&answer.status), "{body}: {}", answer.status);

@@ -403,7 +403,7 @@ fn where_anybody_may_list_models_a_key_is_asked_for_a_chat_and_only_when_there_i
             }
         }
     });
-    let keyweir = Config::pool_with(&provider, BRISK, &["good-1", "bad-1", "good-2"]).start();
+    let keyweir = Config::pool_with(&provider, BRISK, &["sk-good-1", "sk-bad-1", "sk-good-2"]).start();
     assert_eq!(test(&keyweir, "good-1")["outcome"], "valid");
     assert_eq!(test(&keyweir, "bad-1")["outcome"], "dead");
     assert_eq!(state(&keyweir, "bad-1"), "disabled");

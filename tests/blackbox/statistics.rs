@@ -219,6 +219,7 @@ fn the_audit_tells_who_did_what() {
         (&json!("127.0.0.1"), &json!(1))
     );
     assert!(!first.to_string().contains("CANARY"));
+    assert_eq!((list("limit=0").len(), list(&format!("limit={}", u64::MAX)).len()), (1, 3));
     for wrong in ["since=x", "cursor=x", "nonsense=1", "actor=%00"] {
         assert_eq!(keyweir.admin("GET", &format!("/api/v1/audit?{wrong}")).status, 400, "{wrong}");
     }

@@ -56,8 +56,10 @@ async function firstPaint(page) {
   show('overview, cold: numbers of all keys in sight', ms(middle(cold.map(({ at }) => at))))
 }
 
-async function strokes(page, to) {
-  await to('/keys')
+const visit = (page, path) => page.locator(`.side a[href="/console${path}"]`).click()
+
+async function strokes(page) {
+  await visit(page, '/keys')
   await page.locator('.list-row').first().waitFor()
   const took = []
   for (let n = 0; n < STROKES; n += 1) {
@@ -95,10 +97,10 @@ async function heap(cdp) {
 }
 
 /** As on a day: pages are changed, lists scrolled, and requests come in. */
-async function use(page, to, until) {
+async function use(page, until) {
   while (Date.now() < until) {
     for (const path of ['/keys', '/logs', '/why', '/']) {
-      await page.locator(`.side a[href="/console${path}"]`).click()
+      await visit(page, path)
       await sleep(150)
       await server.chat()
       await page.locator('.list').evaluateAll(([list]) => list?.scrollTo(0, Math.random() * list.scrollHeight))
@@ -108,17 +110,17 @@ async function use(page, to, until) {
 
 try {
   const idle = await share()
-  const { page, to } = await open(browser, server)
+  const { page } = await open(browser, server)
   await firstPaint(page)
-  await strokes(page, to)
-  await to('/')
+  await strokes(page)
+  await visit(page, '/')
   await page.locator('.tile').first().waitFor()
   show('CPU of the server without a console, idle', `${idle.toFixed(2)} %`)
   show('CPU of the server with the overview open, idle', `${(await share()).toFixed(2)} %`)
   const cdp = await page.context().newCDPSession(page)
-  await use(page, to, Date.now() + 10_000)
+  await use(page, Date.now() + 10_000)
   const before = await heap(cdp)
-  await use(page, to, Date.now() + WATCHED)
+  await use(page, Date.now() + WATCHED)
   show(`memory of the page, then after ${WATCHED / 1000} s of use`, `${before.toFixed(1)} MiB, ${(await heap(cdp)).toFixed(1)} MiB`)
 } finally {
   await browser.close()

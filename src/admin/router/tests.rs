@@ -523,6 +523,7 @@ async fn an_answer_can_be_tried_against_the_rules() {
         (json!({"status": 500, "provider": "openai", "now": "soon"}), 400),
         (json!({"stats": 500}), 422),
         (json!({"provider": "openai"}), 422),
+        (json!([null, "openai", 500]), 422),
     ] {
         assert_eq!(ask(trial.clone()).await.status, status, "{trial}");
     }

@@ -109,8 +109,7 @@ pub(crate) fn flow(value: &Value) -> String {
     }
 }
 
-/// Text as YAML: bare where that can mean nothing else, else as JSON, which is YAML whatever characters it is made of.
-/// `$` would begin a variable.
+/// Text as YAML: bare where that can mean nothing else, else as JSON, which is YAML. `$` would begin a variable.
 pub(crate) fn scalar(text: &str) -> String {
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
@@ -118,8 +117,19 @@ pub(crate) fn scalar(text: &str) -> String {
     if is_word && !means_more.contains(&text.to_ascii_lowercase().as_str()) {
         text.to_owned()
     } else {
-        Value::from(text.replace('$', "$$")).to_string()
+        let json = Value::from(text.replace('$', "$$")).to_string();
+        if json.contains(is_special) { escaped(&json) } else { json }
     }
+}
+
+/// What JSON leaves as it is, but readers of YAML 1.1, which are many, refuse or take for the end of a line.
+fn is_special(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+fn escaped(json: &str) -> String {
+    let escape = |c: char| if is_special(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    json.chars().map(escape).collect()
 }
 
 fn csv(keys: &[Entry]) -> String {

@@ -231,6 +231,16 @@ fn shown(entry: &Entry) -> Shown<'_> {
     (entry.key.expose(), name, account, entry.weight, entry.priority, entry.disabled, entry.pool.as_deref())
 }
 
+#[test]
+fn exported_yaml_is_yaml_1_1_too() {
+    let account = "a\u{7f}b\u{85}c\u{9e}d\u{2028}e\u{feff}f\u{ffff}g密钥";
+    let mut entry = Entry::new(0, Secret::new("sk-1".to_owned()));
+    entry.account = Some(account.to_owned());
+    let text = export(ExportFormat::Yaml, &[entry]);
+    assert!(text.contains(r"\u0085c\u009ed\u2028e\ufefff\uffffg密钥"), "{text}");
+    assert_eq!(read(&text).entries.iter().map(|entry| entry.account.as_deref()).collect::<Vec<_>>(), [Some(account)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 

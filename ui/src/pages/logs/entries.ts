@@ -24,7 +24,7 @@ export interface Log {
 }
 
 /** What is new before what is known. */
-function joined(fresh: LogPage, known: Entries): Entries {
+export function joined(fresh: LogPage, known: Entries): Entries {
   const newest = Number(known.items[0]?.id ?? 0)
   const added = fresh.items.filter(entry => Number(entry.id) > newest)
   // So many came at once that some between are missing: begin anew.
