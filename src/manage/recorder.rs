@@ -19,6 +19,11 @@ const PACE: Duration = Duration::from_millis(200);
 /// Sums reach it within this one: each is a row of the database that is written again.
 const SUMS: Duration = Duration::from_secs(1);
 
+/// Looking at every key for those who watch takes one part in so many of the time: with many keys it is done less often.
+const SHARE: u32 = 250;
+/// It is done at least once in this time, however long it takes.
+const SELDOM: Duration = Duration::from_secs(2);
+
 /// Carries rows and sums to the store, and events to those who watch.
 pub struct Recorder {
     /// Whose requests.
@@ -32,6 +37,7 @@ impl BackgroundService for Recorder {
         let manager = &self.manager;
         let mut watch = None;
         let mut summed = Instant::now();
+        let (mut look_at, mut is_told) = (Instant::now(), true);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PACE) => {}
@@ -43,15 +49,19 @@ impl BackgroundService for Recorder {
                 summed = Instant::now();
                 manager.journal_sums();
                 manager.recent.note();
+                is_told = false;
             }
-            if events::is_heard() {
+            if !events::is_heard() {
+                watch = None;
+            } else if Instant::now() >= look_at {
+                let begun = Instant::now();
                 let watch = watch.get_or_insert_with(|| Watch::begin(&manager.live.keypool));
                 watch.tell_changes(&manager.live.keypool);
-                if is_due {
+                if !is_told {
                     manager.tell_counters();
+                    is_told = true;
                 }
-            } else {
-                watch = None;
+                look_at = Instant::now() + (begun.elapsed() * SHARE).min(SELDOM);
             }
         }
     }

@@ -68,7 +68,7 @@ try {
     path: `/logs?until=${new Date(begun + 10_000).toISOString()}`,
     ready: 'td button',
     act: async page => {
-      await page.locator('tr', { has: page.locator('td:nth-child(5)', { hasText: /^[3-9]$/ }) }).first().getByRole('button').click()
+      await page.locator('tr', { has: page.locator('td:nth-child(5)', { hasText: /^[2-9]$/ }) }).first().getByRole('button').click()
       await page.locator('.trail bdi').nth(1).waitFor()
     },
   })

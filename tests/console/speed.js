@@ -56,7 +56,7 @@ async function firstPaint(page) {
   show('overview, cold: numbers of all keys in sight', ms(middle(cold.map(({ at }) => at))))
 }
 
-const visit = (page, path) => page.locator(`.side a[href="/console${path}"]`).click()
+const visit = (page, path) => page.locator(`.side nav a[href="/console${path}"]`).click()
 
 async function strokes(page) {
   await visit(page, '/keys')

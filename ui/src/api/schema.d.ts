@@ -18,6 +18,12 @@ export interface components {
      * @enum {string}
      */
     Action: 'keep' | 'cooldown' | 'cooldown_model' | 'disable'
+    /** @description So much of a unit. */
+    Amount: {
+      /** Format: double */
+      amount: number
+      unit: string
+    }
     /** @description One attempt. */
     Attempt: {
       /** @description The key's name. */
@@ -122,7 +128,7 @@ export interface components {
      * @description What a request does to many keys.
      * @enum {string}
      */
-    BulkVerb: 'enable' | 'disable' | 'reset' | 'remove'
+    BulkVerb: 'enable' | 'disable' | 'reset' | 'remove' | 'test'
     /** @description Why a key would or would not be picked. */
     Chance: {
       /** @description The first thing that blocks it: `operator`, `key`, `account`, `egress` or `model`. */
@@ -133,6 +139,11 @@ export interface components {
        */
       last_for: number | null
       name: string
+      /**
+       * Format: date-time
+       * @description When the key is probed, unless it serves requests until then.
+       */
+      next_probe: string | null
       /** Format: date-time */
       ready_at: string | null
       /**
@@ -645,6 +656,8 @@ export interface components {
        * @description Seconds until it is ready again; `null` where time alone does not bring it back.
        */
       back_in: number | null
+      /** @description What it has left; `null` = never asked, or its provider does not tell. */
+      balance: components['schemas']['KeyBalance'] | null
       /**
        * Format: date-time
        * @description `null` for keys of files.
@@ -695,6 +708,18 @@ export interface components {
      * @enum {string}
      */
     KeyAction: 'enable' | 'disable' | 'reset'
+    /** @description What a key has left, as its provider told. */
+    KeyBalance: {
+      /** @description By unit; none where the key has no limit, or nothing was told so far. */
+      amounts: components['schemas']['Amount'][]
+      /**
+       * Format: date-time
+       * @description When that was told.
+       */
+      checked_at: string | null
+      /** @description Why it was not told when it was asked for last. */
+      error: string | null
+    }
     /** @description How many keys are in each state. */
     KeyCounts: {
       /**
@@ -788,6 +813,55 @@ export interface components {
     }
     /** @description What a key is doing. */
     KeyState: 'ready' | 'cooling' | 'disabled'
+    /** @description What the test of one key showed, and what it did. */
+    KeyTest: {
+      /** @description What became of the key by this. */
+      effect: components['schemas']['ProbeEffect']
+      id: string
+      /** Format: uint64 */
+      milliseconds: number
+      name: string
+      /** @description It works. */
+      ok: boolean
+      outcome: components['schemas']['ProbeOutcome']
+      pool: string
+      /** @description Why, in a word. */
+      reason: string
+      /** @description The rule that decided, if one did. */
+      rule: string | null
+      /** @description What it is doing now. */
+      state: components['schemas']['KeyState']
+      /**
+       * Format: uint16
+       * @description The provider's status, if it answered.
+       */
+      status: number | null
+    }
+    /** @description A key about which nothing was found out, and why. */
+    KeyTestFailure: {
+      error: string
+      id: string
+    }
+    /** @description What the test of many showed. */
+    KeyTestReport: {
+      /**
+       * Format: uint
+       * @description Those that were tested.
+       */
+      changed: number
+      /** @description What became of how many. */
+      effects: {
+        [key: string]: number
+      }
+      /** @description Some of those about which nothing was found out. */
+      failed: components['schemas']['KeyTestFailure'][]
+      /** Format: uint */
+      matched: number
+      /** @description How many turned out to be what. */
+      outcomes: {
+        [key: string]: number
+      }
+    }
     /**
      * @description Importance of log messages.
      * @enum {string}
@@ -1305,6 +1379,10 @@ export interface components {
        */
       total: number
     }
+    /** @description What became of a key by a probe. */
+    ProbeEffect: 'none' | 'returned' | 'rested' | 'disabled'
+    /** @description What a key turned out to be. */
+    ProbeOutcome: 'valid' | 'limited' | 'dead' | 'unknown'
     /** @description What the asker is told. */
     Problem: {
       /** @description A word for programs. */
@@ -1508,6 +1586,11 @@ export interface components {
        */
       zone: string | null
     }
+    /** @description When it would run. */
+    Runs: {
+      /** @description The next three times. */
+      next: string[]
+    }
     /**
      * @description What the verdict is about.
      * @enum {string}
@@ -1569,7 +1652,7 @@ export interface components {
     }
     /** @description One field. */
     Setting: {
-      /** @description The words it may be; none = whatever fits its type. */
+      /** @description The words it may be, where it can be nothing else. */
       choices?: string[]
       origin: components['schemas']['Origin']
       /** @description Its value; secrets are redacted. */
@@ -1639,6 +1722,16 @@ export interface components {
       state: components['schemas']['UpOrDown']
       /** @description Its authority. */
       target: string
+    }
+    /** @description A line of tests under way: the last one is the report. */
+    TestLine: components['schemas']['TestProgress'] | components['schemas']['KeyTestReport']
+    /** @description How far the tests are, and what the last one showed. */
+    TestProgress: {
+      /** Format: uint */
+      done: number
+      key: components['schemas']['KeyTest']
+      /** Format: uint */
+      total: number
     }
     /** @description How long it took (s); `null` if there was nothing. */
     Times: {

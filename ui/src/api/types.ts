@@ -40,28 +40,9 @@ export type Session = Schemas['SessionInfo']
 export type About = Schemas['About']
 export type Provider = Schemas['Provider']
 
-/** What a key has left. */
-export interface Balance {
-  amounts: { unit: string; amount: number | string }[]
-  checked_at: string | null
-  /** Why it was not told when it was asked for last. */
-  error: string | null
-}
-
-export type Key = Schemas['Key'] & { balance?: Balance | null }
-
-/** What the test of one key showed. */
-export interface KeyTest {
-  outcome: 'valid' | 'limited' | 'dead' | 'unknown'
-  reason: string
-  rule: string | null
-  status: number | null
-  milliseconds: number
-}
-
+export type Key = Schemas['Key']
+export type Balance = NonNullable<Key['balance']>
+export type KeyTest = Schemas['KeyTest']
+export type Explanation = Schemas['Explanation']
 /** What was done to many keys; of tests also how many turned out to be what. */
-export type BulkReport = Schemas['BulkDone'] & { outcomes?: Record<KeyTest['outcome'], number> }
-
-export type Explanation = Omit<Schemas['Explanation'], 'items'> & {
-  items: (Schemas['Chance'] & { next_probe?: string | null })[]
-}
+export type BulkReport = Schemas['BulkDone'] & Partial<Pick<Schemas['KeyTestReport'], 'outcomes'>>

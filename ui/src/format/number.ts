@@ -1,4 +1,5 @@
 /** Numbers as people read them. */
+import type { Balance } from '../api/types'
 import type { Lang } from '../i18n'
 
 /** `12,345`; from a million on `1.2M`. */
@@ -32,6 +33,6 @@ export function bytes(n: number): string {
 }
 
 /** `12.5 CNY · 3 USD`: what a key has left. */
-export function amounts({ amounts }: { amounts: { unit: string; amount: number | string }[] }): string {
+export function amounts({ amounts }: Balance): string {
   return amounts.map(({ unit, amount }) => `${amount} ${unit}`).join(' · ')
 }

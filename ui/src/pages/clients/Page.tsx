@@ -1,13 +1,13 @@
 /** The clients: which tokens there are, what each may do, and what was done with it. */
 import { useEffect, useState } from 'preact/hooks'
 import { get, patch, remove } from '../../api/client'
-import { on } from '../../api/events'
 import type { CreatedToken, Page as PageOf, Token } from '../../api/types'
 import { Confirm } from '../../components/Confirm'
 import { Problem } from '../../components/Problem'
 import { Text } from '../../components/inputs'
 import { t } from '../../i18n'
 import { filter, param } from '../../router'
+import { onNews } from '../../state/news'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
 import { complain, say } from '../../state/toasts'
@@ -23,10 +23,7 @@ export function Page() {
   const [edited, setEdited] = useState<Token | 'new'>()
   const [made, setMade] = useState<CreatedToken>()
   const [removed, setRemoved] = useState<Token>()
-  useEffect(() => {
-    const stops = [on('counters', page.reload), on('reload', page.reload), on('lost', page.reload)]
-    return () => stops.forEach(stop => stop())
-  }, [])
+  useEffect(() => onNews(page.reload), [])
   const refresh = () => page.reload()
   /** There is no switch to turn a token off: it expires now, and what was said before comes back by undo. */
   const expire = async (token: Token, expires: string | null) => {

@@ -12,6 +12,9 @@ import { bulk, type BulkVerb, type Chosen, type Progress } from './actions'
 import type { Choice } from './choice'
 import type { Filter } from './rows'
 
+/** What a test shows of a key. */
+const OUTCOMES = ['valid', 'limited', 'dead', 'unknown']
+
 interface Props {
   pool: string
   choice: Choice
@@ -43,7 +46,7 @@ export function BulkBar({ pool, choice, filter, total, done }: Props) {
   const report = (verb: BulkVerb, answer: BulkReport, what: Chosen) => {
     const { changed, failed, provisioned, outcomes } = answer
     if (outcomes) {
-      const found = Object.entries(outcomes).filter(([, n]) => n > 0)
+      const found = OUTCOMES.map(word => [word, outcomes[word] ?? 0] as const).filter(([, n]) => n > 0)
       const told = found.map(([word, n]) => `${count(n, lang.value)} ${tell('outcome', word)}`).join(', ')
       say(`${t('bulk.test', { n: changed, count: count(changed, lang.value) })} ${told}`)
       return

@@ -8,6 +8,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { get, isAbort } from '../../api/client'
 import { on } from '../../api/events'
 import type { Key, KeyEvent, Page } from '../../api/types'
+import { onNews } from '../../state/news'
 
 export const PAGE = 100
 
@@ -96,14 +97,7 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
     pages.current.clear()
     seen.current = { from: 0, to: PAGE }
     read(0)
-    const stops = [
-      on('key', event => update(event.id, row => changed(row, event))),
-      on('counters', () => {
-        if (!document.hidden) refresh()
-      }),
-      on('lost', refresh),
-      on('reload', refresh),
-    ]
+    const stops = [on('key', event => update(event.id, row => changed(row, event))), onNews(refresh)]
     const { abort } = asked.current
     return () => {
       abort.abort()

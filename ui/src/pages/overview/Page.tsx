@@ -1,11 +1,11 @@
 /** Is it healthy, which keys rest, until when and why. */
 import { useEffect } from 'preact/hooks'
 import { get } from '../../api/client'
-import { on } from '../../api/events'
 import type { Stats } from '../../api/types'
 import { Link } from '../../components/Link'
 import { Problem } from '../../components/Problem'
 import { t } from '../../i18n'
+import { onNews } from '../../state/news'
 import { pools } from '../../state/pools'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
@@ -17,10 +17,7 @@ import { Tiles } from './Tiles'
 
 export function Page() {
   const stats = useResource(signal => get<Stats>('/stats', {}, signal), [])
-  useEffect(() => {
-    const stops = [on('counters', stats.reload), on('lost', stats.reload), on('reload', stats.reload)]
-    return () => stops.forEach(stop => stop())
-  }, [])
+  useEffect(() => onNews(stats.reload), [])
   if (pools.value?.length === 0 && may('admin')) return <Start />
   const data = stats.data
   return (
