@@ -57,9 +57,21 @@ impl<T: JsonSchema> Input for Query<T> {
 
 /// What is written as an object and as nothing else: serde would take the values of the fields in a list, too, and who
 /// writes `[null, null]` does not mean all keys.
-#[derive(JsonSchema)]
-#[schemars(transparent)]
 pub(super) struct Object<T>(pub(super) T);
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -256,7 +256,7 @@ impl Editor {
     /// One pool at a time: each is another with everything a pool has.
     fn add_or_remove_pool(&mut self) -> Edit {
         if let Some((thing, _)) = self.pick(|thing| matches!(thing, Thing::Pool(_))) {
-            let Thing::Pool(name) = &thing else { unreachable!("a pool was asked for") };
+            let Thing::Pool(name) = &thing else { panic!("a pool was asked for") };
             let path = format!("/api/v1/pools/{name}");
             return Edit { method: "DELETE", path, body: json!({}), thing, after: Value::Null };
         }
