@@ -95,7 +95,7 @@ export interface components {
     Bulk: {
       action: components['schemas']['BulkVerb']
       /** @description or these. */
-      filter?: components['schemas']['Object'] | null
+      filter?: components['schemas']['KeyFilter'] | null
       /** @description Either these, */
       ids?: string[] | null
     }
@@ -1183,11 +1183,6 @@ export interface components {
     NewSettings: {
       [key: string]: unknown
     }
-    /**
-     * @description What is written as an object and as nothing else: serde would take the values of the fields in a list, too, and who
-     *     writes `[null, null]` does not mean all keys.
-     */
-    Object: components['schemas']['KeyFilter']
     /** @description Where a value comes from. */
     Origin: 'default' | 'file' | 'console'
     /** @description How a request ended, as its client sees it. */
