@@ -89,6 +89,8 @@ fn document(headers: &HeaderMap) -> Response {
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| *known == tag);
     let mut response =
         if is_known { StatusCode::NOT_MODIFIED.into_response() } else { content(index, headers, ASK_FIRST) };
+    // A 304's headers take the place of those that were kept, the policy for pages among them.
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(INDEX)));
     response.headers_mut().insert(header::ETAG, tag);
     response.headers_mut().insert(header::CACHE_CONTROL, ASK_FIRST);
     response
