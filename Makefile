@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node \
+.PHONY: help demo test test-all fuzz run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node \
         screenshots console-speed docker health stats blacklist reset-keys validate-keys
 
 help:
@@ -131,7 +131,10 @@ test: deps-test ui-if-node $(SDK)/.venv/.installed $(SDK)/node_modules/.installe
 
 test-all: export KEYWEIR_TEST_ALL = 1
 test-all: DATABASES = postgres mariadb
-test-all: test ## Run the tests, the long ones too
+test-all: test fuzz ## Run the tests, the long ones too
+
+fuzz: deps ## Fuzz what reads foreign text, each target for SECONDS (60)
+	scripts/fuzz.sh $(or $(SECONDS),60)
 
 $(SDK)/.venv/.installed: $(SDK)/requirements.txt | deps-test
 	python3 -m venv --clear $(SDK)/.venv
