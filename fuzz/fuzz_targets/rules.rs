@@ -8,7 +8,8 @@ use keyweir::verdict::pack::{Pack, PackText};
 use keyweir::verdict::{Answer, Engine};
 use libfuzzer_sys::fuzz_target;
 
-const BODY: &[u8] = br#"{"error": {"message": "You exceeded your daily limit, try again in 7s", "code": "quota", "type": "limit"}}"#;
+const BODY: &[u8] =
+    br#"{"error": {"message": "You exceeded your daily limit, try again in 7s", "code": "quota", "type": "limit"}}"#;
 
 fuzz_target!(|text: &str| {
     let Ok(text) = serde_yaml::from_str::<PackText>(text) else { return };
