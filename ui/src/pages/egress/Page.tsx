@@ -76,7 +76,9 @@ function One({ egress, tested }: { egress: Egress; tested: () => void }) {
 /** A proxy nobody uses yet, tried before it is written anywhere. */
 function Other() {
   const names = (pools.value ?? []).map(({ name }) => name)
-  const [pool, setPool] = useState(names[0] ?? '')
+  const [chosen, setPool] = useState('')
+  // The pools may come after the page.
+  const pool = chosen || (names[0] ?? '')
   const [address, setAddress] = useState('')
   const test = useTest()
   const submit = (event: Event) => {
