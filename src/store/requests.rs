@@ -4,7 +4,7 @@
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::{LikeExpr, OnConflict, SimpleExpr},
+    sea_query::{Expr, ExprTrait, Func, LikeExpr, OnConflict, SimpleExpr},
 };
 
 use super::Store;
@@ -229,8 +229,19 @@ impl TryFrom<requests::Model> for LoggedRequest {
     }
 }
 
+/// Whether a column has this text in it, whatever the case of its letters (of other alphabets than ours, where the database
+/// knows of them).
+fn mentions(column: requests::Column, text: &str) -> SimpleExpr {
+    let lower = Func::lower(Expr::col(column)).like(pattern(&text.to_lowercase()));
+    contains(column, text).or(lower)
+}
+
 /// Whether a column has this text in it, taken literally.
 fn contains(column: requests::Column, text: &str) -> SimpleExpr {
+    column.like(pattern(text))
+}
+
+fn pattern(text: &str) -> LikeExpr {
     let mut pattern = String::from("%");
     for character in text.chars() {
         if matches!(character, '%' | '_' | ESCAPE) {
@@ -239,7 +250,7 @@ fn contains(column: requests::Column, text: &str) -> SimpleExpr {
         pattern.push(character);
     }
     pattern.push('%');
-    column.like(LikeExpr::new(pattern).escape(ESCAPE))
+    LikeExpr::new(pattern).escape(ESCAPE)
 }
 
 impl RequestFilter {
@@ -267,7 +278,7 @@ impl RequestFilter {
         }
         if let Some(text) = self.text {
             let columns = [Path, Model, RequestId, KeyName, Token, Client, Trail];
-            let any = columns.into_iter().fold(Condition::any(), |any, column| any.add(contains(column, &text)));
+            let any = columns.into_iter().fold(Condition::any(), |any, column| any.add(mentions(column, &text)));
             query = query.filter(any);
         }
         query

@@ -151,6 +151,7 @@ fn requests_are_listed_by_page_and_filter() {
         let text = |text: &str| RequestFilter { text: Some(text.into()), ..RequestFilter::default() };
         assert_eq!(list(&text("req-49"), 10), ["req-49"]);
         assert!(list(&text("req_49"), 10).is_empty() && list(&text("%"), 10).is_empty(), "no wildcards");
+        assert_eq!(list(&text("REQ-49"), 10), ["req-49"], "the case of letters is nothing");
         let one = RequestFilter { request_id: Some("req-7".into()), ..RequestFilter::default() };
         assert_eq!(list(&one, 10), ["req-7"]);
         let tried = Request { trail: r#"[{"key":"b\"%","ms":1}]"#.into(), request_id: "tried".into(), ..request(1) };
