@@ -1,14 +1,15 @@
 //! `GET /api/v1/events`: what happens, as server-sent events.
 //!
 //! A listener that is too slow loses events and is told how many; one that hears nothing for a while is sent a comment.
-//! After a quarter of an hour the stream ends, and who still may comes back: browsers do so by themselves.
+//! Who may listen no more hears nothing more. After a quarter of an hour the stream ends, and who still may comes back:
+//! browsers do so by themselves.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, header};
@@ -19,6 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Shaped;
+use super::identity::Pass;
 use super::openapi::{Operation, Output, Schemas};
 use super::problem::Problem;
 use super::router::AdminState;
@@ -27,7 +29,7 @@ use crate::telemetry::events::{self, Event};
 
 /// Longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Longest stream: a token that was revoked is not listened with for ever.
+/// Longest stream: coming back is what shows that somebody still looks at the console.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Most listeners at once.
 const LISTENERS: usize = 100;
@@ -82,7 +84,10 @@ pub(super) fn describe(schemas: &mut Schemas) -> Value {
     })
 }
 
-pub(super) async fn listen(State(state): State<Arc<AdminState>>) -> Result<Shaped<EventStream>, Problem> {
+pub(super) async fn listen(
+    State(state): State<Arc<AdminState>>,
+    request: Request,
+) -> Result<Shaped<EventStream>, Problem> {
     if events::listeners() >= LISTENERS {
         let detail = format!("{LISTENERS} others listen already: end some of their streams");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners", detail));
@@ -91,10 +96,11 @@ pub(super) async fn listen(State(state): State<Arc<AdminState>>) -> Result<Shape
     // So that a listener need not wait for the next.
     let counters = Event { name: "counters", data: json!(state.manager.counters()).to_string().into() };
     let hello = Bytes::from(format!("{HELLO}{}", text(&counters)));
-    let end = Instant::now() + LONGEST;
-    let rest = stream::unfold(heard, move |mut heard| async move {
+    let (end, pass) = (Instant::now() + LONGEST, Pass::of(&request));
+    let rest = stream::unfold((heard, pass, state), move |(mut heard, pass, state)| async move {
         let piece = timeout_at(end, next(&mut heard)).await.ok()??;
-        Some((Ok::<_, Infallible>(piece), heard))
+        let may_listen = pass.as_ref().is_some_and(|pass| pass.holds(&state));
+        may_listen.then_some((Ok::<_, Infallible>(piece), (heard, pass, state)))
     });
     let first = stream::once(async { Ok(hello) });
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];

@@ -131,6 +131,31 @@ fn by_session(state: &AdminState, need: Need, request: &Request) -> Result<User,
     user.ok_or_else(|| refuse(AdminAuthFailure::Ended, "the session has ended: log in again"))
 }
 
+/// What a request that lasts was let in by.
+pub(super) enum Pass {
+    Token(TokenDigest),
+    Session(TokenDigest),
+}
+
+impl Pass {
+    /// Of a request that was let in.
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        match bearer(request.headers()) {
+            Some(token) => Some(Self::Token(TokenDigest::of(token))),
+            None => Cookie::of(request).map(|cookie| Self::Session(cookie.id)),
+        }
+    }
+
+    /// Whether it still opens anything.
+    pub(super) fn holds(&self, state: &AdminState) -> bool {
+        let access = state.access.load();
+        match self {
+            Self::Token(token) => access.user(token).is_some(),
+            Self::Session(id) => state.sessions.goes_on(id, &access, Instant::now()),
+        }
+    }
+}
+
 /// The one bearer token of a request.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

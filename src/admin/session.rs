@@ -49,6 +49,10 @@ struct Session {
 }
 
 impl Session {
+    fn goes_on(&self, access: &Access, now: Instant) -> bool {
+        !self.is_over(now) && access.user(&self.user.token) == Some(&self.user)
+    }
+
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.used) >= IDLE || now.saturating_duration_since(self.opened) >= LIFETIME
     }
@@ -73,12 +77,17 @@ impl Sessions {
     pub(super) fn user(&self, id: &TokenDigest, access: &Access, now: Instant) -> Option<User> {
         let mut sessions = self.0.lock();
         let session = sessions.get_mut(id)?;
-        if session.is_over(now) || access.user(&session.user.token) != Some(&session.user) {
+        if !session.goes_on(access, now) {
             sessions.remove(id);
             return None;
         }
         session.used = now;
         Some(session.user.clone())
+    }
+
+    /// Whether a session goes on; that alone is no use of it.
+    pub(super) fn goes_on(&self, id: &TokenDigest, access: &Access, now: Instant) -> bool {
+        self.0.lock().get(id).is_some_and(|session| session.goes_on(access, now))
     }
 
     /// Time until a session ends at the latest.

@@ -135,10 +135,15 @@ fn a_token_opens_a_session_that_lasts_until_it_is_ended() {
     connection.send(bytes("GET", "/api/v1/session", &[&cookie], ""));
     assert_eq!(connection.response().json()["name"], "otto");
 
+    let mut listening = Connection::open(keyweir.admin);
+    listening.send(bytes("GET", "/api/v1/events", &[&cookie], ""));
+    assert_eq!(listening.head().status, 200);
     let ended = ask(&keyweir, "DELETE", "/api/v1/session", &[&cookie, OURS]);
     assert_eq!(ended.status, 204);
     assert!(ended.header("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(ask(&keyweir, "GET", "/api/v1/pools", &[&cookie]).status, 401);
+    assert_eq!(keyweir.admin("POST", "/api/v1/reload").status, 200);
+    assert!(!listening.rest().0.contains("event: reload"), "who has logged out hears nothing");
     assert_eq!(keyweir.admin("GET", "/api/v1/session").json()["name"], "admin", "tokens are told who they are too");
 }
 
