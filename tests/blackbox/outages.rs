@@ -227,7 +227,7 @@ fn a_full_disk_stops_no_request_and_loses_nothing() {
     ask(&keyweir, 30);
     eventually("it is said", || !is_up(&keyweir));
     expect_refusals(&keyweir, (507, "store_full"));
-    assert!(keyweir.metric("keyweir_store_pending") > 0.0);
+    eventually("what waits is told", || keyweir.metric("keyweir_store_pending") > 0.0);
     disk.free();
     expect_all_written(&mut keyweir, &kept, 30);
 }
