@@ -100,6 +100,8 @@ test('viewers look, operators act, admins manage', async () => {
       await to(path)
       await page.locator('h1').waitFor()
       await page.locator('.setting, .card, .list, .empty').first().waitFor()
+      // Keys come after their pools, and what may be done with them.
+      if (path === '/keys') await page.getByRole('button', { name: `Actions for ${ODD[2]}` }).waitFor()
       return (await page.getByRole('button', { name, exact: true }).count()) + (await page.getByRole('link', { name, exact: true }).count()) > 0
     }
     const may = { add: await has('/keys', 'Add keys'), pool: await has('/pools', 'Add a pool'), client: await has('/clients', 'Add a client') }
