@@ -79,7 +79,7 @@ test('a binary file that is dropped is refused', async () => {
 test('a server that comes back is heard again', async () => {
   const { page, to } = await open(browser, server)
   await to('/keys')
-  await page.getByText('keys', { exact: false }).first().waitFor()
+  await page.getByRole('button', { name: `Actions for ${ODD[2]}` }).waitFor()
   await server.end()
   await page.getByText('The server is not heard').waitFor()
   await server.start()
