@@ -1,21 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { keyweir, launch, mock, open, TOKENS } from './harness.js'
+import { test } from 'node:test'
+import { open, stage, TOKENS } from './harness.js'
 
 const ODD = ['<img src=x onerror=alert(1)>', '\u202eevil\u202c', 'مفتاح', "'; DROP TABLE"]
-let provider, server, browser
+const KEYS = ODD.map((name, n) => `  - {key: sk-ok-odd-00000${n}, name: ${JSON.stringify(name)}, account: ${JSON.stringify(name)}}\n`)
+let server, browser
 
-before(async () => {
-  provider = await mock(21490)
-  const keys = ODD.map((name, n) => `  - {key: sk-ok-odd-00000${n}, name: ${JSON.stringify(name)}, account: ${JSON.stringify(name)}}\n`)
-  server = await keyweir(21480, `{odd: {targets: [{url: "${provider.url}"}]}}`, `odd:\n${keys.join('')}`)
-  browser = await launch()
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-  provider?.stop()
-})
+stage(21480, url => `{odd: {targets: [{url: "${url}"}]}}`, `odd:\n${KEYS.join('')}`, all => ({ server, browser } = all))
 
 test('names with markup and right-to-left text are text', async () => {
   const { page, complaints, to } = await open(browser, server)

@@ -1,24 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { after, before, test } from 'node:test'
-import { keyweir, launch, mock, open } from './harness.js'
+import { test } from 'node:test'
+import { open, stage } from './harness.js'
 
-let provider, server, browser
+const KEYS = 'lab:\n  - {key: sk-401-dead, name: dead}\n  - {key: sk-ok-good, name: good}\n'
+let server, browser
 
-before(async () => {
-  provider = await mock(21290)
-  server = await keyweir(
-    21280,
-    `{lab: {targets: [{url: "${provider.url}"}]}}`,
-    `lab:\n  - {key: sk-401-dead, name: dead}\n  - {key: sk-ok-good, name: good}\n`,
-  )
-  browser = await launch()
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-  provider?.stop()
-})
+stage(21280, url => `{lab: {targets: [{url: "${url}"}]}}`, KEYS, all => ({ server, browser } = all))
 
 test('a client is made, its token told once, limited, used, and revoked', async () => {
   const { page, complaints, to } = await open(browser, server)
