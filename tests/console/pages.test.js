@@ -179,6 +179,22 @@ test('all keys that fit are tested, and what was found is told', async () => {
   await page.context().close()
 })
 
+test('keys are exported by the session, and the audit tells so', async () => {
+  const { page, complaints, to } = await open(browser, server)
+  await to('/keys')
+  await page.getByRole('button', { name: 'Export' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByLabel('Format').selectOption('csv')
+  const [download] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Export' }).click()])
+  assert.equal(download.suggestedFilename(), 'lab-keys.csv')
+  assert.match(readFileSync(await download.path(), 'utf8'), /sk-ok-good/)
+  await dialog.waitFor({ state: 'detached' })
+  await to('/audit')
+  await page.getByRole('row').filter({ hasText: 'export' }).first().waitFor()
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
 test('a cron line is changed; its next three runs are told by the clock of its zone', async () => {
   const { page, complaints, to } = await open(browser, server)
   await to('/pools/lab')

@@ -106,7 +106,7 @@ export const en = {
   'error.unreachable': 'The server can’t be reached.',
   'export.format': 'Format',
   'export.plain': 'Plain text',
-  'export.text': 'The file holds whole keys. Show the admin token once more; the audit keeps a line of it.',
+  'export.text': 'The file holds whole keys; the audit keeps a line of it.',
   'export.title': 'Export the keys of {pool}',
   'import.added': 'Added',
   'import.binary': '{name} is no text: drop a file with keys.',

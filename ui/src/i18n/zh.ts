@@ -108,7 +108,7 @@ export const zh: Dictionary = {
   'error.unreachable': '无法连接服务器。',
   'export.format': '格式',
   'export.plain': '纯文本',
-  'export.text': '文件包含完整密钥。请再次输入管理员令牌；审计日志会留下记录。',
+  'export.text': '文件包含完整密钥；审计日志会留下一条记录。',
   'export.title': '导出 {pool} 的密钥',
   'import.added': '新增',
   'import.binary': '{name} 不是文本：请拖入包含密钥的文件。',
