@@ -83,6 +83,45 @@ test('a server that comes back is heard again', async () => {
   await page.context().close()
 })
 
+test('what had not loaded when the server went away is loaded when it is back', async () => {
+  const { page, complaints, to } = await open(browser, server)
+  const seen = {
+    '/keys': () => page.getByRole('button', { name: `Actions for ${ODD[2]}` }),
+    '/audit': () => page.getByRole('row').nth(1),
+    '/logs': () => page.getByText('No request fits'),
+  }
+  for (const [path, first] of Object.entries(seen)) {
+    // Nothing the page asks for is answered while the server is there.
+    let leave
+    const gone = new Promise(resolve => (leave = resolve))
+    await page.route(/\/api\/v1\/(?!session)/, async route => {
+      await gone
+      await route.continue()
+    })
+    await to(path)
+    await page.locator('h1').waitFor()
+    await server.end()
+    leave()
+    await page.getByText('The server is not heard').waitFor()
+    assert.equal(await first().count(), 0, path)
+    await page.unroute(/\/api\/v1\/(?!session)/)
+    // Neither does a page come that was never opened before.
+    if (path === '/audit') await page.getByRole('link', { name: 'Egress' }).click()
+    await server.start()
+    await page.getByRole('dialog').getByLabel('Admin token').fill(server.token)
+    await page.getByRole('dialog').getByRole('button', { name: 'Log in' }).click()
+    if (path === '/audit') {
+      await page.getByRole('heading', { name: 'Egress' }).waitFor()
+      await page.getByRole('link', { name: 'Audit' }).click()
+    }
+    await first().waitFor()
+    await page.getByText('The server is not heard').waitFor({ state: 'detached' })
+    assert.equal(await page.getByRole('alert').count(), 0, path)
+  }
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
 test('viewers look, operators act, admins manage', async () => {
   const seen = async role => {
     const { page, complaints, to } = await open(browser, { ...server, token: TOKENS[role] })

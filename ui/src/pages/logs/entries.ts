@@ -71,6 +71,10 @@ export function useLog(query: Query, isTail: boolean): Log {
       })
     })
   }, [isTail, ...values])
+  const hasFailed = error !== null
+  useEffect(() => {
+    if (hasFailed) return on('lost', reload)
+  }, [hasFailed, ...values])
   const more = () => {
     if (!entries?.next) return
     read(entries.next, page =>
