@@ -5,15 +5,13 @@ import type { BulkReport } from '../../api/types'
 import { Confirm } from '../../components/Confirm'
 import { JobDialog } from '../../components/JobDialog'
 import { count } from '../../format/number'
-import { lang, t, tell } from '../../i18n'
+import { lang, t } from '../../i18n'
 import { may } from '../../state/session'
 import { complain, say } from '../../state/toasts'
 import { bulk, type BulkVerb, type Chosen, type Progress } from './actions'
 import type { Choice } from './choice'
 import type { Filter } from './rows'
-
-/** What a test shows of a key. */
-const OUTCOMES = ['valid', 'limited', 'dead', 'unknown']
+import { TestKeys } from './TestKeys'
 
 interface Props {
   pool: string
@@ -25,6 +23,7 @@ interface Props {
 
 export function BulkBar({ pool, choice, filter, total, done }: Props) {
   const [job, setJob] = useState<{ progress: Progress; abort: AbortController }>()
+  const [tested, setTested] = useState<{ chosen: Chosen; n: number }>()
   const [isRemove, setRemove] = useState(false)
   const n = choice.isAll ? total : choice.ids.size
   const chosen: Chosen = choice.isAll ? { filter } : { ids: [...choice.ids] }
@@ -44,13 +43,7 @@ export function BulkBar({ pool, choice, filter, total, done }: Props) {
     }
   }
   const report = (verb: BulkVerb, answer: BulkReport, what: Chosen) => {
-    const { changed, failed, provisioned, outcomes } = answer
-    if (outcomes) {
-      const found = OUTCOMES.map(word => [word, outcomes[word] ?? 0] as const).filter(([, n]) => n > 0)
-      const told = found.map(([word, n]) => `${count(n, lang.value)} ${tell('outcome', word)}`).join(', ')
-      say(`${t('bulk.test', { n: changed, count: count(changed, lang.value) })} ${told}`)
-      return
-    }
+    const { changed, failed, provisioned } = answer
     const left = (failed?.length ?? 0) + (provisioned ?? 0)
     const text = t(`bulk.${verb}`, { n: changed, count: count(changed, lang.value) })
     // A filter would meet other keys than those that were disabled.
@@ -58,7 +51,6 @@ export function BulkBar({ pool, choice, filter, total, done }: Props) {
     say(left > 0 ? `${text} ${t('bulk.left', { n: left, why: failed?.[0]?.error ?? '' })}` : text, undo)
   }
 
-  if (n === 0) return null
   const button = (verb: BulkVerb) => (
     <button type="button" class="button" onClick={() => void run(verb, chosen)}>
       {t(verb)}
@@ -66,20 +58,38 @@ export function BulkBar({ pool, choice, filter, total, done }: Props) {
   )
   return (
     <>
-      <span class="badge plain num">{t('bulk.chosen', { n, count: count(n, lang.value) })}</span>
-      {button('enable')}
-      {button('disable')}
-      {button('reset')}
-      {button('test')}
-      {may('admin') && (
-        <button type="button" class="button danger" onClick={() => setRemove(true)}>
-          {t('remove')}
-        </button>
+      {n > 0 && (
+        <>
+          <span class="badge plain num">{t('bulk.chosen', { n, count: count(n, lang.value) })}</span>
+          {button('enable')}
+          {button('disable')}
+          {button('reset')}
+          <button type="button" class="button" onClick={() => setTested({ chosen, n })}>
+            {t('test')}
+          </button>
+          {may('admin') && (
+            <button type="button" class="button danger" onClick={() => setRemove(true)}>
+              {t('remove')}
+            </button>
+          )}
+          <button type="button" class="button quiet" onClick={choice.clear}>
+            {t('bulk.clear')}
+          </button>
+        </>
       )}
-      <button type="button" class="button quiet" onClick={choice.clear}>
-        {t('bulk.clear')}
-      </button>
       {job && <JobDialog title={t('working')} progress={job.progress} cancel={() => job.abort.abort()} />}
+      {tested && (
+        <TestKeys
+          pool={pool}
+          chosen={tested.chosen}
+          title={t('bulk.test_title', { n: tested.n, count: count(tested.n, lang.value) })}
+          onClose={() => {
+            setTested(undefined)
+            choice.clear()
+            done()
+          }}
+        />
+      )}
       {isRemove && (
         <Confirm
           title={t('bulk.remove_title', { n, count: count(n, lang.value) })}

@@ -1,13 +1,12 @@
 /** What is done to keys, one or many. */
 import { get, patch, post, remove as erase } from '../../api/client'
-import { stream } from '../../api/ndjson'
 import type { BulkReport, Key, KeyTest } from '../../api/types'
 import { t, tell } from '../../i18n'
 import { complain, say } from '../../state/toasts'
 import { type Filter, type Row, type Rows, toRow } from './rows'
 
 export type Verb = 'enable' | 'disable' | 'reset'
-export type BulkVerb = Verb | 'test' | 'remove'
+export type BulkVerb = Verb | 'remove'
 
 /** Keys of one request: small enough that a cancelled job stops soon. */
 const LOT = 500
@@ -26,10 +25,16 @@ export const removeOne = (id: string) => erase(`/keys/${id}`)
 export const restore = (id: string) => post<Key>(`/keys/${id}/restore`)
 export const act = (id: string, verb: Verb) => post<Key>(`/keys/${id}/${verb}`)
 
+/** Why a test came out as it did: a reason keys rest for, or what became of the request. */
+export function because(word: string): string {
+  const reason = tell('reason', word)
+  return reason === word ? tell('result', word) : reason
+}
+
 /** Asks the provider about a key, tells what it said, and how the key is then. */
 export async function test(id: string, name: string): Promise<Key> {
   const { outcome, reason, status } = await post<KeyTest>(`/keys/${id}/test`)
-  const why = outcome === 'valid' ? '' : `${tell('reason', reason)}${status === null ? '' : ` (${status})`}`
+  const why = outcome === 'valid' ? '' : `${because(reason)}${status === null ? '' : ` (${status})`}`
   say(t('done.test', { name, outcome: tell('outcome', outcome), why }))
   return read(id)
 }
@@ -63,11 +68,6 @@ export async function actOnRow(rows: Rows, row: Row, verb: Verb): Promise<void> 
   }
 }
 
-interface TestLine {
-  done?: number
-  total?: number
-}
-
 /** Does something to many keys, lot by lot, until it is done or cancelled. */
 export async function bulk(
   pool: string,
@@ -77,12 +77,6 @@ export async function bulk(
   tell: (progress: Progress) => void,
 ): Promise<BulkReport> {
   const path = `/pools/${encodeURIComponent(pool)}/keys/bulk`
-  if (verb === 'test') {
-    const told = (line: TestLine) => {
-      if (line.done !== undefined) tell({ done: line.done, total: line.total })
-    }
-    return (await stream<TestLine>(path, { body: { action: verb, ...chosen }, signal }, told)) as BulkReport
-  }
   if ('filter' in chosen) return post<BulkReport>(path, { action: verb, ...chosen })
   const sum: BulkReport = { matched: 0, changed: 0, failed: [], provisioned: 0 }
   for (let at = 0; at < chosen.ids.length && !signal.aborted; at += LOT) {

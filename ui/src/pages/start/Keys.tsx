@@ -8,27 +8,29 @@ import { Share } from '../../components/Share'
 import { count } from '../../format/number'
 import { lang, t } from '../../i18n'
 import { pools, readPools } from '../../state/pools'
-import { bulk, type Progress } from '../keys/actions'
+import { Found } from '../keys/Found'
+import { NOTHING, type Tally, testAll } from '../keys/testing'
 
 export function Keys({ pool, done }: { pool: string; done: () => void }) {
   const [text, setText] = useState('')
   const [report, setReport] = useState<ImportReport>()
-  const [progress, setProgress] = useState<Progress>()
+  const [tally, setTally] = useState<Tally>(NOTHING)
+  const [isBusy, setBusy] = useState(false)
   const [error, setError] = useState('')
   const keys = pools.value?.find(({ name }) => name === pool)?.keys
   const submit = async (event: Event) => {
     event.preventDefault()
     setError('')
-    setProgress({ done: 0, total: undefined })
+    setBusy(true)
     try {
       const path = `/pools/${encodeURIComponent(pool)}/keys/import`
       setReport(await stream<ImportReport>(path, { body: text }, () => undefined))
       setText('')
-      await bulk(pool, 'test', { filter: {} }, new AbortController().signal, setProgress)
+      await testAll(pool, { filter: {} }, new AbortController().signal, setTally)
     } catch (failure) {
       setError(words(failure))
     }
-    setProgress(undefined)
+    setBusy(false)
     await readPools().catch(() => undefined)
   }
   return (
@@ -47,7 +49,8 @@ export function Keys({ pool, done }: { pool: string; done: () => void }) {
           {report.failed > 0 && `${t('import.failed')}: ${report.failed}. ${report.bad[0]?.error ?? ''}`}
         </p>
       )}
-      {progress && <progress aria-label={t('working')} max={progress.total} value={progress.done} />}
+      {isBusy && <progress aria-label={t('working')} max={tally.total} value={tally.done} />}
+      {report && <Found tally={tally} />}
       {error && (
         <p class="error" role="alert">
           {error}
@@ -58,7 +61,7 @@ export function Keys({ pool, done }: { pool: string; done: () => void }) {
         <button
           type="submit"
           class={report ? 'button' : 'button primary'}
-          disabled={text.trim() === '' || progress !== undefined}
+          disabled={text.trim() === '' || isBusy}
         >
           {t('start.add')}
         </button>
