@@ -22,6 +22,8 @@ use super::moment::Moment;
 use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
+use super::stats::Sum;
+use super::use_today::UseToday;
 use crate::config::{KeyId, Secret, raw};
 use crate::keypool::{Action, ControlError, Wanted};
 use crate::manage::{Added, Candidate, KeyDetail, no_pool};
@@ -77,8 +79,11 @@ pub(super) struct Key {
     back_in: Option<f64>,
     /// When a key that a rule disabled is asked again.
     recheck_at: Option<Moment>,
-    /// Requests it was used for.
+    /// Requests it was used for since the start.
     requests: u64,
+    /// What was asked with it since midnight (UTC): requests count for the key that was tried last. `null` while the store
+    /// does not tell.
+    today: Option<Sum>,
     /// Attempts under way.
     in_flight: u32,
     /// Finished attempts by their results.
@@ -152,20 +157,22 @@ pub(super) async fn list(
     let wanted = wanted(query.state.as_deref(), query.reason, query.q)?;
     let (start, most) = window(query.limit, query.cursor);
     let page = state.keypool.page(&pool, &wanted, start, most).ok_or_else(|| no_pool(&pool))?;
-    Ok(Json(Page::part(start, &page.keys, page.total, |key| show(&state, &pool, key))))
+    let today = UseToday::of(&state, page.keys.iter().map(|key| key.id).collect()).await;
+    Ok(Json(Page::part(start, &page.keys, page.total, |key| show(&state, &pool, key, &today))))
 }
 
 pub(super) async fn one(State(state): State<Arc<AdminState>>, Path(key): Path<String>) -> Result<Json<Key>, Problem> {
-    show_by_id(&state, id(&key)?).map(Json)
+    show_by_id(&state, id(&key)?).await.map(Json)
 }
 
-fn show_by_id(state: &AdminState, id: KeyId) -> Result<Key, Problem> {
+async fn show_by_id(state: &AdminState, id: KeyId) -> Result<Key, Problem> {
     let (entry, key) = state.keypool.key(id).ok_or(ControlError::Unknown)?;
-    Ok(show(state, &entry.config.name, &key).ok_or(ControlError::Unknown)?)
+    let today = UseToday::of(state, vec![id]).await;
+    Ok(show(state, &entry.config.name, &key, &today).ok_or(ControlError::Unknown)?)
 }
 
 /// `None` if the key was removed meanwhile.
-fn show(state: &AdminState, pool: &str, key: &KeySnapshot) -> Option<Key> {
+fn show(state: &AdminState, pool: &str, key: &KeySnapshot, today: &UseToday) -> Option<Key> {
     let KeyDetail { spec, note, created_at, .. } = state.manager.key_detail(key.id)?;
     let attempts = AttemptResult::ALL.into_iter().map(|result| (result.as_str(), key.attempts[result.index()]));
     Some(Key {
@@ -178,6 +185,7 @@ fn show(state: &AdminState, pool: &str, key: &KeySnapshot) -> Option<Key> {
         back_in: key.back_in.map(|left| left.as_secs_f64()),
         recheck_at: key.recheck_at.map(Moment::from),
         requests: key.requests,
+        today: today.of_key(key.id),
         in_flight: key.in_flight,
         attempts: attempts.collect(),
         last_used: key.last_used.map(Moment::from),
@@ -349,7 +357,7 @@ pub(super) async fn update(
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
     change(state.clone(), identity, move |manager, actor| manager.update_key(id, patch, actor)).await?;
-    show_by_id(&state, id).map(Json)
+    show_by_id(&state, id).await.map(Json)
 }
 
 pub(super) async fn remove(
@@ -369,7 +377,7 @@ pub(super) async fn restore(
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
     change(state.clone(), identity, move |manager, actor| manager.restore_key(id, actor)).await?;
-    show_by_id(&state, id).map(Json)
+    show_by_id(&state, id).await.map(Json)
 }
 
 /// A key and what to do to it.
@@ -389,7 +397,7 @@ pub(super) async fn act(
         change(state.clone(), identity, move |manager, actor| manager.act(&[id], action.into(), actor)).await?;
     match failed.into_iter().next() {
         Some((_, error)) => Err(error.into()),
-        None => show_by_id(&state, id).map(Json),
+        None => show_by_id(&state, id).await.map(Json),
     }
 }
 

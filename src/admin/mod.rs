@@ -39,6 +39,7 @@ mod stats;
 mod status;
 mod throttle;
 mod tokens;
+mod use_today;
 mod verdict;
 
 pub use identity::{Identity, User};

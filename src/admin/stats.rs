@@ -273,7 +273,8 @@ pub(super) struct Series {
 
 /// What was counted.
 #[derive(Serialize, JsonSchema)]
-struct Sum {
+#[schemars(rename = "Use")]
+pub(super) struct Sum {
     requests: u64,
     failures: u64,
     /// Tokens of text asked.

@@ -131,6 +131,23 @@ fn what_an_operator_disabled_stays_disabled() {
 }
 
 #[test]
+fn a_key_tells_what_it_was_used_for_today() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1", "sk-ok-2"]).start();
+    let today = |keyweir: &Keyweir, name: &str| keyweir.key(name)["today"].clone();
+    let requests = |keyweir: &Keyweir| ["ok-1", "ok-2"].map(|name| today(keyweir, name)["requests"].as_u64());
+    eventually("nothing was asked yet", || requests(&keyweir) == [Some(0), Some(0)]);
+    (0..4).for_each(|_| assert_eq!(keyweir.chat(&json!({})).status, 200));
+    // Unless midnight is just now.
+    eventually("both were asked twice", || requests(&keyweir) == [Some(2), Some(2)]);
+    assert!(today(&keyweir, "ok-1")["tokens_out"].as_u64().unwrap() > 0);
+    let one = keyweir.admin("GET", &format!("/api/v1/keys/{}", id_of(&keyweir, "ok-1"))).json();
+    assert_eq!(one["today"], today(&keyweir, "ok-1"));
+    keyweir.restart();
+    assert_eq!(requests(&keyweir), [Some(2), Some(2)], "a restart begins no new day");
+}
+
+#[test]
 fn rests_survive_a_kill() {
     let mock = MockProvider::start();
     let mut keyweir = Config::pool(&mock, &["sk-429-1", "sk-401-1", "sk-ok-1"]).start();

@@ -693,10 +693,13 @@ export interface components {
       recheck_at: string | null
       /**
        * Format: uint64
-       * @description Requests it was used for.
+       * @description Requests it was used for since the start.
        */
       requests: number
       state: components['schemas']['KeyState']
+      /** @description What was asked with it since midnight (UTC): requests count for the key that was tried last. `null` while the store
+       *     does not tell. */
+      today: components['schemas']['Use'] | null
       /**
        * Format: uint32
        * @description Share of requests.
@@ -1801,6 +1804,28 @@ export interface components {
      * @enum {string}
      */
     UpOrDown: 'up' | 'down'
+    /** @description What was counted. */
+    Use: {
+      /** Format: uint64 */
+      failures: number
+      /**
+       * Format: double
+       * @description How long requests took; `null` if there were none.
+       */
+      mean_ms: number | null
+      /** Format: uint64 */
+      requests: number
+      /**
+       * Format: uint64
+       * @description Tokens of text asked.
+       */
+      tokens_in: number
+      /**
+       * Format: uint64
+       * @description Tokens of text answered.
+       */
+      tokens_out: number
+    }
     /** @description A verdict in the words of the contract. */
     Verdict: {
       /** @description What becomes of the key. */

@@ -51,7 +51,7 @@ export function RowView({ row, index, top, isChosen, choose, open, items }: Prop
         <bdi>{row.account ?? row.note ?? ''}</bdi>
       </span>
       <span role="cell" class="extra right num">
-        {count(row.requests, lang.value)}
+        {row.today ? count(row.today.requests, lang.value) : '–'}
       </span>
       <span role="cell" class="extra truncate muted small">
         <Moment at={row.last_used} />
@@ -85,8 +85,8 @@ export function RowHead({ isAll, chooseAll }: { isAll: boolean; chooseAll: (isAl
       <span role="columnheader">{t('key')}</span>
       <span role="columnheader">{t('keys.state')}</span>
       <span role="columnheader">{t('keys.account')}</span>
-      <span role="columnheader" class="right">
-        {t('chart.requests')}
+      <span role="columnheader" class="right" title={t('keys.today_hint')}>
+        {t('keys.today')}
       </span>
       <span role="columnheader">{t('keys.last_used')}</span>
       <span role="columnheader" class="right">
