@@ -7,6 +7,7 @@ mod about;
 mod answer;
 mod api;
 mod audit;
+mod beside;
 mod console;
 mod egress;
 mod events;
@@ -39,7 +40,6 @@ mod stats;
 mod status;
 mod throttle;
 mod tokens;
-mod use_today;
 mod verdict;
 
 pub use identity::{Identity, User};

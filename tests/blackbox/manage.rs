@@ -74,6 +74,12 @@ fn an_empty_server_is_filled_through_the_api_and_stays_so() {
     assert_eq!(keyweir.key("second")["note"], "mine");
     let export = send(&keyweir, "GET", "/api/v1/pools/p/keys/export?format=text", &Value::Null);
     assert_eq!(export.text(), "sk-ok-1\nsk-ok-2\n");
+    let some = |what: &Value| send(&keyweir, "POST", "/api/v1/pools/p/keys/export?format=text", what);
+    assert_eq!(some(&json!({"ids": [second["id"]]})).text(), "sk-ok-2\n");
+    assert_eq!(some(&json!({"filter": {"q": "sec"}})).text(), "sk-ok-2\n");
+    assert_eq!(some(&json!({"filter": {}, "ids": []})).status, 400);
+    let all = send_with(&keyweir, "POST", "/api/v1/pools/p/keys/export?format=text", &[], b"");
+    assert_eq!(all.text(), "sk-ok-1\nsk-ok-2\n");
     let whole =
         json!({"key": "sk-ok-3", "models": ["q*"], "headers": {"x-a": "b"}, "egress": "http://u:p%40@127.0.0.1:9"});
     expect(&send(&keyweir, "POST", "/api/v1/pools/p/keys", &whole), 201);
