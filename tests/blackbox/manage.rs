@@ -194,6 +194,7 @@ fn settings_have_an_origin_and_take_effect_at_once() {
         (json!({"retry": {"attempts": -1}}), "pools.p.retry.attempts"),
         (json!({"retry": {"attemptz": 1}}), "pools.p.retry.attemptz"),
         (json!({"headers": {"x-a": {"file": "/etc/passwd"}}}), "pools.p.headers"),
+        (json!({"egress": ["http://[redacted]@127.0.0.1:9"]}), "egress: [redacted]"),
     ] {
         let answer = put(&keyweir, &body);
         assert_eq!((answer.status, code(&answer).as_str()), (422, "invalid"), "{body}");

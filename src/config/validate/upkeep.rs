@@ -1,6 +1,5 @@
 //! `probe:` and `reactivate:`
 
-
 use crate::config::model::{Probe, Reactivate};
 use crate::config::problem::At;
 use crate::config::raw::upkeep as raw;

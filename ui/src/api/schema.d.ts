@@ -671,6 +671,8 @@ export interface components {
        * @description Attempts under way.
        */
       in_flight: number
+      /** @description What its provider refused it last, as far as the pool remembers; told to operators. */
+      last_failure: components['schemas']['KeyFailure'] | null
       /** Format: date-time */
       last_used: string | null
       name: string
@@ -756,6 +758,29 @@ export interface components {
       reason: string | null
       state: components['schemas']['KeyState']
     }
+    /** @description What a provider refused a key. */
+    KeyFailure: {
+      code: string
+      id: string
+      /** @description It was an error inside a 200. */
+      in_band: boolean
+      /** @description The key's name. */
+      key: string
+      message: string
+      /** @description The model asked for; empty if none was. */
+      model: string
+      request_id: string
+      /**
+       * Format: uint16
+       * @description The status of the head, also of an error inside a 200.
+       */
+      status: number
+      target: string
+      /** Format: date-time */
+      time: string
+      type: string
+      verdict: components['schemas']['Verdict']
+    }
     /** @description Which keys; all of it must fit. */
     KeyFilter: {
       /** @description A part of the name. */
@@ -813,6 +838,13 @@ export interface components {
       ids: string[]
       /** @description Those that were there before. */
       known_ids: string[]
+    }
+    /** @description Which keys to export: those listed, or those that fit a filter. Without it, all. */
+    KeySelection: {
+      /** @description or these. */
+      filter?: components['schemas']['KeyFilter'] | null
+      /** @description Either these, */
+      ids?: string[] | null
     }
     /** @description What a key is doing. */
     KeyState: 'ready' | 'cooling' | 'disabled'

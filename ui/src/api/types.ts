@@ -41,6 +41,7 @@ export type About = Schemas['About']
 export type Provider = Schemas['Provider']
 
 export type Key = Schemas['Key']
+export type KeyFailure = Schemas['KeyFailure']
 export type Use = Schemas['Use']
 export type Balance = NonNullable<Key['balance']>
 export type KeyTest = Schemas['KeyTest']

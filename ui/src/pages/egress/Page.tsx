@@ -1,5 +1,5 @@
 /** The proxies keys leave by, how they do, and tests of them. */
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { get, post, words } from '../../api/client'
 import type { Egress, EgressFinding, Page as PageOf } from '../../api/types'
 import { Moment } from '../../components/Moment'
@@ -8,6 +8,7 @@ import { Problem } from '../../components/Problem'
 import { Text } from '../../components/inputs'
 import { count, millis } from '../../format/number'
 import { lang, t } from '../../i18n'
+import { onNews } from '../../state/news'
 import { chosen } from '../../state/pools'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
@@ -20,6 +21,7 @@ async function check(pool: string, egress?: string): Promise<EgressFinding[]> {
 
 export function Page() {
   const page = useResource(signal => get<PageOf<Egress>>('/egress', { limit: MOST }, signal), [])
+  useEffect(() => onNews(page.reload), [])
   return (
     <>
       <div class="page-head">

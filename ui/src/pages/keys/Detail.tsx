@@ -49,7 +49,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
               </div>
             )}
           </div>
-          {may('operator') && <LastError row={row} />}
+          {row.last_failure && <LastError pool={row.pool} failure={row.last_failure} />}
           <Facts row={row} />
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}

@@ -4,17 +4,26 @@ import { send, url, words } from '../../api/client'
 import { Dialog } from '../../components/Dialog'
 import { Select } from '../../components/inputs'
 import { t } from '../../i18n'
+import type { Chosen } from './actions'
 
 const FILES = { yaml: 'yaml', text: 'txt', json: 'json', csv: 'csv' }
 
-export function ExportKeys({ pool, onClose }: { pool: string; onClose: () => void }) {
+interface Props {
+  pool: string
+  /** `undefined` = all. */
+  chosen?: Chosen
+  title: string
+  onClose: () => void
+}
+
+export function ExportKeys({ pool, chosen, title, onClose }: Props) {
   const [format, setFormat] = useState<keyof typeof FILES>('yaml')
   const [error, setError] = useState('')
   const submit = async (event: Event) => {
     event.preventDefault()
     try {
       const path = url(`/pools/${encodeURIComponent(pool)}/keys/export`, { format })
-      const response = await send('POST', path)
+      const response = await send('POST', path, chosen ? { body: chosen } : {})
       save(await response.blob(), `${pool}-keys.${FILES[format]}`)
       onClose()
     } catch (failure) {
@@ -22,7 +31,7 @@ export function ExportKeys({ pool, onClose }: { pool: string; onClose: () => voi
     }
   }
   return (
-    <Dialog title={t('export.title', { pool })} onClose={onClose}>
+    <Dialog title={title} onClose={onClose}>
       <form class="stack" onSubmit={submit}>
         <p>{t('export.text')}</p>
         <Select

@@ -1,5 +1,5 @@
 /** What is done to keys, one or many. */
-import { get, patch, post, remove as erase } from '../../api/client'
+import { ApiError, get, patch, post, remove as erase } from '../../api/client'
 import type { BulkReport, Key, KeyTest } from '../../api/types'
 import { t, tell } from '../../i18n'
 import { complain, say } from '../../state/toasts'
@@ -48,23 +48,45 @@ export async function testRow(rows: Rows, row: Row): Promise<void> {
   }
 }
 
-const OPPOSITE: Partial<Record<Verb, Verb>> = { enable: 'disable', disable: 'enable' }
-const EXPECTED: Record<Verb, Partial<Row>> = {
-  enable: { state: 'ready', reason: null, backAt: null },
-  disable: { state: 'disabled', reason: 'operator', backAt: null },
-  reset: { state: 'ready', reason: null, backAt: null },
+/** What takes an action back, where that loses nothing: enabling a key forgets what it rests or is disabled for. */
+export function opposite(row: Row, verb: Verb): Verb | undefined {
+  if (verb === 'disable' && row.state === 'ready') return 'enable'
+  return verb === 'enable' && row.reason === 'operator' ? 'disable' : undefined
+}
+
+/** The same for several keys, if it is so for each. */
+export function oppositeOfAll(rows: (Row | undefined)[], verb: Verb): Verb | undefined {
+  const [first, ...others] = rows.map(row => row && opposite(row, verb))
+  return others.every(back => back === first) ? first : undefined
+}
+
+/** What a key will be. A reset leaves to operators what they disabled. */
+function expected(row: Row, verb: Verb): Row {
+  if (verb === 'disable') return { ...row, state: 'disabled', reason: 'operator', backAt: null }
+  if (verb === 'reset' && row.reason === 'operator') return row
+  return { ...row, state: 'ready', reason: null, backAt: null }
 }
 
 /** Shows the outcome at once, and takes it back if the server refuses. */
 export async function actOnRow(rows: Rows, row: Row, verb: Verb): Promise<void> {
-  rows.change(row.id, EXPECTED[verb])
+  rows.change(row.id, expected(row, verb))
   try {
-    await act(row.id, verb)
-    const back = OPPOSITE[verb]
-    say(t(`done.${verb}`, { name: row.name }), back && (() => void actOnRow(rows, row, back)))
+    const now = toRow(await act(row.id, verb))
+    rows.change(row.id, now)
+    const back = opposite(row, verb)
+    say(t(`done.${verb}`, { name: row.name }), back && (() => void actOnRow(rows, now, back)))
   } catch (error) {
     rows.change(row.id, row)
     complain(error)
+  }
+}
+
+/** Brings keys back that were removed; those that were not are passed over. */
+export async function restoreAll(ids: string[]): Promise<void> {
+  for (const id of ids) {
+    await restore(id).catch((error: unknown) => {
+      if (!(error instanceof ApiError && error.status === 404)) throw error
+    })
   }
 }
 

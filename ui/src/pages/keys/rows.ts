@@ -27,6 +27,8 @@ export interface Rows {
   total: number | undefined
   error: unknown
   at: (index: number) => Row | undefined
+  /** A key that is in sight or near. */
+  find: (id: string) => Row | undefined
   see: (from: number, to: number) => void
   change: (id: string, change: Partial<Row>) => void
   reload: () => void
@@ -109,6 +111,13 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
     total,
     error,
     at: index => pages.current.get(Math.floor(index / PAGE))?.[index % PAGE],
+    find: id => {
+      for (const rows of pages.current.values()) {
+        const row = rows.find(row => row.id === id)
+        if (row) return row
+      }
+      return undefined
+    },
     see: (from, to) => {
       seen.current = { from, to }
       for (const page of inSight()) if (!pages.current.has(page)) read(page)

@@ -84,9 +84,13 @@ export function useLog(query: Query, isTail: boolean): Log {
     if (hasFailed) return on('lost', reload)
   }, [hasFailed, ...values])
   const more = () => {
-    if (!entries?.next) return
-    read(entries.next, page =>
-      setEntries(known => ({ items: [...(known?.items ?? []), ...page.items], next: page.next_cursor })),
+    const { next } = entries ?? {}
+    if (!next) return
+    read(next, page =>
+      setEntries(known =>
+        // Asked twice, it is answered twice.
+        known?.next === next ? { items: [...known.items, ...page.items], next: page.next_cursor } : known,
+      ),
     )
   }
   return { entries, error, reload, more }

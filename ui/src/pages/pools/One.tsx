@@ -11,6 +11,7 @@ import { Share } from '../../components/Share'
 import { Snippets } from '../../components/Snippets'
 import { t } from '../../i18n'
 import { go } from '../../router'
+import { onNews } from '../../state/news'
 import { readPools } from '../../state/pools'
 import { endpoint, useServer } from '../../state/server'
 import { may } from '../../state/session'
@@ -22,6 +23,7 @@ export function One({ pool }: { pool: Pool }) {
   const path = `/pools/${encodeURIComponent(pool.name)}`
   useEffect(() => {
     readPools().catch(complain)
+    return onNews(() => void readPools().catch(() => undefined))
   }, [pool.name])
   const server = useServer()
   const base = endpoint(server.data, pool)

@@ -27,7 +27,12 @@ export function Page() {
   )
   return (
     <>
-      <h1>{t('nav.why')}</h1>
+      <div class="page-head">
+        <h1>{t('nav.why')}</h1>
+        <button type="button" class="button" onClick={why.reload}>
+          {t('refresh')}
+        </button>
+      </div>
       <div class="filters">
         <PoolSelect value={pool} set={pool => filter({ pool })} />
         <Text label={t('model')} class="wide" value={model ?? ''} set={model => filter({ model })} />
