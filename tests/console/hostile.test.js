@@ -83,6 +83,40 @@ test('a server that comes back is heard again', async () => {
   await page.context().close()
 })
 
+test('a form that is filled while the session ends, or the server, keeps what was typed', async () => {
+  const { page, complaints, to } = await open(browser, server)
+  const dialog = page.getByRole('dialog')
+  const login = async () => {
+    const again = dialog.filter({ hasText: 'The session has ended' })
+    await again.getByLabel('Admin token').fill(server.token)
+    await again.getByRole('button', { name: 'Log in' }).click()
+    await again.waitFor({ state: 'detached' })
+  }
+  await to('/keys?add=1')
+  await dialog.getByRole('textbox', { name: 'Keys' }).fill('sk-ok-kept-while-away-1')
+  await dialog.getByText(/New\s*1/).waitFor()
+  await page.context().clearCookies()
+  await dialog.getByRole('button', { name: 'Add keys' }).click()
+  await login()
+  await page.getByText('Import finished').waitFor()
+
+  await to('/clients')
+  await page.getByRole('button', { name: 'Add a client' }).click()
+  await dialog.getByLabel('Name').fill('kept')
+  await dialog.getByLabel('Requests / day').fill('77')
+  await server.end()
+  await page.getByText('The server is not heard').waitFor()
+  await server.start()
+  await login()
+  assert.equal(await dialog.getByLabel('Requests / day').inputValue(), '77')
+  await dialog.getByRole('button', { name: 'Create' }).click()
+  await page.getByText('shown only this once').waitFor()
+  await dialog.getByRole('button', { name: 'I have copied it' }).click()
+  await page.getByRole('row').filter({ hasText: 'kept' }).getByText('Requests / day: 77').waitFor()
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
 test('what had not loaded when the server went away is loaded when it is back', async () => {
   const { page, complaints, to } = await open(browser, server)
   const seen = {
