@@ -1,12 +1,17 @@
 //! Answers that more than one handler gives.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 
 use axum::Json;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, StatusCode};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use super::openapi::{Operation, Output};
 
@@ -51,6 +56,20 @@ impl<T> Page<T> {
 /// Where a page begins, and how many items it has at most.
 pub(super) fn window(limit: Option<usize>, cursor: Option<usize>) -> (usize, usize) {
     (cursor.unwrap_or(0), limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX))
+}
+
+/// What whoever wants to hear how far something is accepts: a line of JSON for each step.
+pub(super) const PROGRESS: &str = "application/x-ndjson";
+
+/// Whether somebody does.
+pub(super) fn wants_progress(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == PROGRESS.as_bytes())
+}
+
+/// The steps, as they are made.
+pub(super) fn progress<T: Serialize>(steps: impl Stream<Item = T> + Send + 'static) -> Response {
+    let lines = steps.map(|step| Ok::<_, Infallible>(Bytes::from(format!("{}\n", json!(step)))));
+    ([(header::CONTENT_TYPE, PROGRESS)], Body::from_stream(lines)).into_response()
 }
 
 /// Something was added.

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use super::extract::Query;
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::telemetry::State as KeyState;
 
 /// The process answers.
 pub(super) async fn live() -> &'static str {
@@ -32,7 +31,7 @@ pub(super) async fn ready(
 ) -> Result<(StatusCode, String), Problem> {
     let usable_keys = match query.require.as_deref() {
         None => None,
-        Some("keys") => Some((state.snapshots)().iter().map(|pool| pool.count(KeyState::Ready)).sum()),
+        Some("keys") => Some((state.snapshots)().iter().map(|pool| pool.keys.counts().ready).sum()),
         Some(other) => return Err(Problem::bad_request(format!("cannot require {other:?}, only keys"))),
     };
     let report = state.readiness.report(usable_keys, query.verbose.is_some());

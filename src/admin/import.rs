@@ -5,19 +5,17 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
-use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use futures::stream;
+use futures::{Stream, stream};
 use http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::answer::Shaped;
+use super::answer::{self, PROGRESS, Shaped};
 use super::api::change;
 use super::extract::{self, Object, Path, Query};
 use super::identity::Identity;
@@ -33,7 +31,6 @@ use crate::manage::{Added, Candidate, ManageError};
 const LOT: usize = 10_000;
 /// Bad lines that are told.
 const BAD: usize = 100;
-pub(super) const PROGRESS: &str = "application/x-ndjson";
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +177,6 @@ pub(super) async fn import(
     Text(text): Text,
 ) -> Result<Shaped<Imported>, Problem> {
     state.pool(Some(&pool))?;
-    let wants_progress = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == PROGRESS.as_bytes());
     let (tell, told) = mpsc::unbounded_channel();
     let work = change(Arc::clone(&state), identity, move |manager, actor| {
         let reading = formats::read_as(&text, query.format, &std::collections::HashMap::new());
@@ -207,23 +203,22 @@ pub(super) async fn import(
         }
         Ok::<_, ManageError>(report)
     });
-    if wants_progress {
-        return Ok(Shaped::new(progress(told, work)));
+    if answer::wants_progress(&headers) {
+        return Ok(Shaped::new(answer::progress(steps(told, work))));
     }
     Ok(Shaped::new(Json(work.await?)))
 }
 
 /// Lines as the lots are done, and the report at the end.
-fn progress(
+fn steps(
     told: mpsc::UnboundedReceiver<ImportProgress>,
     work: impl Future<Output = Result<ImportReport, Problem>> + Send + 'static,
-) -> Response {
+) -> impl Stream<Item = ImportLine> + Send + 'static {
     // What is being added is added whole, if the asker leaves.
     let work = tokio::spawn(work);
-    let line = |line: ImportLine| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{}\n", json!(line))));
-    let lines = stream::unfold((told, Some(work)), move |(mut told, work)| async move {
+    stream::unfold((told, Some(work)), move |(mut told, work)| async move {
         if let Some(done) = told.recv().await {
-            return Some((line(ImportLine::Progress(done)), (told, work)));
+            return Some((ImportLine::Progress(done), (told, work)));
         }
         let error = |error: String, code| ImportLine::Error(ImportError { error, code });
         let last = match work?.await {
@@ -231,9 +226,8 @@ fn progress(
             Ok(Err(problem)) => error(problem.detail, problem.code),
             Err(_) => error("the import broke off; the log says where".to_owned(), "internal"),
         };
-        Some((line(last), (told, None)))
-    });
-    ([(header::CONTENT_TYPE, PROGRESS)], Body::from_stream(lines)).into_response()
+        Some((last, (told, None)))
+    })
 }
 
 /// The keys as a file.

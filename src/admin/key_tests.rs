@@ -5,21 +5,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
+use super::answer::{self, PROGRESS};
 use super::api::change;
 use super::extract::Path;
 use super::identity::Identity;
-use super::import::PROGRESS;
 use super::keys::BulkDone;
 use super::openapi::{Operation, Output};
 use super::problem::Problem;
@@ -150,8 +148,8 @@ pub(super) async fn many(
         async move { test(&state, id).await }
     });
     let mut tests = tests.buffer_unordered(at_once).filter_map(std::future::ready).boxed();
-    if headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == PROGRESS.as_bytes()) {
-        return Ok(([(header::CONTENT_TYPE, PROGRESS)], Body::from_stream(lines(tests, report))).into_response());
+    if answer::wants_progress(headers) {
+        return Ok(answer::progress(steps(tests, report)));
     }
     while let Some(test) = tests.next().await {
         report.add(&test);
@@ -159,20 +157,19 @@ pub(super) async fn many(
     Ok(Json(report).into_response())
 }
 
-fn lines(
+fn steps(
     tests: impl Stream<Item = KeyTest> + Unpin + Send + 'static,
     report: Report,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static {
-    let line = |line: TestLine| Ok(Bytes::from(format!("{}\n", json!(line))));
+) -> impl Stream<Item = TestLine> + Send + 'static {
     stream::unfold(Some((tests, report)), move |under_way| async move {
         let (mut tests, mut report) = under_way?;
         match tests.next().await {
             Some(test) => {
                 report.add(&test);
                 let told = TestProgress { done: report.changed, total: report.matched, key: test };
-                Some((line(TestLine::Progress(told)), Some((tests, report))))
+                Some((TestLine::Progress(told), Some((tests, report))))
             }
-            None => Some((line(TestLine::Report(report)), None)),
+            None => Some((TestLine::Report(report), None)),
         }
     })
 }

@@ -1,8 +1,7 @@
 //! The endpoints of the older balancers, in their shapes, so that their users' dashboards and scripts go on working.
 //!
 //! `/stats` answers like SiliconFlow API Load Balancer, with `?shape=modelscope-balance` like modelscope-balance; where
-//! the latter showed the beginning of a key, the key's name stands. The shapes themselves are plain functions of a
-//! snapshot, usable from another listener too.
+//! the latter showed the beginning of a key, the key's name stands.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,11 +25,11 @@ use super::router::AdminState;
 use super::routes::{Need, Route, get, group, post};
 use crate::config::Role;
 use crate::keypool::Action;
-use crate::telemetry::{Holding, KeySnapshot, PoolSnapshot, State as KeyState, json_amount};
+use crate::telemetry::{Holding, KeyCounts, KeySnapshot, State as KeyState, json_amount};
 
 /// `GET /stats` of SiliconFlow API Load Balancer.
-pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
-    let keys = numbered(pool).map(|(index, key)| {
+fn siliconflow_stats(keys: &[KeySnapshot]) -> Value {
+    let stats = numbered(keys).map(|(index, key)| {
         json!({
             "index": index,
             "requestCount": key.requests,
@@ -39,15 +38,15 @@ pub fn siliconflow_stats(pool: &PoolSnapshot) -> Value {
         })
     });
     json!({
-        "totalKeys": pool.keys.len(),
-        "activeKeys": pool.count(KeyState::Ready),
-        "keyStats": keys.collect::<Vec<_>>(),
+        "totalKeys": keys.len(),
+        "activeKeys": active(keys),
+        "keyStats": stats.collect::<Vec<_>>(),
     })
 }
 
 /// `GET /stats` of modelscope-balance.
-pub fn modelscope_stats(pool: &PoolSnapshot) -> Value {
-    let keys = pool.keys.iter().map(|key| {
+fn modelscope_stats(keys: &[KeySnapshot]) -> Value {
+    let stats = keys.iter().map(|key| {
         let stats = json!({
             "healthy": is_active(key),
             "last_used": key.last_used.map(seconds),
@@ -55,16 +54,16 @@ pub fn modelscope_stats(pool: &PoolSnapshot) -> Value {
         });
         (key.name.clone(), stats)
     });
-    Value::Object(keys.collect::<Map<_, _>>())
+    Value::Object(stats.collect::<Map<_, _>>())
 }
 
 /// `GET /balance` of SiliconFlow API Load Balancer. It knows one unit: the one that is asked for, else the first that is
 /// told of a key. What is not told is null.
-pub fn balances(pool: &PoolSnapshot, unit: Option<&str>) -> Value {
-    let holdings = || pool.keys.iter().filter_map(|key| key.balance.as_ref()).flat_map(|balance| &*balance.amounts);
+fn balances(keys: &[KeySnapshot], unit: Option<&str>) -> Value {
+    let holdings = || keys.iter().filter_map(|key| key.balance.as_ref()).flat_map(|balance| &*balance.amounts);
     let unit = unit.or_else(|| holdings().next().map(|held| &*held.unit));
     let is_meant = |held: &&Holding| unit.is_some_and(|unit| held.unit.eq_ignore_ascii_case(unit));
-    let keys = numbered(pool).map(|(index, key)| {
+    let balances = numbered(keys).map(|(index, key)| {
         let balance = key.balance.as_ref();
         let held = balance.and_then(|balance| balance.amounts.iter().find(is_meant));
         json!({
@@ -79,13 +78,13 @@ pub fn balances(pool: &PoolSnapshot, unit: Option<&str>) -> Value {
         "success": true,
         "timestamp": now(),
         "totalBalance": total.map(json_amount),
-        "keyBalances": keys.collect::<Vec<_>>(),
+        "keyBalances": balances.collect::<Vec<_>>(),
     })
 }
 
 /// `GET /blacklist`: the keys that are out of use now, and why.
-pub fn blacklisted(pool: &PoolSnapshot) -> Value {
-    let keys: Vec<_> = (pool.keys.iter().filter(|key| !is_active(key)))
+fn blacklisted(pool: &str, keys: &[KeySnapshot]) -> Value {
+    let blacklist: Vec<_> = (keys.iter().filter(|key| !is_active(key)))
         .map(|key| {
             json!({
                 "name": key.name,
@@ -95,12 +94,12 @@ pub fn blacklisted(pool: &PoolSnapshot) -> Value {
             })
         })
         .collect();
-    json!({"pool": pool.pool, "total": keys.len(), "blacklist": keys})
+    json!({"pool": pool, "total": blacklist.len(), "blacklist": blacklist})
 }
 
 /// `GET /keys`: every key and how it does.
-pub fn listed(pool: &PoolSnapshot) -> Value {
-    let keys = numbered(pool).map(|(index, key)| {
+fn listed(pool: &str, keys: &[KeySnapshot]) -> Value {
+    let list = numbered(keys).map(|(index, key)| {
         json!({
             "index": index,
             "name": key.name,
@@ -112,19 +111,23 @@ pub fn listed(pool: &PoolSnapshot) -> Value {
             "is_active": is_active(key),
         })
     });
-    let active = pool.count(KeyState::Ready);
+    let active = active(keys);
     json!({
-        "pool": pool.pool,
-        "total": pool.keys.len(),
+        "pool": pool,
+        "total": keys.len(),
         "active": active,
-        "inactive": pool.keys.len() - active,
-        "keys": keys.collect::<Vec<_>>(),
+        "inactive": keys.len() - active,
+        "keys": list.collect::<Vec<_>>(),
     })
 }
 
 /// Positions counted from 1, as the older balancers did.
-fn numbered(pool: &PoolSnapshot) -> impl Iterator<Item = (usize, &KeySnapshot)> {
-    (1..).zip(&pool.keys)
+fn numbered(keys: &[KeySnapshot]) -> impl Iterator<Item = (usize, &KeySnapshot)> {
+    (1..).zip(keys)
+}
+
+fn active(keys: &[KeySnapshot]) -> usize {
+    keys.iter().filter(|key| is_active(key)).count()
 }
 
 fn is_active(key: &KeySnapshot) -> bool {
@@ -177,18 +180,22 @@ pub(super) struct PoolQuery {
     refresh: bool,
 }
 
-fn chosen(state: &AdminState, query: &PoolQuery) -> Result<PoolSnapshot, Problem> {
-    state.pool(query.pool.as_deref())
+/// The pool that is meant, and its keys.
+fn chosen(state: &AdminState, pool: Option<&str>) -> Result<(String, Vec<KeySnapshot>), Problem> {
+    let pool = state.pool(pool)?;
+    let mut keys = Vec::new();
+    pool.keys.visit(&mut |key| keys.push(key));
+    Ok((pool.pool, keys))
 }
 
 pub(super) async fn stats(
     State(state): State<Arc<AdminState>>,
     Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let pool = chosen(&state, &query)?;
+    let (_, keys) = chosen(&state, query.pool.as_deref())?;
     match query.shape.as_deref() {
-        None | Some("siliconflow") => Ok(Json(siliconflow_stats(&pool))),
-        Some("modelscope-balance") => Ok(Json(modelscope_stats(&pool))),
+        None | Some("siliconflow") => Ok(Json(siliconflow_stats(&keys))),
+        Some("modelscope-balance") => Ok(Json(modelscope_stats(&keys))),
         Some(other) => Err(Problem::bad_request(format!(
             "there is no shape {other:?}: leave it out or ask for modelscope-balance"
         ))),
@@ -199,26 +206,28 @@ pub(super) async fn balance(
     State(state): State<Arc<AdminState>>,
     Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let mut pool = chosen(&state, &query)?;
+    let pool = state.pool(query.pool.as_deref())?.pool;
     if query.refresh {
-        state.balances.refresh(&pool.pool).await;
-        pool = state.pool(Some(&pool.pool))?;
+        state.balances.refresh(&pool).await;
     }
-    Ok(Json(balances(&pool, query.unit.as_deref())))
+    let (_, keys) = chosen(&state, Some(&pool))?;
+    Ok(Json(balances(&keys, query.unit.as_deref())))
 }
 
 pub(super) async fn blacklist(
     State(state): State<Arc<AdminState>>,
     Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(blacklisted(&chosen(&state, &query)?)))
+    let (pool, keys) = chosen(&state, query.pool.as_deref())?;
+    Ok(Json(blacklisted(&pool, &keys)))
 }
 
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
     Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(listed(&chosen(&state, &query)?)))
+    let (pool, keys) = chosen(&state, query.pool.as_deref())?;
+    Ok(Json(listed(&pool, &keys)))
 }
 
 /// `GET|POST /reset-keys` of GPT-Load: rules' marks are forgotten.
@@ -227,26 +236,31 @@ pub(super) async fn reset_keys(
     Extension(identity): Extension<Identity>,
     Query(query): Query<PoolQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let pool = chosen(&state, &query)?;
-    let ids: Vec<_> = pool.keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
+    let (pool, keys) = chosen(&state, query.pool.as_deref())?;
+    let ids: Vec<_> = keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
     let done = keys::act_on_all(&state, identity, ids, Action::Reset).await?;
     let mut answer = json!(done);
     answer["success"] = true.into();
     answer["timestamp"] = json!(now());
-    answer["message"] = format!("Reset {} keys of pool {}.", answer["changed"], pool.pool).into();
+    answer["message"] = format!("Reset {} keys of pool {pool}.", answer["changed"]).into();
     Ok(Json(answer))
 }
 
 pub(super) async fn health(State(state): State<Arc<AdminState>>) -> (StatusCode, Json<Value>) {
     let ready = state.readiness.is_ready();
-    let pools = (state.snapshots)();
+    let keys = counts(&state);
     let body = json!({
         "status": if ready { "healthy" } else { "unhealthy" },
         "timestamp": now(),
-        "totalKeys": pools.iter().map(|pool| pool.keys.len()).sum::<usize>(),
-        "activeKeys": pools.iter().map(|pool| pool.count(KeyState::Ready)).sum::<usize>(),
+        "totalKeys": keys.total(),
+        "activeKeys": keys.ready,
     });
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+/// Of all pools.
+fn counts(state: &AdminState) -> KeyCounts {
+    (state.snapshots)().iter().map(|pool| pool.keys.counts()).sum()
 }
 
 pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Json<Value> {
@@ -258,10 +272,9 @@ pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Json<Value> {
 }
 
 pub(super) async fn reload_keys(State(state): State<Arc<AdminState>>) -> Result<Json<Value>, Problem> {
-    let count = |state: &AdminState| (state.snapshots)().iter().map(|pool| pool.keys.len()).sum::<usize>();
-    let before = count(&state);
+    let before = counts(&state).total();
     let report = reload::run(&state, false).await?;
-    let after = count(&state);
+    let after = counts(&state).total();
     Ok(Json(json!({
         "timestamp": now(),
         "success": true,

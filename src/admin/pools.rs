@@ -93,7 +93,7 @@ fn show(state: &AdminState, pool: &PoolSnapshot) -> Option<Pool> {
         enabled: known.enabled,
         provider: known.provider.name.clone(),
         paths: known.paths.clone(),
-        keys: pool.keys.iter().map(|key| key.state).collect(),
+        keys: pool.keys.counts(),
         targets: pool.targets.iter().map(show_target).collect(),
         provisioned: state.manager.is_provisioned_pool(&pool.pool),
     })

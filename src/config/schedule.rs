@@ -25,7 +25,7 @@ const FIELDS: [(&str, &str); 5] = [
 ];
 
 /// When.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// So long after the last time.
     Every(Duration),

@@ -17,11 +17,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::ask::{Question, ask};
+use super::every;
 use crate::keypool::{ANSWERED_WITHIN, Entry, Told, now};
 use crate::pool::Millis;
 use crate::proxy::Edge;
-use crate::upstream::targets::Wanted;
 use crate::upstream::{Connector, Reply, Target, Targets};
+use crate::verdict::balance::Balance as Call;
 
 /// How often is looked for what is due.
 const TICK: Duration = Duration::from_millis(100);
@@ -53,8 +54,8 @@ impl Balances {
     pub async fn refresh(&self, pool: &str) {
         let found = {
             let edge = self.edge.load();
-            let mut pools = edge.targets().filter(|(entry, _)| entry.config.name == pool && entry.tells_balances());
-            pools.next().map(|(entry, targets)| (entry.clone(), targets.clone()))
+            let pool = edge.targets_of(pool).filter(|(entry, _)| entry.tells_balances());
+            pool.map(|(entry, targets)| (entry.clone(), targets.clone()))
         };
         let Some((entry, targets)) = found else { return };
         let round = async {
@@ -79,8 +80,7 @@ impl Balances {
 async fn find_out(connector: &Connector, entry: &Entry, targets: &Targets, index: u32) {
     let Some(key) = entry.pool.key(index) else { return };
     entry.balances().asking(key.id, now());
-    let wanted = Wanted { model: "", avoided: &[], now: now() };
-    let Some(target) = targets.next(&wanted) else { return };
+    let Some(target) = targets.any(now()) else { return };
     let told = told(connector, entry, target, index).await;
     entry.learn_balance(index, &told, now());
 }
@@ -89,14 +89,13 @@ async fn told(connector: &Connector, entry: &Entry, target: &Arc<Target>, index:
     let Some(call) = &entry.config.provider.balance else { return Told::Unsupported };
     let question = Question::get(call.url.as_str(), MOST);
     match timeout(ANSWERED_WITHIN, ask(connector, entry, target, Some(index), &question)).await {
-        Ok(Ok(reply)) => understood(entry, target, &reply),
+        Ok(Ok(reply)) => understood(call, target, &reply),
         Ok(Err(_)) => Told::Nothing("unreachable"),
         Err(_) => Told::Nothing("timeout"),
     }
 }
 
-fn understood(entry: &Entry, target: &Target, reply: &Reply) -> Told {
-    let Some(call) = &entry.config.provider.balance else { return Told::Unsupported };
+fn understood(call: &Call, target: &Target, reply: &Reply) -> Told {
     let host = target.authority.split(':').next().unwrap_or_default();
     match reply.status {
         200..300 => call.read(&reply.body, host).map_or(Told::Nothing("not_understood"), Told::Amounts),
@@ -186,14 +185,8 @@ pub struct BalanceChecks(pub Arc<Balances>);
 
 #[async_trait]
 impl BackgroundService for BalanceChecks {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    async fn start(&self, shutdown: ShutdownWatch) {
         let mut laps = HashMap::new();
-        loop {
-            self.0.start_due(&mut laps);
-            tokio::select! {
-                _ = shutdown.changed() => return,
-                () = tokio::time::sleep(TICK) => {}
-            }
-        }
+        every(TICK, shutdown, || self.0.start_due(&mut laps)).await;
     }
 }

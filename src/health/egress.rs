@@ -15,11 +15,11 @@ use pingora::services::background::BackgroundService;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
-use super::said;
+use super::{every, said};
 use crate::config::egress::BadEgress;
 use crate::config::{self, OnFailure};
 use crate::keypool::{self, Certainty, Egress, Entry, KeyPool};
-use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
+use crate::upstream::dial::is_egress_fault;
 use crate::upstream::target::TargetError;
 use crate::upstream::{Connector, Inquiry, Target};
 
@@ -169,8 +169,7 @@ impl Checker {
             }
             Ok(status) => finding(Some(status), None, Certainty::Doubtful),
             Err(error) => {
-                let is_certain = [EGRESS_FAILED, EGRESS_SILENT].contains(error.etype());
-                let certainty = if is_certain { Certainty::Certain } else { Certainty::Doubtful };
+                let certainty = if is_egress_fault(&error) { Certainty::Certain } else { Certainty::Doubtful };
                 finding(None, Some(said(&error)), certainty)
             }
         }
@@ -210,14 +209,8 @@ pub struct Schedule(pub Arc<Checker>);
 
 #[async_trait]
 impl BackgroundService for Schedule {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    async fn start(&self, shutdown: ShutdownWatch) {
         let mut running = HashMap::new();
-        loop {
-            self.0.start_due(&mut running);
-            tokio::select! {
-                _ = shutdown.changed() => return,
-                () = tokio::time::sleep(TICK) => {}
-            }
-        }
+        every(TICK, shutdown, || self.0.start_due(&mut running)).await;
     }
 }

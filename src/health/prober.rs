@@ -17,7 +17,7 @@ use crate::config::KeyId;
 use crate::keypool::{self, Entry};
 use crate::pool::{Event, Place};
 use crate::proxy::Edge;
-use crate::upstream::{Connector, Target, Targets, Wanted};
+use crate::upstream::{Connector, Target, Targets};
 use crate::verdict::Fault;
 
 /// What tells of a pool's keys is found out anew after this time.
@@ -106,8 +106,7 @@ impl Prober {
     /// How many keys of a pool may be asked at once.
     pub fn concurrency(&self, pool: &str) -> usize {
         let edge = self.edge.load();
-        let entry = edge.targets().find(|(entry, _)| entry.config.name == pool);
-        entry.map_or(1, |(entry, _)| entry.config.probe.concurrency)
+        edge.targets_of(pool).map_or(1, |(entry, _)| entry.config.probe.concurrency)
     }
 
     /// Asks one key, wherever it is; `None` if there is none of this id.
@@ -125,8 +124,7 @@ impl Prober {
 
     /// Whether a key in use shall be asked: not if that costs money and the key did not fail.
     pub(super) async fn is_worth_it(&self, asked: &Asked, key: u32) -> bool {
-        let wanted = Wanted { model: "", avoided: &[], now: keypool::now() };
-        let Some(target) = asked.targets.next(&wanted) else { return true };
+        let Some(target) = asked.targets.any(keypool::now()) else { return true };
         let is_billed = self.way(&asked.entry, target).await.is_ok_and(|way| way.is_billed());
         !is_billed || asked.entry.pool.has_failed(key)
     }
@@ -156,8 +154,7 @@ impl Prober {
 
     async fn ask(&self, asked: &Asked, key: u32) -> Result<(Examined, Effect), NoWay> {
         let entry = &asked.entry;
-        let wanted = Wanted { model: "", avoided: &[], now: keypool::now() };
-        let target = asked.targets.next(&wanted).ok_or_else(NoWay::without_target)?.clone();
+        let target = asked.targets.any(keypool::now()).ok_or_else(NoWay::without_target)?.clone();
         let way = self.way(entry, &target).await?;
         let examined = way.examine(&self.connector, entry, &target, key).await;
         let place = Place { target: &target.name, model: way.model() };

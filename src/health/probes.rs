@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use super::every;
 use super::prober::{Asked, Prober, Tested, hold};
 use super::reactivation::Plan;
 use crate::config::Reactivate;
@@ -86,16 +87,10 @@ impl Probes {
 
 #[async_trait]
 impl BackgroundService for Probes {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    async fn start(&self, shutdown: ShutdownWatch) {
         let kept = self.manager.store().last_runs().await.unwrap_or_default();
         let mut plans = HashMap::new();
-        loop {
-            self.tick(&mut plans, &kept);
-            tokio::select! {
-                _ = shutdown.changed() => return,
-                () = tokio::time::sleep(TICK) => {}
-            }
-        }
+        every(TICK, shutdown, || self.tick(&mut plans, &kept)).await;
     }
 }
 

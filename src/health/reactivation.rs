@@ -12,7 +12,6 @@ use crate::store::Run;
 #[derive(Debug)]
 pub(super) struct Plan {
     schedule: Schedule,
-    text: String,
     last: Timestamp,
     next: Option<Timestamp>,
 }
@@ -20,17 +19,16 @@ pub(super) struct Plan {
 impl Plan {
     /// Goes on where the schedule stood, if it is the same as then; else it begins now.
     pub(super) fn new(schedule: &Schedule, kept: Option<&Run>, now: Timestamp) -> Self {
-        let text = schedule.to_string();
-        let same = kept.filter(|run| run.schedule == text);
+        let same = kept.filter(|run| run.schedule == schedule.to_string());
         // A clock that was wrong then does not stop the schedule.
         let last = same.and_then(|run| Timestamp::from_millisecond(run.at).ok()).filter(|last| *last <= now);
         let last = last.unwrap_or(now);
-        Self { next: schedule.after(last), schedule: schedule.clone(), text, last }
+        Self { next: schedule.after(last), schedule: schedule.clone(), last }
     }
 
     /// It is about the same schedule.
     pub(super) fn is_of(&self, schedule: &Schedule) -> bool {
-        self.text == schedule.to_string()
+        self.schedule == *schedule
     }
 
     /// Whether it is time; if so, the next time is planned.
@@ -56,7 +54,7 @@ impl Plan {
 
     /// What is kept of it.
     pub(super) fn run(&self, pool: &str) -> Run {
-        Run { pool: pool.to_owned(), schedule: self.text.clone(), at: self.last.as_millisecond() }
+        Run { pool: pool.to_owned(), schedule: self.schedule.to_string(), at: self.last.as_millisecond() }
     }
 }
 

@@ -11,10 +11,10 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::ask::leaves_by;
-use super::said;
+use super::{every, said};
 use crate::keypool::{self, Entry};
 use crate::proxy::Edge;
-use crate::upstream::dial::{EGRESS_FAILED, EGRESS_SILENT};
+use crate::upstream::dial::is_egress_fault;
 use crate::upstream::{Connector, Inquiry, Target, Targets};
 
 /// How often is looked for what is due.
@@ -64,7 +64,7 @@ async fn check(
     let error = match answer {
         Ok(Some(status)) if !ALIVE.contains(&status) => Some(format!("the check is answered with {status}")),
         Ok(_) => None,
-        Err(error) if [EGRESS_FAILED, EGRESS_SILENT].contains(error.etype()) => return,
+        Err(error) if is_egress_fault(&error) => return,
         Err(error) => Some(said(&error)),
     };
     targets.checked(index, error);
@@ -72,13 +72,7 @@ async fn check(
 
 #[async_trait]
 impl BackgroundService for TargetChecks {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        loop {
-            self.start_due();
-            tokio::select! {
-                _ = shutdown.changed() => return,
-                () = tokio::time::sleep(TICK) => {}
-            }
-        }
+    async fn start(&self, shutdown: ShutdownWatch) {
+        every(TICK, shutdown, || self.start_due()).await;
     }
 }

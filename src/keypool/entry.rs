@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::balances::Balances;
-use super::clock::wall_time;
+use super::clock::{now, wall_time};
 use super::egress::{Egress, Egresses};
 use super::pins::Pins;
 use super::round::Round;
@@ -17,7 +17,7 @@ use super::seen::Seen;
 use crate::config::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
 use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
-use crate::telemetry::{KeyChance, KeySnapshot, PoolMetrics, PoolSnapshot, State, events};
+use crate::telemetry::{KeyChance, KeyCounts, KeySnapshot, Keys, PoolMetrics, PoolSnapshot, State, events};
 use crate::verdict::Memory;
 
 /// A proxy that is out of use is checked at least so often.
@@ -220,7 +220,7 @@ impl Entry {
         Some(self.snapshot_key(index, self.pool.key(index)?, now))
     }
 
-    pub(super) fn snapshot(&self, now: Millis, is_default: bool) -> PoolSnapshot {
+    pub(super) fn snapshot(self: &Arc<Self>, is_default: bool) -> PoolSnapshot {
         let counted = self.pool.transitions();
         let mut transitions = vec![
             (State::Ready, "rest_over", counted.returns()),
@@ -236,7 +236,7 @@ impl Entry {
             pool: self.config.name.clone(),
             per_key: self.per_key,
             is_default,
-            keys: (0..).zip(self.pool.keys()).map(|(index, key)| self.snapshot_key(index, key, now)).collect(),
+            keys: self.clone(),
             transitions,
             egress: self.egresses.snapshot(),
             // Whoever asks targets knows of them.
@@ -285,6 +285,17 @@ impl Entry {
             recheck_at: self.pool.recheck_at(index).map(wall_time),
             balance: self.balances.snapshot(key.id),
         }
+    }
+}
+
+impl Keys for Entry {
+    fn visit(&self, look: &mut dyn FnMut(KeySnapshot)) {
+        let now = now();
+        (0..).zip(self.pool.keys()).for_each(|(index, key)| look(self.snapshot_key(index, key, now)));
+    }
+
+    fn counts(&self) -> KeyCounts {
+        self.seen(now()).map(|(_, seen)| seen.state).collect()
     }
 }
 

@@ -80,9 +80,8 @@ impl KeyPool {
 
     /// What metrics and the admin plane show.
     pub fn snapshots(&self, default_pool: Option<&str>) -> Vec<PoolSnapshot> {
-        let now = now();
         let is_default = |name: &str| default_pool == Some(name);
-        self.entries.load().iter().map(|entry| entry.snapshot(now, is_default(&entry.config.name))).collect()
+        self.entries.load().iter().map(|entry| entry.snapshot(is_default(&entry.config.name))).collect()
     }
 }
 

@@ -36,7 +36,7 @@ mod selection;
 mod vouch;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -92,6 +92,11 @@ impl Edge {
         self.pools.iter().map(|pool| (&pool.entry, &pool.targets))
     }
 
+    /// The same of one pool.
+    pub fn targets_of(&self, pool: &str) -> Option<(&Arc<Entry>, &Arc<Targets>)> {
+        self.pool(pool).map(|pool| (&pool.entry, &pool.targets))
+    }
+
     /// Adds to what is known of pools how their targets do.
     pub fn with_targets(&self, mut pools: Vec<PoolSnapshot>) -> Vec<PoolSnapshot> {
         for snapshot in &mut pools {

@@ -22,6 +22,6 @@ pub use readiness::{Phase, Readiness};
 pub use recent::Recent;
 pub use refusals::{AdminAuthFailure, AuthFailure, client_refused, operator_refused};
 pub use snapshot::{
-    AttemptResult, BalanceSnapshot, EgressSnapshot, Holding, KeyChance, KeyCounts, KeySnapshot, PoolSnapshot,
+    AttemptResult, BalanceSnapshot, EgressSnapshot, Holding, KeyChance, KeyCounts, KeySnapshot, Keys, PoolSnapshot,
     Snapshots, State, TargetSnapshot, TokenSnapshot, TokenSnapshots, json_amount,
 };

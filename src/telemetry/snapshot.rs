@@ -3,6 +3,8 @@
 //! Metrics, the admin API and the older balancers' endpoints all read these and nothing else, so the pool's own types
 //! stay free to change. No field carries a character of a key; a key is known by its name.
 
+use std::iter::Sum;
+use std::ops::Add;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +19,17 @@ use crate::config::{ClientLimits, KeyId};
 /// Takes a snapshot of every pool, in the order of the configuration.
 pub type Snapshots = Arc<dyn Fn() -> Vec<PoolSnapshot> + Send + Sync>;
 
+/// The keys of a pool, in the order of the keys file. With very many of them copies of all would be most of what the
+/// process needs, so each is copied when it is looked at.
+pub trait Keys: Send + Sync {
+    /// Looks at each.
+    fn visit(&self, look: &mut dyn FnMut(KeySnapshot));
+
+    /// How many are in each state.
+    fn counts(&self) -> KeyCounts;
+}
+
 /// One pool.
-#[derive(Debug, Clone)]
 pub struct PoolSnapshot {
     /// The pool's name.
     pub pool: String,
@@ -26,21 +37,14 @@ pub struct PoolSnapshot {
     pub per_key: bool,
     /// Whether this pool owns unprefixed paths.
     pub is_default: bool,
-    /// In the order of the keys file.
-    pub keys: Vec<KeySnapshot>,
+    /// Its keys.
+    pub keys: Arc<dyn Keys>,
     /// How often keys entered a state since the start: state, reason, times.
     pub transitions: Vec<(State, &'static str, u64)>,
     /// The proxies its keys leave by.
     pub egress: Vec<EgressSnapshot>,
     /// Its base URLs.
     pub targets: Vec<TargetSnapshot>,
-}
-
-impl PoolSnapshot {
-    /// How many keys are in `state`.
-    pub fn count(&self, state: State) -> usize {
-        self.keys.iter().filter(|key| key.state == state).count()
-    }
 }
 
 /// One key.
@@ -228,6 +232,40 @@ pub struct KeyCounts {
     pub disabled: usize,
 }
 
+impl KeyCounts {
+    /// How many are in this state.
+    pub fn of(&self, state: State) -> usize {
+        match state {
+            State::Ready => self.ready,
+            State::Cooling => self.cooling,
+            State::Disabled => self.disabled,
+        }
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.ready + self.cooling + self.disabled
+    }
+}
+
+impl Add for KeyCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            ready: self.ready + other.ready,
+            cooling: self.cooling + other.cooling,
+            disabled: self.disabled + other.disabled,
+        }
+    }
+}
+
+impl Sum for KeyCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), Add::add)
+    }
+}
+
 impl FromIterator<State> for KeyCounts {
     fn from_iter<I: IntoIterator<Item = State>>(states: I) -> Self {
         let mut counts = Self::default();
@@ -304,6 +342,17 @@ impl AttemptResult {
             AttemptResult::Broken => "broken",
             AttemptResult::Cancelled => "cancelled",
         }
+    }
+}
+
+#[cfg(test)]
+impl Keys for Vec<KeySnapshot> {
+    fn visit(&self, look: &mut dyn FnMut(KeySnapshot)) {
+        self.iter().cloned().for_each(look);
+    }
+
+    fn counts(&self) -> KeyCounts {
+        self.iter().map(|key| key.state).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use pingora::upstreams::peer::Peer;
 use tokio::time::timeout;
 
 use super::connector::Connector;
-use super::dial::{EGRESS_FAILED, EGRESS_SILENT};
+use super::dial::{EGRESS_SILENT, is_egress_fault};
 use super::exchange::Exchange;
 use super::target::Target;
 use crate::keypool::Egress;
@@ -170,6 +170,5 @@ pub fn blame(error: &Error) -> Blame {
         ReadError | WriteError | ConnectionClosed | InvalidHTTPHeader | H1Error => AttemptResult::Broken,
         _ => AttemptResult::Unreachable,
     };
-    let is_egress = *kind == EGRESS_FAILED || *kind == EGRESS_SILENT;
-    if is_egress { Blame::of_egress(result) } else { Blame::of_failure(result) }
+    if is_egress_fault(error) { Blame::of_egress(result) } else { Blame::of_failure(result) }
 }

@@ -19,10 +19,15 @@ use super::egress::{self, Blocked};
 use super::race;
 use crate::keypool::{self, Certainty, Egress};
 
-/// Pingora's word for a proxy that failed, and one that let time run out.
-pub const EGRESS_FAILED: ErrorType = ErrorType::Custom("EgressFailed");
+/// The proxy failed.
+const EGRESS_FAILED: ErrorType = ErrorType::Custom("EgressFailed");
 /// The proxy did not answer in time.
-pub const EGRESS_SILENT: ErrorType = ErrorType::Custom("EgressSilent");
+pub(super) const EGRESS_SILENT: ErrorType = ErrorType::Custom("EgressSilent");
+
+/// The proxy is to blame for certain, whatever its target does.
+pub fn is_egress_fault(error: &Error) -> bool {
+    [EGRESS_FAILED, EGRESS_SILENT].contains(error.etype())
+}
 
 /// Connects to one host and port.
 #[derive(Debug, Clone)]

@@ -125,6 +125,11 @@ impl Targets {
         self.list.iter().find(|target| &*target.name == name)
     }
 
+    /// The next target in turn, whatever it has.
+    pub fn any(&self, now: Millis) -> Option<&Arc<Target>> {
+        self.next(&Wanted { model: "", avoided: &[], now })
+    }
+
     /// The next target in turn: rather one that is healthy, that did not fail this request, and that has what is wanted.
     pub fn next(&self, wanted: &Wanted<'_>) -> Option<&Arc<Target>> {
         let Some(balancer) = &self.balancer else { return self.list.first() };

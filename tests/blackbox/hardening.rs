@@ -1,13 +1,14 @@
 //! The admin listener against those who guess, listen in, or ask for what they must not have.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::{env, fs};
 
 use keyweir::admin::routes;
 use serde_json::{Value, json};
 
 use crate::harness::{
     ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Program, Response, TOKEN, eventually, free_address,
-    new_directory, spawn,
+    new_directory, spawn, try_admin,
 };
 
 fn send(keyweir: &Keyweir, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
@@ -61,6 +62,64 @@ fn guessing_is_slowed_down_and_nobody_else_suffers() {
     let line: Value = serde_json::from_str(line).unwrap();
     assert!(line.to_string().contains("127.0.0.1"), "{line}");
     assert!(log.lines().filter(|line| line.contains("refused at the admin")).count() < 100, "lines are rationed");
+}
+
+/// Two thousand, or with `KEYWEIR_TEST_ALL` ten thousand.
+#[test]
+fn a_crowd_at_the_door_is_survived() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let crowd = if env::var_os("KEYWEIR_TEST_ALL").is_some() { 10_000 } else { 2_000 };
+    // Half of what may be open at once is left to others that are tested beside this.
+    let crowd = crowd.min(open_files() / 2);
+    let body = credentials("kwa-guess");
+    let mut connections: Vec<_> = (0..crowd).filter_map(|_| Connection::try_open(keyweir.admin)).collect();
+    assert_eq!(connections.len(), crowd);
+    for connection in &mut connections {
+        connection.send(bytes("POST", "/api/v1/session", &[JSON], &body));
+    }
+    assert_eq!(keyweir.chat(&json!({})).status, 200, "clients notice nothing");
+    let mut told = BTreeMap::new();
+    for connection in &mut connections {
+        // Beyond the bound of connections the answer may be lost with them.
+        let status = connection.try_response().map_or(503, |answer| answer.status);
+        *told.entry(status).or_insert(0) += 1;
+    }
+    assert!(told.keys().all(|status| [401, 429, 503].contains(status)), "{told:?}");
+    assert!(told.get(&503).is_none_or(|busy| *busy <= crowd.saturating_sub(4096)), "{told:?}");
+    drop(connections);
+    eventually("room for operators", || {
+        try_admin(keyweir.admin, "GET", "/api/v1/pools", &Value::Null).is_some_and(|answer| answer.status == 200)
+    });
+    assert_eq!(keyweir.chat(&json!({})).status, 200);
+}
+
+/// How many files a process may have open.
+fn open_files() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap_or(usize::MAX)
+}
+
+#[test]
+fn an_export_whose_reader_leaves_harms_nothing() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-ok-1"]).start();
+    let keys: String = (0..20_000).map(|number| format!("sk-ok-{number:040}\n")).collect();
+    let path = "/api/v1/pools/p/keys";
+    let bearer = format!("Authorization: Bearer {ADMIN_TOKEN}");
+    assert_eq!(send(&keyweir, "POST", &format!("{path}/import"), &[&bearer], &keys).json()["added"], 20_000);
+    for _ in 0..20 {
+        let mut reader = Connection::open(keyweir.admin);
+        reader.send(bytes("GET", &format!("{path}/export?format=text"), &[&bearer], ""));
+        assert_eq!(reader.head().status, 200);
+    }
+    assert_eq!(keyweir.chat(&json!({})).status, 200);
+    let whole = keyweir.admin("GET", &format!("{path}/export?format=text"));
+    assert_eq!((whole.status, whole.text().lines().count()), (200, 20_001));
+    let audit = keyweir.admin("GET", "/api/v1/audit?limit=100").json();
+    let exports = audit["items"].as_array().unwrap().iter().filter(|line| line["action"] == "keys.export").count();
+    assert_eq!(exports, 21, "whoever left may have read it all");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn pool(name: &str, is_default: bool, keys: Vec<KeySnapshot>) -> PoolSnapshot {
         pool: name.into(),
         per_key: true,
         is_default,
-        keys,
+        keys: Arc::new(keys),
         transitions: vec![],
         egress: vec![],
         targets: vec![],

@@ -1,34 +1,12 @@
 //! Rounds on a clock that only moves when told to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::*;
-use crate::config::KeyId;
-use crate::pool::{Mark, Place, Reason, Rules, Scope, Seed};
+use crate::pool::tests::{DEAD, HERE, T0, pool, secs};
+use crate::pool::{Mark, Reason, Scope};
 
-const RULES: Rules =
-    Rules { threshold: 1, cooldown: Duration::from_secs(60), max_cooldown: Duration::from_secs(600), permanent: true };
-const HERE: Place<'static> = Place { target: "api.example", model: "m" };
-const T0: Millis = Millis(1_000_000);
 const TICK: Duration = Duration::from_millis(100);
-const DEAD: Mark = Mark::Disable(Reason::Unauthorized);
-
-fn pool(keys: usize) -> Arc<Pool> {
-    let seed = |number: usize| Seed {
-        id: KeyId::of("test", &format!("key {number}")),
-        name: format!("k{number}").into(),
-        priority: 0,
-        account: None,
-        egress: None,
-        models: Vec::new(),
-        is_off: false,
-    };
-    let pool = Arc::new(Pool::new((0..keys).map(seed).collect(), RULES, 0, None));
-    pool.open(None, T0);
-    pool
-}
-
 fn probe(every: u64) -> Probe {
     Probe { every: (every > 0).then(|| Duration::from_secs(every)), concurrency: 4 }
 }
@@ -36,10 +14,6 @@ fn probe(every: u64) -> Probe {
 /// One that begins now.
 fn round() -> Round {
     Round { due: T0.0 as f64, ..Round::default() }
-}
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
 }
 
 fn disable(pool: &Pool, index: u32, now: Millis) {

@@ -21,8 +21,8 @@ use crate::config::KeyId;
 
 const RULES: Rules =
     Rules { threshold: 1, cooldown: Duration::from_secs(60), max_cooldown: Duration::from_secs(600), permanent: true };
-const T0: Millis = Millis(1_000_000);
-const HERE: Place<'static> = Place { target: "api.example", model: "m" };
+pub(crate) const T0: Millis = Millis(1_000_000);
+pub(crate) const HERE: Place<'static> = Place { target: "api.example", model: "m" };
 
 fn seed(number: usize) -> Seed {
     Seed {
@@ -46,11 +46,11 @@ fn pool_with(rules: Rules, keys: usize) -> Arc<Pool> {
     pool_of((0..keys).map(seed).collect(), rules, 0)
 }
 
-fn pool(keys: usize) -> Arc<Pool> {
+pub(crate) fn pool(keys: usize) -> Arc<Pool> {
     pool_with(RULES, keys)
 }
 
-fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
@@ -63,7 +63,7 @@ fn cool(seconds: u64) -> Mark {
 }
 
 const UNSTATED: Mark = Mark::Cool { reason: Reason::RateLimited, stated: None };
-const DEAD: Mark = Mark::Disable(Reason::Unauthorized);
+pub(crate) const DEAD: Mark = Mark::Disable(Reason::Unauthorized);
 
 fn mark(pool: &Pool, index: u32, mark: Mark, now: Millis) -> Option<Event> {
     pool.mark(index, Scope::Key, mark, &HERE, now)

@@ -4,6 +4,7 @@
 //! something and tell nobody anything sooner.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
@@ -13,7 +14,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 use rust_decimal::Decimal;
 
 use super::{ATTEMPTS, EGRESS_UP, KEY_BALANCE, KEY_STATE, KEY_TRANSITIONS, KEYS, TARGET_UP, opts, registered};
-use crate::telemetry::snapshot::{AttemptResult, KeySnapshot, PoolSnapshot, Snapshots, State, nearest};
+use crate::telemetry::snapshot::{AttemptResult, KeyCounts, KeySnapshot, PoolSnapshot, Snapshots, State, nearest};
 
 /// Above this many proxies there is no series for each.
 const EGRESS_MAX: usize = 1000;
@@ -83,44 +84,39 @@ impl KeyFamilies {
 
     fn fill(&self, pool: &PoolSnapshot) {
         let name = pool.pool.as_str();
-        for state in State::ALL {
-            let count = i64::try_from(pool.count(state)).unwrap_or(i64::MAX);
-            self.keys.with_label_values(&[name, state.as_str()]).set(count);
-        }
         for (state, reason, times) in &pool.transitions {
             self.transitions.with_label_values(&[name, state.as_str(), reason]).inc_by(*times);
         }
         for target in &pool.targets {
             self.targets.with_label_values(&[name, &*target.name]).set(target.is_up.into());
         }
-        self.fill_balances(pool);
-        for key in &pool.keys {
-            self.add_attempts(pool, key);
+        let mut all = Sums::default();
+        pool.keys.visit(&mut |key| {
+            all.add(&key);
             if pool.per_key {
-                for state in State::ALL {
-                    let is_in = i64::from(key.state == state);
-                    self.state.with_label_values(&[name, key.name.as_str(), state.as_str()]).set(is_in);
-                }
+                self.fill_key(name, &key);
+            }
+        });
+        for state in State::ALL {
+            let count = i64::try_from(all.states.of(state)).unwrap_or(i64::MAX);
+            self.keys.with_label_values(&[name, state.as_str()]).set(count);
+        }
+        if !pool.per_key {
+            self.add_attempts([name, ""], &all.attempts);
+            for (unit, sum) in all.balances {
+                self.balance.with_label_values(&[name, "", &*unit]).set(nearest(sum));
             }
         }
     }
 
-    /// By key, or in sum where keys have no series.
-    fn fill_balances(&self, pool: &PoolSnapshot) {
-        let mut sums: BTreeMap<&str, Decimal> = BTreeMap::new();
-        for key in &pool.keys {
-            for holding in key.balance.iter().flat_map(|balance| &*balance.amounts) {
-                let labels = [pool.pool.as_str(), key.name.as_str(), &*holding.unit];
-                if pool.per_key {
-                    self.balance.with_label_values(&labels).set(nearest(holding.amount));
-                } else {
-                    let sum = sums.entry(&*holding.unit).or_default();
-                    *sum = sum.saturating_add(holding.amount);
-                }
-            }
+    fn fill_key(&self, pool: &str, key: &KeySnapshot) {
+        let name = key.name.as_str();
+        self.add_attempts([pool, name], &key.attempts);
+        for state in State::ALL {
+            self.state.with_label_values(&[pool, name, state.as_str()]).set((key.state == state).into());
         }
-        for (unit, sum) in sums {
-            self.balance.with_label_values(&[pool.pool.as_str(), "", unit]).set(nearest(sum));
+        for holding in key.balance.iter().flat_map(|balance| &*balance.amounts) {
+            self.balance.with_label_values(&[pool, name, &*holding.unit]).set(nearest(holding.amount));
         }
     }
 
@@ -139,13 +135,31 @@ impl KeyFamilies {
     }
 
     /// Results a key never had get no series, but for `ok`: with a thousand keys they would be most of the page.
-    fn add_attempts(&self, pool: &PoolSnapshot, key: &KeySnapshot) {
-        let label = if pool.per_key { key.name.as_str() } else { "" };
-        for result in AttemptResult::ALL {
-            let times = key.attempts[result.index()];
-            if times > 0 || result == AttemptResult::Ok {
-                self.attempts.with_label_values(&[pool.pool.as_str(), label, result.as_str()]).inc_by(times);
+    fn add_attempts(&self, [pool, key]: [&str; 2], attempts: &[u64; AttemptResult::COUNT]) {
+        for (result, times) in AttemptResult::ALL.iter().zip(attempts) {
+            if *times > 0 || *result == AttemptResult::Ok {
+                self.attempts.with_label_values(&[pool, key, result.as_str()]).inc_by(*times);
             }
+        }
+    }
+}
+
+/// What the keys of a pool add up to.
+#[derive(Default)]
+struct Sums {
+    states: KeyCounts,
+    attempts: [u64; AttemptResult::COUNT],
+    /// By unit.
+    balances: BTreeMap<Arc<str>, Decimal>,
+}
+
+impl Sums {
+    fn add(&mut self, key: &KeySnapshot) {
+        self.states = self.states + KeyCounts::from_iter([key.state]);
+        self.attempts.iter_mut().zip(key.attempts).for_each(|(sum, times)| *sum += times);
+        for holding in key.balance.iter().flat_map(|balance| &*balance.amounts) {
+            let sum = self.balances.entry(holding.unit.clone()).or_default();
+            *sum = sum.saturating_add(holding.amount);
         }
     }
 }

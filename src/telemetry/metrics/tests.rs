@@ -47,7 +47,7 @@ fn pool(name: &str, per_key: bool) -> PoolSnapshot {
         pool: name.into(),
         per_key,
         is_default: false,
-        keys: vec![key("a", State::Ready, 5), key("b\"\n\\", State::Cooling, 2)],
+        keys: Arc::new(vec![key("a", State::Ready, 5), key("b\"\n\\", State::Cooling, 2)]),
         transitions: vec![(State::Cooling, "rate_limited", 3)],
         egress: vec![EgressSnapshot {
             name: "http://h:1".into(),
