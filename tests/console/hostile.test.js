@@ -61,6 +61,13 @@ test('a binary file that is dropped is refused', async () => {
   }, bytes)
   await drop([0x7f, 0x45, 0x4c, 0x46, 0, 0, 1])
   await page.getByRole('alert').getByText('keys.bin is no text').waitFor()
+  // One that misses its place does not take the page's.
+  await page.locator('h1').evaluate(heading => {
+    const dataTransfer = new DataTransfer()
+    dataTransfer.items.add(new File(['x'], 'x.txt'))
+    const event = new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true })
+    if (heading.dispatchEvent(event)) throw new Error('the browser would open it')
+  })
   await drop([...Buffer.from('sk-ok-dropped-0001')])
   await page.getByRole('dialog').getByText(/New\s*1/).waitFor()
   assert.deepEqual(complaints, [])

@@ -21,4 +21,11 @@ async function start() {
   if (root) render(<App />, root)
 }
 
+/** A file that misses its place must not take the page's place. */
+for (const name of ['dragover', 'drop'] as const) {
+  window.addEventListener(name, event => {
+    if (event.dataTransfer?.types.includes('Files')) event.preventDefault()
+  })
+}
+
 void start()

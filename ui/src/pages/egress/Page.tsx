@@ -5,6 +5,7 @@ import type { Egress, EgressFinding, Page as PageOf } from '../../api/types'
 import { Moment } from '../../components/Moment'
 import { PoolSelect } from '../../components/PoolSelect'
 import { Problem } from '../../components/Problem'
+import { Some } from '../../components/Some'
 import { Text } from '../../components/inputs'
 import { count, millis } from '../../format/number'
 import { lang, t } from '../../i18n'
@@ -35,6 +36,7 @@ export function Page() {
       {page.data?.items.map(egress => (
         <One key={`${egress.pool} ${egress.egress}`} egress={egress} tested={page.reload} />
       ))}
+      {page.data && <Some shown={page.data.items.length} of={page.data.total} />}
       {may('operator') && page.data && <Other />}
     </>
   )

@@ -4,6 +4,7 @@ import type { Explanation } from '../../api/types'
 import { Moment } from '../../components/Moment'
 import { PoolSelect } from '../../components/PoolSelect'
 import { Problem } from '../../components/Problem'
+import { Some } from '../../components/Some'
 import { Share } from '../../components/Share'
 import { StateBadge } from '../../components/StateBadge'
 import { Text } from '../../components/inputs'
@@ -73,6 +74,7 @@ export function Page() {
               </tbody>
             </table>
           </div>
+          <Some shown={why.data.items.length} of={why.data.total} />
         </section>
       )}
     </>
