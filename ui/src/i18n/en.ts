@@ -73,6 +73,7 @@ export const en = {
   'clients.budget': 'Budget',
   'clients.budget_hint': 'In the currency of the pools’ prices.',
   'clients.concurrency': 'At once',
+  'clients.cost': 'cost {cost} this {per}',
   'clients.create': 'Create',
   'clients.day': 'day',
   'clients.edit': 'Edit',

@@ -75,6 +75,7 @@ export const zh: Dictionary = {
   'clients.budget': '预算',
   'clients.budget_hint': '货币与密钥池的 prices 相同。',
   'clients.concurrency': '并发',
+  'clients.cost': '本{per}费用 {cost}',
   'clients.create': '创建',
   'clients.day': '天',
   'clients.edit': '编辑',

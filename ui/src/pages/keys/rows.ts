@@ -52,6 +52,14 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
   const [total, setTotal] = useState<number>()
   const [error, setError] = useState<unknown>(null)
   const [, redraw] = useState({})
+  const frame = useRef(0)
+  /** Many keys may change at once: what is seen is drawn once for all of them. */
+  const redrawSoon = () => {
+    frame.current ||= requestAnimationFrame(() => {
+      frame.current = 0
+      redraw({})
+    })
+  }
 
   const read = (page: number) => {
     const { abort, pages: reading } = asked.current
@@ -90,7 +98,7 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
       const row = rows[at]
       if (!row) continue
       pages.current.set(page, rows.with(at, change(row)))
-      redraw({})
+      redrawSoon()
     }
   }
 
@@ -103,6 +111,8 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
     const { abort } = asked.current
     return () => {
       abort.abort()
+      cancelAnimationFrame(frame.current)
+      frame.current = 0
       stops.forEach(stop => stop())
     }
   }, [pool, filter.state, filter.reason, filter.q])
