@@ -284,8 +284,8 @@ impl<S: Send + Sync> FromRequest<S> for Selected {
         if body.is_empty() {
             return Ok(Self(None));
         }
-        let extract::Body(selection) =
-            FromRequest::from_request(Request::from_parts(parts, body.into()), state).await?;
+        let request = Request::from_parts(parts, body.into());
+        let extract::Body(selection) = extract::Body::from_request(request, state).await?;
         Ok(Self(Some(selection)))
     }
 }
