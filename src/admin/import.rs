@@ -312,7 +312,10 @@ pub(super) async fn export_selected(
     Query(query): Query<ExportQuery>,
     Selected(selection): Selected,
 ) -> Result<Shaped<KeysFile>, Problem> {
-    let only = selection.map(|Selection { ids, filter }| meant(&state, &pool, ids, filter)).transpose()?;
+    let only = match selection {
+        None | Some(Selection { ids: None, filter: None }) => None,
+        Some(Selection { ids, filter }) => Some(meant(&state, &pool, ids, filter)?),
+    };
     file(state, identity, pool, only, query.format).await
 }
 
