@@ -45,6 +45,8 @@ struct Inner {
     pins: Mutex<HashMap<PinId, StoredPin>>,
     counts: Mutex<Counts>,
     requests: Mutex<Requests>,
+    /// What is on its way to the database. Locked before the others, by whoever takes it or puts it back.
+    leaving: Mutex<Pending>,
     /// Rows dropped since the start.
     dropped: AtomicU64,
     work: Notify,
@@ -81,6 +83,7 @@ impl Journal {
             pins: Mutex::default(),
             counts: Mutex::default(),
             requests: Mutex::default(),
+            leaving: Mutex::default(),
             dropped: AtomicU64::new(0),
             work: Notify::new(),
             ids,
@@ -188,13 +191,14 @@ impl Journal {
         self.0.dropped.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// What is held, and how many rows were dropped.
+    /// What is held or on its way, and how many rows were dropped.
     pub(super) fn pending(&self) -> (Pending, u64) {
+        let leaving = self.0.leaving.lock();
         let pending = Pending {
-            marks: self.0.marks.lock().len(),
-            pins: self.0.pins.lock().len(),
-            counters: self.0.counts.lock().total,
-            requests: self.0.requests.lock().rows.len(),
+            marks: leaving.marks + self.0.marks.lock().len(),
+            pins: leaving.pins + self.0.pins.lock().len(),
+            counters: leaving.counters + self.0.counts.lock().total,
+            requests: leaving.requests + self.0.requests.lock().rows.len(),
         };
         (pending, self.0.dropped.load(Ordering::Relaxed))
     }

@@ -27,6 +27,8 @@ use crate::telemetry::TargetSnapshot;
 
 /// Checks that fail in a row before a target counts as down.
 const FAILED_CHECKS: u32 = 2;
+/// One that failed its last check is checked at least so often.
+const RECHECK: Duration = Duration::from_secs(5);
 /// Turns taken in search of a target: some pass by the same one twice. With the one it takes to notice, a prime, so that
 /// a search in vain does not begin with the same target every time.
 const TURNS: usize = 60;
@@ -198,8 +200,9 @@ impl Targets {
         let has_others = self.balancer.is_some();
         let all = self.list.iter().zip(&self.checks).enumerate();
         all.filter(move |(_, (target, check))| {
-            let checked = target.health.checks.lock().checked;
-            (has_others || check.path.is_some()) && checked.is_none_or(|checked| checked.after(check.every) <= now)
+            let last = target.health.checks.lock();
+            let pause = if last.failures > 0 { check.every.min(RECHECK) } else { check.every };
+            (has_others || check.path.is_some()) && last.checked.is_none_or(|checked| checked.after(pause) <= now)
         })
         .map(|(index, (target, check))| (index, target, check.path.as_deref()))
     }

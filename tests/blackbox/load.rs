@@ -50,8 +50,21 @@ impl Load<'_> {
     }
 }
 
+/// Files that are refused.
+const INVALID: [&str; 4] =
+    ["p: [{key: sk-ok-1, nmae: a}]", "p: [sk-ok-1, {key: \"\"}]", "p: [sk-ok-1", "nobody: [sk-ok-1]\np: 5"];
+
+/// Has the keys file read, in one of the ways there are: asked for, signalled, or because it changed.
+fn read_again(keyweir: &Keyweir, round: usize, is_valid: bool) {
+    match round % 3 {
+        0 => keyweir.signal("HUP"),
+        1 => assert_eq!(keyweir.admin("POST", "/api/v1/reload").status == 200, is_valid),
+        _ => {}
+    }
+}
+
 #[test]
-fn a_hundred_reloads_under_load_fail_no_request() {
+fn a_hundred_reloads_of_good_and_bad_files_under_load_fail_no_request_and_leak_nothing() {
     let mock = MockProvider::start();
     let keyweir = Config::pool(&mock, &["sk-ok-1", "sk-ok-2"]).start();
     let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -63,19 +76,24 @@ fn a_hundred_reloads_under_load_fail_no_request() {
             scope.spawn(move || load().on_new_connections(&second));
             scope.spawn(move || load().over_http2(&third));
         }
+        let mut resident = Vec::new();
         for round in 0..100 {
+            keyweir.replace("keys.yaml", INVALID[round % INVALID.len()]);
+            read_again(&keyweir, round, false);
+            eventually("the refusal", || keyweir.metric("keyweir_config_last_reload_successful") == 0.0);
             let keys = [format!("sk-ok-{round}"), format!("sk-ok-{}", round + 1), format!("sk-ok-{}", round + 2)];
             keyweir.replace("keys.yaml", &crate::harness::keys_yaml("p", &keys.each_ref().map(String::as_str)));
-            match round % 3 {
-                0 => keyweir.signal("HUP"),
-                1 => drop(keyweir.reload()),
-                _ => {}
-            }
+            read_again(&keyweir, round, true);
             let expected = keys.map(|key| key.trim_start_matches("sk-").to_owned());
             eventually("the new keys", || keyweir.key_names() == expected);
             let before = served.load(SeqCst);
             eventually("more requests", || served.load(SeqCst) > before + 6);
+            resident.push(keyweir.metric("process_resident_memory_bytes"));
         }
+        // Not the first rounds: what is made once is made in them.
+        let highest = |rounds: &[f64]| rounds.iter().copied().fold(0.0, f64::max);
+        let (before, after) = (highest(&resident[20..40]), highest(&resident[80..]));
+        assert!(after < before * 1.1, "resident memory grew from {before} to {after} bytes");
         is_over.store(true, SeqCst);
     });
     assert!(mock.asked("sk-ok-101") > 0, "new keys are used");

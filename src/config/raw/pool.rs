@@ -134,7 +134,7 @@ fn one() -> u32 {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// How often.
+    /// How often; every 5 s at least while it fails.
     pub every: Time,
     /// A path to ask for; null = only a connection is made.
     pub path: Option<String>,

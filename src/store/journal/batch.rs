@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use super::super::counters::{self, KeyUse, Table, TokenUse};
 use super::super::database::begin;
 use super::super::error::StoreError;
+use super::super::health::Pending;
 use super::super::marks::{self, MarkRow};
 use super::super::pins::{self, StoredPin};
 use super::super::requests::{self, RequestRow};
@@ -65,10 +66,17 @@ impl Row for RequestRow {
 impl Batch {
     /// Everything the journal holds.
     pub(super) fn take(journal: &Journal) -> Self {
+        let mut leaving = journal.0.leaving.lock();
         let marks = std::mem::take(&mut *journal.0.marks.lock());
         let pins = std::mem::take(&mut *journal.0.pins.lock());
         let counts = std::mem::take(&mut *journal.0.counts.lock());
         let requests = std::mem::take(&mut *journal.0.requests.lock());
+        *leaving = Pending {
+            marks: marks.len(),
+            pins: pins.len(),
+            counters: counts.total,
+            requests: requests.rows.len(),
+        };
         let keys = counts.keys.into_iter().flat_map(|((hour, key), models)| {
             models.into_iter().map(move |known| KeyUse {
                 hour,
@@ -142,6 +150,8 @@ async fn one_by_one<R: Row>(journal: &Journal, db: &DatabaseConnection, rows: &[
 
 impl Drop for Batch {
     fn drop(&mut self) {
+        let mut leaving = self.journal.0.leaving.lock();
+        *leaving = Pending::default();
         self.journal.put_back(std::mem::take(&mut self.marks));
         let mut pins = self.journal.0.pins.lock();
         for pin in self.pins.drain(..) {

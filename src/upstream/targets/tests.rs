@@ -44,6 +44,21 @@ fn targets_of_one_host_are_told_apart() {
 }
 
 #[test]
+fn one_that_failed_its_last_check_is_checked_soon_again() {
+    let three = targets(THREE, None);
+    let places = |now| three.due(now).map(|(place, ..)| place).collect::<Vec<_>>();
+    assert_eq!(places(T0), [0, 1, 2]);
+    (0..3).for_each(|place| three.checking(place, T0));
+    three.checked(1, Some("refused".into()));
+    let after = |seconds| T0.after(Duration::from_secs(seconds));
+    assert!(places(after(4)).is_empty());
+    assert_eq!(places(after(5)), [1]);
+    three.checked(1, None);
+    assert!(places(after(29)).is_empty());
+    assert_eq!(places(after(30)), [0, 1, 2]);
+}
+
+#[test]
 fn one_that_fails_its_checks_is_left_out_until_it_passes_them() {
     let three = targets(THREE, None);
     let all = wanted("", &[]);
