@@ -44,7 +44,7 @@ test('a client is made, its token told once, limited, used, and revoked', async 
   await page.getByRole('menuitem', { name: 'Expire now' }).click()
   await row.getByText('expired').waitFor()
   assert.equal(await ask(), 401)
-  await page.getByRole('button', { name: 'Undo' }).click()
+  await page.locator('.toast').filter({ hasText: 'is expired' }).getByRole('button', { name: 'Undo' }).click()
   await row.getByText('expired').waitFor({ state: 'detached' })
   assert.equal(await ask(), 200)
 

@@ -699,8 +699,10 @@ export interface components {
        */
       requests: number
       state: components['schemas']['KeyState']
-      /** @description What was asked with it since midnight (UTC): requests count for the key that was tried last. `null` while the store
-       *     does not tell. */
+      /**
+       * @description What was asked with it since midnight (UTC): requests count for the key that was tried last. `null` while the store
+       *     does not tell.
+       */
       today: components['schemas']['Use'] | null
       /**
        * Format: uint32

@@ -63,8 +63,13 @@ export function One({ pool }: { pool: Pool }) {
           )}
         </section>
       </div>
-      <h2>{t('nav.settings')}</h2>
-      <Editor path={`${path}/settings`} />
+      {/* Not before it is known how high what stands above is. */}
+      {(server.data ?? server.error) != null && (
+        <>
+          <h2>{t('nav.settings')}</h2>
+          <Editor path={`${path}/settings`} />
+        </>
+      )}
       {isRemove && (
         <Confirm
           title={t('pools.remove')}
