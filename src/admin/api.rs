@@ -14,6 +14,7 @@ use super::{
     about, audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, openapi, pools, reload,
     schedule, session, settings, stats, tokens, verdict,
 };
+use crate::background;
 use crate::config::Role::{Admin, Operator, Viewer};
 use crate::manage::{Actor, ManageError, Manager};
 
@@ -140,7 +141,7 @@ pub(super) async fn change<T: Send + 'static>(
     act: impl FnOnce(&Manager, &Actor) -> Result<T, ManageError> + Send + 'static,
 ) -> Result<T, Problem> {
     let (manager, actor) = (state.manager.clone(), identity.actor());
-    let done = tokio::task::spawn_blocking(move || act(&manager, &actor)).await;
+    let done = background::run(move || act(&manager, &actor)).await;
     let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it broke off; the log says where");
     Ok(done.map_err(broken)??)
 }

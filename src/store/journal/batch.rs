@@ -71,12 +71,8 @@ impl Batch {
         let pins = std::mem::take(&mut *journal.0.pins.lock());
         let counts = std::mem::take(&mut *journal.0.counts.lock());
         let requests = std::mem::take(&mut *journal.0.requests.lock());
-        *leaving = Pending {
-            marks: marks.len(),
-            pins: pins.len(),
-            counters: counts.total,
-            requests: requests.rows.len(),
-        };
+        *leaving =
+            Pending { marks: marks.len(), pins: pins.len(), counters: counts.total, requests: requests.rows.len() };
         let keys = counts.keys.into_iter().flat_map(|((hour, key), models)| {
             models.into_iter().map(move |known| KeyUse {
                 hour,
