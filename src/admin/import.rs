@@ -3,6 +3,7 @@
 //! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot, and stops it by leaving: what
 //! was added by then stays.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};
@@ -22,7 +23,7 @@ use super::identity::Identity;
 use super::openapi::{Input, Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::config::formats::{self, ExportFormat, Format};
+use crate::config::formats::{self, Entry, ExportFormat, Format, Reading};
 use crate::manage::{Added, Candidate, ManageError};
 
 /// Keys of one lot: each is committed by itself.
@@ -83,6 +84,9 @@ struct ImportReport {
     total: usize,
     #[serde(skip)]
     done: usize,
+    /// How many keys there seem to be, by what was read.
+    #[serde(skip)]
+    expected: usize,
     added: usize,
     /// Keys that were there before, or were written twice.
     duplicates: usize,
@@ -93,6 +97,19 @@ struct ImportReport {
 }
 
 impl ImportReport {
+    fn new(format: Format) -> Self {
+        Self { format: format!("{format:?}").to_lowercase(), ..Self::default() }
+    }
+
+    /// Takes in what was read of the text, so far this much of it, and gives the keys on.
+    fn read(&mut self, reading: Reading, progress: f64) -> Vec<Entry> {
+        self.total += reading.entries.len();
+        self.expected = (self.total as f64 / progress) as usize;
+        self.duplicates += reading.duplicates.len();
+        self.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
+        reading.entries
+    }
+
     fn take(&mut self, lot: usize, outcome: Added) {
         self.done += lot;
         self.added += outcome.added.len();
@@ -114,6 +131,7 @@ impl ImportReport {
 #[derive(Serialize, JsonSchema)]
 struct ImportProgress {
     done: usize,
+    /// By what was read so far: the text is read piece by piece.
     total: usize,
 }
 
@@ -177,29 +195,27 @@ pub(super) async fn import(
     state.pool(Some(&pool))?;
     let (tell, told) = mpsc::unbounded_channel();
     let work = change(Arc::clone(&state), identity, move |manager, actor| {
-        let reading = formats::read_as(&text, query.format, &std::collections::HashMap::new());
-        let mut report = ImportReport {
-            format: format!("{:?}", reading.format).to_lowercase(),
-            total: reading.entries.len(),
-            duplicates: reading.duplicates.len(),
-            ..ImportReport::default()
-        };
-        report.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
-        drop(text);
-        let mut entries = reading.entries.into_iter();
+        let mut pieces = formats::pieces(&text, query.format);
+        let report = RefCell::new(ImportReport::new(pieces.format()));
+        let mut entries = std::iter::from_fn(|| {
+            let reading = pieces.next()?;
+            Some(report.borrow_mut().read(reading, pieces.progress()))
+        });
+        let mut entries = entries.by_ref().flatten();
         let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
         let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
         let tell = |size, outcome| {
+            let mut report = report.borrow_mut();
             report.take(size, outcome);
             // Whoever leaves wants no more of it.
-            tell.send(ImportProgress { done: report.done, total: report.total }).is_ok()
+            tell.send(ImportProgress { done: report.done, total: report.expected.max(report.total) }).is_ok()
         };
         if query.dry_run {
             manager.judge_keys(&pool, lots, tell)?
         } else {
             manager.import_keys(&pool, lots, actor, tell)?
         }
-        Ok::<_, ManageError>(report)
+        Ok::<_, ManageError>(report.into_inner())
     });
     if answer::wants_progress(&headers) {
         return Ok(Shaped::new(answer::progress(steps(told, work))));
