@@ -65,6 +65,14 @@ struct Head {
     message: String,
 }
 
+/// What a provider refused a key.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct KeyFailure {
+    #[serde(flatten)]
+    head: Head,
+    verdict: Words,
+}
+
 /// What other rules make of the last failures.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Replay {
@@ -132,6 +140,12 @@ impl From<&verdict::Failure> for Head {
             kind,
             message,
         }
+    }
+}
+
+impl From<&verdict::Failure> for KeyFailure {
+    fn from(failure: &verdict::Failure) -> Self {
+        Self { head: failure.into(), verdict: Words::from(&failure.verdict) }
     }
 }
 

@@ -18,11 +18,13 @@ use tokio::sync::mpsc;
 
 use super::answer::{self, PROGRESS, Shaped};
 use super::api::change;
-use super::extract::{Path, Query};
+use super::extract::{self, Object, Path, Query};
 use super::identity::Identity;
+use super::keys::{Filter, meant};
 use super::openapi::{Input, Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::config::KeyId;
 use crate::config::formats::{self, Entry, ExportFormat, Format, Reading};
 use crate::manage::{Added, Candidate, ManageError};
 
@@ -274,16 +276,77 @@ impl Exported {
     }
 }
 
+/// Which keys to export: those listed, or those that fit a filter. Without it, all.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "KeySelection")]
+struct Selection {
+    /// Either these,
+    ids: Option<Vec<String>>,
+    /// or these.
+    filter: Option<Object<Filter>>,
+}
+
+/// A body with a selection, or none.
+pub(super) struct Selected(Option<Selection>);
+
+impl<S: Send + Sync> FromRequest<S> for Selected {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+        let body = body.map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))?;
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        let request = Request::from_parts(parts, body.into());
+        let extract::Body(selection) = extract::Body::from_request(request, state).await?;
+        Ok(Self(Some(selection)))
+    }
+}
+
+impl Input for Selected {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.takes_json::<Selection>(false);
+    }
+}
+
 pub(super) async fn export(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Shaped<KeysFile>, Problem> {
-    let (word, ending, kind, format) = query.format.form();
+    file(state, identity, pool, None, query.format).await
+}
+
+pub(super) async fn export_selected(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+    Path(pool): Path<String>,
+    Query(query): Query<ExportQuery>,
+    Selected(selection): Selected,
+) -> Result<Shaped<KeysFile>, Problem> {
+    let only = match selection {
+        None | Some(Selection { ids: None, filter: None }) => None,
+        Some(Selection { ids, filter }) => Some(meant(&state, &pool, ids, filter)?),
+    };
+    file(state, identity, pool, only, query.format).await
+}
+
+async fn file(
+    state: Arc<AdminState>,
+    identity: Identity,
+    pool: String,
+    only: Option<Vec<KeyId>>,
+    format: Exported,
+) -> Result<Shaped<KeysFile>, Problem> {
+    let (word, ending, kind, format) = format.form();
     let file = format!("attachment; filename=\"{pool}-keys.{ending}\"");
     let keys = change(state, identity, move |manager, actor| {
-        Ok(formats::export(format, &manager.export_keys(&pool, word, actor)?))
+        let only = only.map(|ids| ids.into_iter().collect());
+        Ok(formats::export(format, &manager.export_keys(&pool, only.as_ref(), word, actor)?))
     });
     let keys = keys.await?;
     Ok(Shaped::new(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, file)], keys)))

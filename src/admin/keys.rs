@@ -14,7 +14,9 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{NoContent, Page, Shaped, window};
 use super::api::change;
+use super::beside::Beside;
 use super::extract::{Body, Object, Patch, Path, Query, Written};
+use super::failures::KeyFailure;
 use super::identity::Identity;
 use super::import::BadLine;
 use super::key_tests::{self, BulkOutcome};
@@ -22,6 +24,7 @@ use super::moment::Moment;
 use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
+use super::stats::Sum;
 use crate::config::{KeyId, Secret, raw};
 use crate::keypool::{Action, ControlError, Wanted};
 use crate::manage::{Added, Candidate, KeyDetail, no_pool};
@@ -77,13 +80,18 @@ pub(super) struct Key {
     back_in: Option<f64>,
     /// When a key that a rule disabled is asked again.
     recheck_at: Option<Moment>,
-    /// Requests it was used for.
+    /// Requests it was used for since the start.
     requests: u64,
+    /// What was asked with it since midnight (UTC): requests count for the key that was tried last. `null` while the store
+    /// does not tell.
+    today: Option<Sum>,
     /// Attempts under way.
     in_flight: u32,
     /// Finished attempts by their results.
     attempts: BTreeMap<&'static str, u64>,
     last_used: Option<Moment>,
+    /// What its provider refused it last, as far as the pool remembers; told to operators.
+    last_failure: Option<KeyFailure>,
     /// What it has left; `null` = never asked, or its provider does not tell.
     balance: Option<Balance>,
     /// Keys of one account share its quota.
@@ -146,26 +154,34 @@ pub(super) struct KeysQuery {
 
 pub(super) async fn list(
     State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
     Path(pool): Path<String>,
     Query(query): Query<KeysQuery>,
 ) -> Result<Json<Page<Key>>, Problem> {
     let wanted = wanted(query.state.as_deref(), query.reason, query.q)?;
     let (start, most) = window(query.limit, query.cursor);
     let page = state.keypool.page(&pool, &wanted, start, most).ok_or_else(|| no_pool(&pool))?;
-    Ok(Json(Page::part(start, &page.keys, page.total, |key| show(&state, &pool, key))))
+    let beside = Beside::of(&state, &identity, &pool, &page.keys).await;
+    Ok(Json(Page::part(start, &page.keys, page.total, |key| show(&state, &pool, key, &beside))))
 }
 
-pub(super) async fn one(State(state): State<Arc<AdminState>>, Path(key): Path<String>) -> Result<Json<Key>, Problem> {
-    show_by_id(&state, id(&key)?).map(Json)
+pub(super) async fn one(
+    State(state): State<Arc<AdminState>>,
+    Extension(identity): Extension<Identity>,
+    Path(key): Path<String>,
+) -> Result<Json<Key>, Problem> {
+    show_by_id(&state, &identity, id(&key)?).await.map(Json)
 }
 
-fn show_by_id(state: &AdminState, id: KeyId) -> Result<Key, Problem> {
+async fn show_by_id(state: &AdminState, asker: &Identity, id: KeyId) -> Result<Key, Problem> {
     let (entry, key) = state.keypool.key(id).ok_or(ControlError::Unknown)?;
-    Ok(show(state, &entry.config.name, &key).ok_or(ControlError::Unknown)?)
+    let pool = &entry.config.name;
+    let beside = Beside::of(state, asker, pool, std::slice::from_ref(&key)).await;
+    Ok(show(state, pool, &key, &beside).ok_or(ControlError::Unknown)?)
 }
 
 /// `None` if the key was removed meanwhile.
-fn show(state: &AdminState, pool: &str, key: &KeySnapshot) -> Option<Key> {
+fn show(state: &AdminState, pool: &str, key: &KeySnapshot, beside: &Beside) -> Option<Key> {
     let KeyDetail { spec, note, created_at, .. } = state.manager.key_detail(key.id)?;
     let attempts = AttemptResult::ALL.into_iter().map(|result| (result.as_str(), key.attempts[result.index()]));
     Some(Key {
@@ -178,9 +194,11 @@ fn show(state: &AdminState, pool: &str, key: &KeySnapshot) -> Option<Key> {
         back_in: key.back_in.map(|left| left.as_secs_f64()),
         recheck_at: key.recheck_at.map(Moment::from),
         requests: key.requests,
+        today: beside.today(key),
         in_flight: key.in_flight,
         attempts: attempts.collect(),
         last_used: key.last_used.map(Moment::from),
+        last_failure: beside.last_failure(key),
         balance: key.balance.as_ref().map(Balance::from),
         account: spec.account.clone(),
         weight: spec.weight,
@@ -348,8 +366,8 @@ pub(super) async fn update(
     Written(patch, _): Written<Patch<KeyFields>>,
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
-    change(state.clone(), identity, move |manager, actor| manager.update_key(id, patch, actor)).await?;
-    show_by_id(&state, id).map(Json)
+    change(state.clone(), identity.clone(), move |manager, actor| manager.update_key(id, patch, actor)).await?;
+    show_by_id(&state, &identity, id).await.map(Json)
 }
 
 pub(super) async fn remove(
@@ -368,8 +386,8 @@ pub(super) async fn restore(
     Path(key): Path<String>,
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
-    change(state.clone(), identity, move |manager, actor| manager.restore_key(id, actor)).await?;
-    show_by_id(&state, id).map(Json)
+    change(state.clone(), identity.clone(), move |manager, actor| manager.restore_key(id, actor)).await?;
+    show_by_id(&state, &identity, id).await.map(Json)
 }
 
 /// A key and what to do to it.
@@ -386,10 +404,10 @@ pub(super) async fn act(
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
     let failed =
-        change(state.clone(), identity, move |manager, actor| manager.act(&[id], action.into(), actor)).await?;
+        change(state.clone(), identity.clone(), move |manager, actor| manager.act(&[id], action.into(), actor)).await?;
     match failed.into_iter().next() {
         Some((_, error)) => Err(error.into()),
-        None => show_by_id(&state, id).map(Json),
+        None => show_by_id(&state, &identity, id).await.map(Json),
     }
 }
 
@@ -429,7 +447,7 @@ pub(super) struct Bulk {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "KeyFilter")]
-struct Filter {
+pub(super) struct Filter {
     #[schemars(with = "Option<KeyState>")]
     state: Option<String>,
     /// Why they are not ready.
@@ -467,17 +485,7 @@ pub(super) async fn bulk(
     headers: HeaderMap,
     Body(bulk): Body<Bulk>,
 ) -> Result<Shaped<BulkOutcome>, Problem> {
-    let ids: Vec<KeyId> = match (bulk.ids, bulk.filter) {
-        (Some(ids), None) => {
-            let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
-            state.keypool.among(&pool, ids).ok_or_else(|| no_pool(&pool))?
-        }
-        (None, Some(Object(filter))) => {
-            let wanted = wanted(filter.state.as_deref(), filter.reason, filter.q)?;
-            state.keypool.matching(&pool, &wanted).ok_or_else(|| no_pool(&pool))?
-        }
-        _ => return Err(Problem::bad_request("name the keys with either ids or filter; an empty filter means all")),
-    };
+    let ids = meant(&state, &pool, bulk.ids, bulk.filter)?;
     let action = match bulk.action {
         BulkVerb::Enable => Action::Enable,
         BulkVerb::Disable => Action::Disable,
@@ -486,6 +494,27 @@ pub(super) async fn bulk(
         BulkVerb::Test => return key_tests::many(state, identity, &pool, ids, &headers).await.map(Shaped::new),
     };
     Ok(Shaped::new(Json(act_on_all(&state, identity, ids, action).await?)))
+}
+
+/// The keys of a pool that are meant by their ids or by a filter.
+pub(super) fn meant(
+    state: &AdminState,
+    pool: &str,
+    ids: Option<Vec<String>>,
+    filter: Option<Object<Filter>>,
+) -> Result<Vec<KeyId>, Problem> {
+    let found = match (ids, filter) {
+        (Some(ids), None) => {
+            let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
+            state.keypool.among(pool, ids)
+        }
+        (None, Some(Object(filter))) => {
+            let wanted = wanted(filter.state.as_deref(), filter.reason, filter.q)?;
+            state.keypool.matching(pool, &wanted)
+        }
+        _ => return Err(Problem::bad_request("name the keys with either ids or filter; an empty filter means all")),
+    };
+    Ok(found.ok_or_else(|| no_pool(pool))?)
 }
 
 async fn remove_all(state: &Arc<AdminState>, identity: Identity, ids: Vec<KeyId>) -> Result<BulkDone, Problem> {

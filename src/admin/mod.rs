@@ -7,6 +7,7 @@ mod about;
 mod answer;
 mod api;
 mod audit;
+mod beside;
 mod console;
 mod egress;
 mod events;

@@ -120,11 +120,11 @@ pub(super) async fn overview(
     let mut total = Totals::default();
     entries.iter().for_each(|entry| total.add(&entry.metrics.totals()));
     let (keys, next_returns) = self::keys(&entries);
-    let pool = |entry: &Arc<Entry>| PoolOverview {
+    let pool = |(entry, keys): (&Arc<Entry>, &KeyCounts)| PoolOverview {
         name: entry.config.name.clone(),
         recent: recent(manager, &[&entry.config.name]),
         in_flight: entry.metrics.in_flight(),
-        keys: self::keys(std::slice::from_ref(entry)).0,
+        keys: *keys,
     };
     let status = manager.store().status();
     Ok(Json(Overview {
@@ -132,9 +132,9 @@ pub(super) async fn overview(
         recent: recent(manager, &names),
         in_flight: entries.iter().map(|entry| entry.metrics.in_flight()).sum(),
         since_start: Counts::from(&total),
-        keys,
+        keys: keys.iter().copied().sum(),
         next_returns,
-        pools: entries.iter().map(pool).collect(),
+        pools: entries.iter().zip(&keys).map(pool).collect(),
         store: StoreStatus {
             up: status.down.is_none(),
             down_since: status.down.as_ref().map(|outage| outage.since.into()),
@@ -173,19 +173,25 @@ impl From<&Spread> for Times {
     }
 }
 
-/// How many keys are in each state, and which return next.
-fn keys(entries: &[Arc<Entry>]) -> (KeyCounts, Vec<Return>) {
+/// How many keys of each pool are in each state, and which return next of all.
+fn keys(entries: &[Arc<Entry>]) -> (Vec<KeyCounts>, Vec<Return>) {
     let now = now();
-    let mut states = Vec::new();
     let mut resting = Vec::new();
+    let mut counts = Vec::with_capacity(entries.len());
     for entry in entries {
-        for (key, seen) in entry.seen(now) {
-            states.push(seen.state);
+        let states = entry.seen(now).map(|(key, seen)| {
             resting.extend(seen.back_in.map(|left| (left, entry, key, seen.reason)));
-        }
+            seen.state
+        });
+        counts.push(states.collect());
+    }
+    // Nobody wants the others in their order.
+    if resting.len() > RETURNS {
+        resting.select_nth_unstable_by_key(RETURNS, |(left, ..)| *left);
+        resting.truncate(RETURNS);
     }
     resting.sort_unstable_by_key(|(left, ..)| *left);
-    let returns = resting.iter().take(RETURNS).map(|(left, entry, key, reason)| Return {
+    let returns = resting.iter().map(|(left, entry, key, reason)| Return {
         pool: entry.config.name.clone(),
         key: key.name.to_string(),
         id: key.id.to_string(),
@@ -193,7 +199,7 @@ fn keys(entries: &[Arc<Entry>]) -> (KeyCounts, Vec<Return>) {
         back_in: left.as_secs_f64(),
         back_at: SystemTime::now().checked_add(*left).map(Moment::from),
     });
-    (states.into_iter().collect(), returns.collect())
+    (counts, returns.collect())
 }
 
 // === over time ===
@@ -273,7 +279,8 @@ pub(super) struct Series {
 
 /// What was counted.
 #[derive(Serialize, JsonSchema)]
-struct Sum {
+#[schemars(rename = "Use")]
+pub(super) struct Sum {
     requests: u64,
     failures: u64,
     /// Tokens of text asked.

@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::units::Time;
 
+/// Shortest interval: less would be a storm.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// What each field of a cron line may be.
 const FIELDS: [(&str, &str); 5] = [
     ("minute", "0-59"),
@@ -36,7 +38,7 @@ pub enum Schedule {
     },
 }
 
-/// Why a cron line, or its zone, can't be used. Says nothing of what was written.
+/// Why an interval, a cron line, or its zone, can't be used. Says nothing of what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSchedule {
     /// Not five fields.
@@ -53,6 +55,9 @@ pub enum BadSchedule {
     /// No such moment.
     #[error("never happens: no date is like that; write one there is, e.g. 0 3 * * *")]
     Never,
+    /// A shorter interval.
+    #[error("must be at least 1s")]
+    TooOften,
     /// Not the name of a zone.
     #[error("no time zone of this name; write one of the IANA's, e.g. Asia/Shanghai or UTC")]
     Zone,
@@ -71,6 +76,14 @@ impl Schedule {
         // A year in which every day of the week and of the month comes; a leap day is at most eight years off.
         let some_day = Timestamp::from_second(1_700_000_000).unwrap_or_default();
         schedule.after(some_day).is_some().then_some(schedule).ok_or(BadSchedule::Never)
+    }
+
+    /// An interval.
+    ///
+    /// # Errors
+    /// If it is too short.
+    pub fn every(time: Duration) -> Result<Self, BadSchedule> {
+        if time < SHORTEST { Err(BadSchedule::TooOften) } else { Ok(Self::Every(time)) }
     }
 
     /// The next time after that one.

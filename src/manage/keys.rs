@@ -204,12 +204,19 @@ impl Manager {
         self.picture.load().files.has_key(id)
     }
 
-    /// Every key of a pool with its text, and a line in the audit. Blocks.
+    /// The keys of a pool with their texts, all or only those, and a line in the audit. Blocks.
     ///
     /// # Errors
     /// If there is no such pool, or the store does not take the line: nothing secret leaves unnoted.
-    pub fn export_keys(&self, pool: &str, format: &str, actor: &Actor) -> Result<Vec<Entry>, ManageError> {
-        let specs = self.live.keypool.specs(pool).ok_or_else(|| no_pool(pool))?;
+    pub fn export_keys(
+        &self,
+        pool: &str,
+        only: Option<&HashSet<KeyId>>,
+        format: &str,
+        actor: &Actor,
+    ) -> Result<Vec<Entry>, ManageError> {
+        let mut specs = self.live.keypool.specs(pool).ok_or_else(|| no_pool(pool))?;
+        specs.retain(|spec| only.is_none_or(|only| only.contains(&spec.id)));
         let audit = actor.does("keys.export", pool, json!({"keys": specs.len(), "format": format}));
         Self::wait(self.store.note(audit))?;
         Ok((1..).zip(specs).map(|(line, spec)| entry(line, pool, &spec)).collect())

@@ -10,6 +10,7 @@ use super::keys::no_pool;
 use super::operate::Actor;
 use super::stored::Stored;
 use super::{Manager, Picture};
+use crate::config::raw::value::REDACTED;
 use crate::config::{Field, flatten, is_file_only};
 
 /// The settings of the server or of a pool.
@@ -50,13 +51,9 @@ impl Manager {
         }
         let scope = pool.unwrap_or_default();
         let pairs = flatten(written, pool.is_some());
-        if pool.is_none() {
-            let only = |path: &String| format!("{path}: can only be set in keyweir.yaml");
-            let refused: Vec<String> =
-                pairs.iter().map(|(path, _)| path).filter(|path| is_file_only(path)).map(only).collect();
-            if !refused.is_empty() {
-                return Err(ManageError::Invalid(refused));
-            }
+        let refused: Vec<String> = pairs.iter().filter_map(|(path, value)| refusal(pool, path, value)).collect();
+        if !refused.is_empty() {
+            return Err(ManageError::Invalid(refused));
         }
         let mut stored = Stored::clone(&turn.picture.stored);
         for (path, value) in &pairs {
@@ -122,6 +119,16 @@ impl Manager {
         let name = name.to_owned();
         self.change_to(&turn, stored, |store| Self::wait(store.remove_pool(name, audit)))
     }
+}
+
+/// Why something may not be set here.
+fn refusal(pool: Option<&str>, path: &str, value: &Json) -> Option<String> {
+    if pool.is_none() && is_file_only(path) {
+        return Some(format!("{path}: can only be set in keyweir.yaml"));
+    }
+    // Whoever changes what was shown sends it back.
+    let is_hidden = value.to_string().contains(REDACTED);
+    is_hidden.then(|| format!("{path}: {REDACTED} stands for a secret that is not told; write the whole value anew"))
 }
 
 fn check_version(picture: &Picture, expected: Option<u64>) -> Result<(), ManageError> {

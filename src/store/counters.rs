@@ -16,7 +16,7 @@ use sea_orm::{
 use super::Store;
 use super::entity::token_use;
 use super::error::StoreError;
-use super::text::{HOUR, key_id, short};
+use super::text::{HOUR, key_id, now, short};
 use crate::config::KeyId;
 
 /// Rows of one statement.
@@ -236,6 +236,14 @@ impl Store {
         self.read(move |db| Box::pin(async move { read_counters(&db, filter).await })).await
     }
 
+    /// Use of these keys from the hour of `from` (Unix milliseconds) on; of a key that was not used nothing is told.
+    ///
+    /// # Errors
+    /// If it can't be read now.
+    pub async fn key_use(&self, keys: Vec<KeyId>, from: i64) -> Result<HashMap<KeyId, Use>, StoreError> {
+        self.read(move |db| Box::pin(async move { read_key_use(&db, keys, from).await })).await
+    }
+
     /// Use of a client token from the hour of `from` (Unix milliseconds) on.
     ///
     /// # Errors
@@ -298,6 +306,23 @@ async fn read_counters(db: &impl ConnectionTrait, filter: CounterFilter) -> Resu
     Ok(sums.into_iter().map(|((hour, name, key), sum)| Counted { hour, name, key, sum }).collect())
 }
 
+async fn read_key_use(
+    db: &impl ConnectionTrait,
+    keys: Vec<KeyId>,
+    from: i64,
+) -> Result<HashMap<KeyId, Use>, StoreError> {
+    let mut query = Query::select();
+    query.column("key_id").from(Table::Hourly.name()).group_by_col("key_id");
+    // The rows are in the order of hours: with each hour named, other keys' are passed over.
+    query.and_where(Expr::col("hour").is_in(from.div_euclid(HOUR)..=now().div_euclid(HOUR)));
+    query.and_where(Expr::col("key_id").is_in(keys.iter().map(|key| key.as_bytes().to_vec())));
+    for column in SUMS {
+        query.expr_as(total(db.get_database_backend(), Expr::col(column)), column);
+    }
+    let rows = db.query_all(&query).await?;
+    rows.iter().map(|row| Ok((key_id(&row.try_get::<Vec<u8>>("", "key_id")?)?, summed(row)?))).collect()
+}
+
 fn select(backend: DbBackend, table: Table, filter: &CounterFilter) -> SelectStatement {
     let from = filter.from.div_euclid(HOUR);
     // A day that has begun before counts as a whole: more is not known of it.
@@ -321,13 +346,16 @@ fn select(backend: DbBackend, table: Table, filter: &CounterFilter) -> SelectSta
 type Group = (i64, String, Option<KeyId>);
 
 fn counted(row: &QueryResult, by: By) -> Result<(Group, Use), StoreError> {
-    let number = |column: &str| row.try_get::<i64>("", column);
     let (name, key) = match by.column() {
         None => (String::new(), None),
         Some(column) if by == By::Key => (String::new(), Some(key_id(&row.try_get::<Vec<u8>>("", column)?)?)),
         Some(column) => (row.try_get("", column)?, None),
     };
-    let [requests, failures, prompt_tokens, completion_tokens, duration_ms] = SUMS.map(number);
-    let sum = Use::from_columns([requests?, failures?, prompt_tokens?, completion_tokens?, duration_ms?]);
-    Ok(((number("hour")? * HOUR, name, key), sum))
+    Ok(((row.try_get::<i64>("", "hour")? * HOUR, name, key), summed(row)?))
+}
+
+fn summed(row: &QueryResult) -> Result<Use, StoreError> {
+    let [requests, failures, prompt_tokens, completion_tokens, duration_ms] =
+        SUMS.map(|column| row.try_get::<i64>("", column));
+    Ok(Use::from_columns([requests?, failures?, prompt_tokens?, completion_tokens?, duration_ms?]))
 }

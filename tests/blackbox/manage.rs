@@ -74,6 +74,12 @@ fn an_empty_server_is_filled_through_the_api_and_stays_so() {
     assert_eq!(keyweir.key("second")["note"], "mine");
     let export = send(&keyweir, "GET", "/api/v1/pools/p/keys/export?format=text", &Value::Null);
     assert_eq!(export.text(), "sk-ok-1\nsk-ok-2\n");
+    let some = |what: &Value| send(&keyweir, "POST", "/api/v1/pools/p/keys/export?format=text", what);
+    assert_eq!(some(&json!({"ids": [second["id"]]})).text(), "sk-ok-2\n");
+    assert_eq!(some(&json!({"filter": {"q": "sec"}})).text(), "sk-ok-2\n");
+    assert_eq!(some(&json!({"filter": {}, "ids": []})).status, 400);
+    let all = send_with(&keyweir, "POST", "/api/v1/pools/p/keys/export?format=text", &[], b"");
+    assert_eq!(all.text(), "sk-ok-1\nsk-ok-2\n");
     let whole =
         json!({"key": "sk-ok-3", "models": ["q*"], "headers": {"x-a": "b"}, "egress": "http://u:p%40@127.0.0.1:9"});
     expect(&send(&keyweir, "POST", "/api/v1/pools/p/keys", &whole), 201);
@@ -131,6 +137,23 @@ fn what_an_operator_disabled_stays_disabled() {
 }
 
 #[test]
+fn a_key_tells_what_it_was_used_for_today() {
+    let mock = MockProvider::start();
+    let mut keyweir = Config::pool(&mock, &["sk-ok-1", "sk-ok-2"]).start();
+    let today = |keyweir: &Keyweir, name: &str| keyweir.key(name)["today"].clone();
+    let requests = |keyweir: &Keyweir| ["ok-1", "ok-2"].map(|name| today(keyweir, name)["requests"].as_u64());
+    eventually("nothing was asked yet", || requests(&keyweir) == [Some(0), Some(0)]);
+    (0..4).for_each(|_| assert_eq!(keyweir.chat(&json!({})).status, 200));
+    // Unless midnight is just now.
+    eventually("both were asked twice", || requests(&keyweir) == [Some(2), Some(2)]);
+    assert!(today(&keyweir, "ok-1")["tokens_out"].as_u64().unwrap() > 0);
+    let one = keyweir.admin("GET", &format!("/api/v1/keys/{}", id_of(&keyweir, "ok-1"))).json();
+    assert_eq!(one["today"], today(&keyweir, "ok-1"));
+    keyweir.restart();
+    assert_eq!(requests(&keyweir), [Some(2), Some(2)], "a restart begins no new day");
+}
+
+#[test]
 fn rests_survive_a_kill() {
     let mock = MockProvider::start();
     let mut keyweir = Config::pool(&mock, &["sk-429-1", "sk-401-1", "sk-ok-1"]).start();
@@ -171,6 +194,7 @@ fn settings_have_an_origin_and_take_effect_at_once() {
         (json!({"retry": {"attempts": -1}}), "pools.p.retry.attempts"),
         (json!({"retry": {"attemptz": 1}}), "pools.p.retry.attemptz"),
         (json!({"headers": {"x-a": {"file": "/etc/passwd"}}}), "pools.p.headers"),
+        (json!({"egress": ["http://[redacted]@127.0.0.1:9"]}), "egress: [redacted]"),
     ] {
         let answer = put(&keyweir, &body);
         assert_eq!((answer.status, code(&answer).as_str()), (422, "invalid"), "{body}");

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { after, before } from 'node:test'
 import { chromium } from 'playwright-core'
 
 /** `keyweir demo` on free ports; resolves when it has told its tokens. */
@@ -93,6 +94,25 @@ pools: ${pools}
 }
 
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox'] })
+
+/**
+ * For all tests of a file: a mock provider, a keyweir with `pools` (YAML, given the provider's base URL) from `port` on, and a
+ * browser. `take` is given them before the first test.
+ */
+export function stage(port, pools, keys, take) {
+  let provider, server, browser
+  before(async () => {
+    provider = await mock(port + 10)
+    server = await keyweir(port, pools(provider.url), keys)
+    browser = await launch()
+    take({ provider, server, browser })
+  })
+  after(async () => {
+    await browser?.close()
+    await server?.stop()
+    provider?.stop()
+  })
+}
 
 /**
  * With KEYWEIR_CONSOLE, the console comes from this folder (ui/dist) and not from the binary: what changes there is seen without

@@ -1,21 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { keyweir, launch, mock, open, TOKENS } from './harness.js'
+import { test } from 'node:test'
+import { open, stage, TOKENS } from './harness.js'
 
 const ODD = ['<img src=x onerror=alert(1)>', '\u202eevil\u202c', 'مفتاح', "'; DROP TABLE"]
-let provider, server, browser
+const KEYS = ODD.map((name, n) => `  - {key: sk-ok-odd-00000${n}, name: ${JSON.stringify(name)}, account: ${JSON.stringify(name)}}\n`)
+let server, browser
 
-before(async () => {
-  provider = await mock(21490)
-  const keys = ODD.map((name, n) => `  - {key: sk-ok-odd-00000${n}, name: ${JSON.stringify(name)}, account: ${JSON.stringify(name)}}\n`)
-  server = await keyweir(21480, `{odd: {targets: [{url: "${provider.url}"}]}}`, `odd:\n${keys.join('')}`)
-  browser = await launch()
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-  provider?.stop()
-})
+stage(21480, url => `{odd: {targets: [{url: "${url}"}]}}`, `odd:\n${KEYS.join('')}`, all => ({ server, browser } = all))
 
 test('names with markup and right-to-left text are text', async () => {
   const { page, complaints, to } = await open(browser, server)
@@ -70,6 +61,13 @@ test('a binary file that is dropped is refused', async () => {
   }, bytes)
   await drop([0x7f, 0x45, 0x4c, 0x46, 0, 0, 1])
   await page.getByRole('alert').getByText('keys.bin is no text').waitFor()
+  // One that misses its place does not take the page's.
+  await page.locator('h1').evaluate(heading => {
+    const dataTransfer = new DataTransfer()
+    dataTransfer.items.add(new File(['x'], 'x.txt'))
+    const event = new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true })
+    if (heading.dispatchEvent(event)) throw new Error('the browser would open it')
+  })
   await drop([...Buffer.from('sk-ok-dropped-0001')])
   await page.getByRole('dialog').getByText(/New\s*1/).waitFor()
   assert.deepEqual(complaints, [])
@@ -89,6 +87,79 @@ test('a server that comes back is heard again', async () => {
   await page.getByRole('dialog').getByRole('button', { name: 'Log in' }).click()
   await page.getByText('The server is not heard').waitFor({ state: 'detached' })
   await page.getByRole('button', { name: `Actions for ${ODD[2]}` }).waitFor()
+  await page.context().close()
+})
+
+test('a form that is filled while the session ends, or the server, keeps what was typed', async () => {
+  const { page, complaints, to } = await open(browser, server)
+  const dialog = page.getByRole('dialog')
+  const login = async () => {
+    const again = dialog.filter({ hasText: 'The session has ended' })
+    await again.getByLabel('Admin token').fill(server.token)
+    await again.getByRole('button', { name: 'Log in' }).click()
+    await again.waitFor({ state: 'detached' })
+  }
+  await to('/keys?add=1')
+  await dialog.getByRole('textbox', { name: 'Keys' }).fill('sk-ok-kept-while-away-1')
+  await dialog.getByText(/New\s*1/).waitFor()
+  await page.context().clearCookies()
+  await dialog.getByRole('button', { name: 'Add keys' }).click()
+  await login()
+  await page.getByText('Import finished').waitFor()
+
+  await to('/clients')
+  await page.getByRole('button', { name: 'Add a client' }).click()
+  await dialog.getByLabel('Name').fill('kept')
+  await dialog.getByLabel('Requests / day').fill('77')
+  await server.end()
+  await page.getByText('The server is not heard').waitFor()
+  await server.start()
+  await login()
+  assert.equal(await dialog.getByLabel('Requests / day').inputValue(), '77')
+  await dialog.getByRole('button', { name: 'Create' }).click()
+  await page.getByText('shown only this once').waitFor()
+  await dialog.getByRole('button', { name: 'I have copied it' }).click()
+  await page.getByRole('row').filter({ hasText: 'kept' }).getByText('Requests / day: 77').waitFor()
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
+test('what had not loaded when the server went away is loaded when it is back', async () => {
+  const { page, complaints, to } = await open(browser, server)
+  const seen = {
+    '/keys': () => page.getByRole('button', { name: `Actions for ${ODD[2]}` }),
+    '/audit': () => page.getByRole('row').nth(1),
+    '/logs': () => page.getByText('No request fits'),
+  }
+  for (const [path, first] of Object.entries(seen)) {
+    // Nothing the page asks for is answered while the server is there.
+    let leave
+    const gone = new Promise(resolve => (leave = resolve))
+    await page.route(/\/api\/v1\/(?!session)/, async route => {
+      await gone
+      await route.continue()
+    })
+    await to(path)
+    await page.locator('h1').waitFor()
+    await server.end()
+    leave()
+    await page.getByText('The server is not heard').waitFor()
+    assert.equal(await first().count(), 0, path)
+    await page.unroute(/\/api\/v1\/(?!session)/)
+    // Neither does a page come that was never opened before.
+    if (path === '/audit') await page.getByRole('link', { name: 'Egress' }).click()
+    await server.start()
+    await page.getByRole('dialog').getByLabel('Admin token').fill(server.token)
+    await page.getByRole('dialog').getByRole('button', { name: 'Log in' }).click()
+    if (path === '/audit') {
+      await page.getByRole('heading', { name: 'Egress' }).waitFor()
+      await page.getByRole('link', { name: 'Audit' }).click()
+    }
+    await first().waitFor()
+    await page.getByText('The server is not heard').waitFor({ state: 'detached' })
+    assert.equal(await page.getByRole('alert').count(), 0, path)
+  }
+  assert.deepEqual(complaints, [])
   await page.context().close()
 })
 

@@ -1,24 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { after, before, test } from 'node:test'
-import { keyweir, launch, mock, open } from './harness.js'
+import { test } from 'node:test'
+import { open, stage } from './harness.js'
 
-let provider, server, browser
+const KEYS = 'lab:\n  - {key: sk-401-dead, name: dead}\n  - {key: sk-ok-good, name: good}\n'
+let server, browser
 
-before(async () => {
-  provider = await mock(21290)
-  server = await keyweir(
-    21280,
-    `{lab: {targets: [{url: "${provider.url}"}]}}`,
-    `lab:\n  - {key: sk-401-dead, name: dead}\n  - {key: sk-ok-good, name: good}\n`,
-  )
-  browser = await launch()
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-  provider?.stop()
-})
+stage(21280, url => `{lab: {targets: [{url: "${url}"}]}}`, KEYS, all => ({ server, browser } = all))
 
 test('a client is made, its token told once, limited, used, and revoked', async () => {
   const { page, complaints, to } = await open(browser, server)
@@ -56,7 +44,7 @@ test('a client is made, its token told once, limited, used, and revoked', async 
   await page.getByRole('menuitem', { name: 'Expire now' }).click()
   await row.getByText('expired').waitFor()
   assert.equal(await ask(), 401)
-  await page.getByRole('button', { name: 'Undo' }).click()
+  await page.locator('.toast').filter({ hasText: 'is expired' }).getByRole('button', { name: 'Undo' }).click()
   await row.getByText('expired').waitFor({ state: 'detached' })
   assert.equal(await ask(), 200)
 
@@ -170,23 +158,72 @@ test('a proxy is tested', async () => {
   await page.context().close()
 })
 
-test('all keys that fit are tested, and what was found is told', async () => {
+test('all keys that fit are tested; what was found and done is told as it goes and in the end, in both languages', async () => {
   await server.api('POST', '/pools/lab/keys/bulk', { action: 'reset', filter: {} })
   const { page, complaints, to } = await open(browser, server)
   await to('/keys')
   await page.getByText('2 keys', { exact: true }).waitFor()
+  const fact = async name => (await page.getByRole('dialog').locator(`dt:text-is("${name}") + dd`).innerText()).trim()
   await page.getByLabel('Choose all that fit').check()
   await page.getByRole('button', { name: 'Test', exact: true }).click()
-  await page.getByText('2 keys tested. 1 works, 1 dead').waitFor()
+  await page.getByText('2 keys tested.').waitFor()
+  assert.equal(await fact('works'), '1')
+  assert.equal(await fact('dead'), '1 unauthorized 1')
+  assert.equal(await fact('not found out'), '0')
+  assert.equal(await fact('Disabled by it'), '1')
+  assert.equal(await fact('Used again by it'), '0')
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click()
+
+  // Keys that don't answer: what was found by then stays in sight when somebody stops.
+  await server.api('POST', '/pools/lab/keys', { keys: [{ key: 'sk-hang-1', name: 'hang' }] })
+  await page.getByText('3 keys', { exact: true }).waitFor()
+  await page.getByRole('button', { name: '中文' }).click()
+  await page.getByLabel('选择全部符合条件的').check()
+  await page.getByRole('button', { name: '测试', exact: true }).click()
+  await page.getByText('2 / 3', { exact: true }).waitFor()
+  assert.equal(await fact('有效'), '1')
+  assert.match(await fact('失效'), /^1 .+ 1$/)
+  await page.getByRole('dialog').getByRole('button', { name: '取消' }).click()
+  await page.getByText('已停止：测试了 2 / 3 个').waitFor()
+  assert.equal(await fact('有效'), '1')
+  await page.getByRole('dialog').getByRole('button', { name: '关闭' }).last().click()
+  await page.getByRole('button', { name: 'English' }).click()
+  await server.api('POST', '/pools/lab/keys/bulk', { action: 'remove', filter: { q: 'hang' } })
+
   const row = page.getByRole('row').filter({ hasText: 'dead' })
   await row.getByText('disabled').waitFor()
   await row.getByRole('button', { name: 'Actions for dead' }).click()
   await page.getByRole('menuitem', { name: 'Test' }).click()
   await page.getByText('dead: dead unauthorized (401)').waitFor()
   // In the provider's words, with the rule that judged them.
+  await row.getByText('401 invalid_api_key').waitFor()
+  await row.locator('code').waitFor()
   await row.locator('.name').click()
   const dialog = page.getByRole('dialog')
   await dialog.getByText('unauthorized').first().waitFor()
+  assert.deepEqual(complaints, [])
+  await page.context().close()
+})
+
+test('keys are exported by the session, and the audit tells so', async () => {
+  const { page, complaints, to } = await open(browser, server)
+  await to('/keys')
+  await page.locator('.page-head').getByRole('button', { name: 'Export' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByLabel('Format').selectOption('csv')
+  const [download] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Export' }).click()])
+  assert.equal(download.suggestedFilename(), 'lab-keys.csv')
+  assert.match(readFileSync(await download.path(), 'utf8'), /sk-ok-good/)
+  await dialog.waitFor({ state: 'detached' })
+  // Or only some.
+  await page.getByLabel('Choose good').check()
+  await page.locator('.bar').getByRole('button', { name: 'Export' }).click()
+  await dialog.getByLabel('Format').selectOption('text')
+  const [some] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Export' }).click()])
+  assert.equal(readFileSync(await some.path(), 'utf8'), 'sk-ok-good\n')
+  await dialog.waitFor({ state: 'detached' })
+  await to('/audit')
+  await page.getByRole('row').filter({ hasText: 'export' }).first().waitFor()
   assert.deepEqual(complaints, [])
   await page.context().close()
 })
@@ -200,6 +237,16 @@ test('a cron line is changed; its next three runs are told by the clock of its z
   await setting.getByLabel('Cron line').fill('30 7 29 2 *')
   await page.waitForFunction(() => document.querySelectorAll('.setting ol li').length === 3)
   for (const run of await setting.locator('li').allInnerTexts()) assert.match(run, /29 February 20\d\d at 07:30/)
+  // By an interval, as if it began now.
+  await setting.getByLabel('reactivate', { exact: true }).selectOption('every')
+  await setting.getByLabel('Interval').fill('0s')
+  await setting.getByRole('alert').getByText('at least 1s').waitFor()
+  await setting.getByLabel('Interval').fill('1d')
+  await page.waitForFunction(() => document.querySelectorAll('.setting ol time').length === 3)
+  const runs = await setting.locator('li time').evaluateAll(all => all.map(one => Date.parse(one.dateTime)))
+  assert.deepEqual([runs[1] - runs[0], runs[2] - runs[1]], [86_400_000, 86_400_000])
+  await setting.getByLabel('reactivate', { exact: true }).selectOption('cron')
+  await setting.getByLabel('Time zone').selectOption('Asia/Shanghai')
   await setting.getByLabel('Cron line').fill('0 25 * * *')
   await setting.getByRole('alert').getByText('hour').waitFor()
   await page.getByRole('button', { name: 'Save' }).click()

@@ -6,6 +6,10 @@ const KEYS = Number(process.env.KEYS ?? 100_000)
 /** How long memory and CPU are looked at (ms). */
 const WATCHED = Number(process.env.SECONDS ?? 60) * 1000
 const STROKES = 24
+/** Requests a second while the CPU is looked at. */
+const RATE = 20
+/** Keys that change at once, again and again, while memory is looked at: on most days a few do in an hour. */
+const STORM = 200
 
 const provider = await mock(21790)
 const keys = Array.from({ length: KEYS }, (_, n) => `  - {key: sk-ok-${String(n).padStart(12, '0')}, name: key-${n}}\n`)
@@ -26,9 +30,13 @@ function cpu() {
   return (Number(user) + Number(system)) * 10
 }
 
+/** Of one CPU, in percent, while `RATE` requests a second come in. */
 async function share() {
   const [from, begun] = [cpu(), Date.now()]
-  await sleep(WATCHED)
+  for (let sent = 0; Date.now() - begun < WATCHED; ) {
+    for (; sent < ((Date.now() - begun) * RATE) / 1000; sent += 1) void server.chat().then(answer => answer.arrayBuffer(), () => undefined)
+    await sleep(20)
+  }
   return ((cpu() - from) / (Date.now() - begun)) * 100
 }
 
@@ -108,6 +116,35 @@ async function use(page, until) {
   }
 }
 
+/** Keys rest and return all the time; what the heap holds meanwhile, at ten moments. */
+async function storm(page, cdp) {
+  const { items } = await server.api('GET', `/pools/many/keys?limit=${STORM}`)
+  const ids = items.map(({ id }) => id)
+  const [held, heard] = [[], await page.evaluate(countEvents)]
+  for (let moment = 0; moment < 10; moment += 1) {
+    for (const end = Date.now() + WATCHED / 10; Date.now() < end; ) {
+      for (const action of ['disable', 'enable']) {
+        await server.api('POST', '/pools/many/keys/bulk', { action, ids })
+        await server.chat()
+        await sleep(100)
+      }
+    }
+    held.push(await heap(cdp))
+  }
+  const events = (await page.evaluate(() => window.heard)) - heard
+  return { events, held }
+}
+
+/** A second listener beside the page's own: how many events it would hear. */
+function countEvents() {
+  window.heard ??= 0
+  if (!window.counting) {
+    window.counting = new EventSource('/api/v1/events')
+    for (const name of ['key', 'counters']) window.counting.addEventListener(name, () => (window.heard += 1))
+  }
+  return window.heard
+}
+
 try {
   const idle = await share()
   const { page } = await open(browser, server)
@@ -115,13 +152,17 @@ try {
   await strokes(page)
   await visit(page, '/')
   await page.locator('.tile').first().waitFor()
-  show('CPU of the server without a console, idle', `${idle.toFixed(2)} %`)
-  show('CPU of the server with the overview open, idle', `${(await share()).toFixed(2)} %`)
+  show(`CPU of the server at ${RATE} requests/s without a console`, `${idle.toFixed(2)} %`)
+  show('the same with the overview open', `${(await share()).toFixed(2)} %`)
   const cdp = await page.context().newCDPSession(page)
   await use(page, Date.now() + 10_000)
   const before = await heap(cdp)
   await use(page, Date.now() + WATCHED)
   show(`memory of the page, then after ${WATCHED / 1000} s of use`, `${before.toFixed(1)} MiB, ${(await heap(cdp)).toFixed(1)} MiB`)
+  await visit(page, '/keys')
+  await page.locator('.list-row').first().waitFor()
+  const { events, held } = await storm(page, cdp)
+  show(`memory of the keys page, each tenth of ${events} events`, `${held.map(mib => mib.toFixed(1)).join(' ')} MiB`)
 } finally {
   await browser.close()
   await server.stop()

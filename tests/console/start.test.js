@@ -1,20 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { after, before, test } from 'node:test'
-import { keyweir, launch, mock, open } from './harness.js'
+import { test } from 'node:test'
+import { open, stage } from './harness.js'
 
 let provider, server, browser
 
-before(async () => {
-  provider = await mock(21390)
-  server = await keyweir(21380, '{}')
-  browser = await launch()
-})
-after(async () => {
-  await browser?.close()
-  await server?.stop()
-  provider?.stop()
-})
+stage(21380, () => '{}', '', all => ({ provider, server, browser } = all))
 
 test('an empty system leads to a request that is answered', async () => {
   const { page, complaints } = await open(browser, server)

@@ -2,7 +2,7 @@
 import { useEffect } from 'preact/hooks'
 import { listen, stopListening } from './api/events'
 import { Login, LoginAgain } from './components/Login'
-import { Shell } from './components/Shell'
+import { Lost, Shell } from './components/Shell'
 import { Toasts } from './components/Toasts'
 import { PageOf } from './pages'
 import { readPools, watchPools } from './state/pools'
@@ -13,7 +13,9 @@ export function App() {
   const who = session.value
   return (
     <>
-      {who ? <Inside key={`${who.name} ${who.role}`} /> : <Login />}
+      {who && <Inside key={`${who.name} ${who.role}`} />}
+      {who === null && <Login />}
+      {who === undefined && <Lost />}
       {isOver.value && <LoginAgain />}
       <Toasts />
     </>

@@ -1,14 +1,9 @@
 //! `probe:` and `reactivate:`
 
-use std::time::Duration;
-
 use crate::config::model::{Probe, Reactivate};
 use crate::config::problem::At;
 use crate::config::raw::upkeep as raw;
 use crate::config::schedule::{BadSchedule, Schedule};
-
-/// Less would be a storm.
-const SHORTEST: Duration = Duration::from_secs(1);
 
 pub(super) fn probe(raw: &raw::Probe) -> Probe {
     Probe {
@@ -25,10 +20,13 @@ pub(super) fn reactivate(raw: &raw::Reactivate, at: &At<'_>) -> Option<Reactivat
             if raw.timezone.is_some() {
                 at.field("timezone").error("belongs to cron; an interval needs none, remove it");
             }
-            if every.0 < SHORTEST {
-                at.field("every").error("must be at least 1s");
+            match Schedule::every(every.0) {
+                Ok(schedule) => schedule,
+                Err(flaw) => {
+                    at.field("every").error(flaw.to_string());
+                    return None;
+                }
             }
-            Schedule::Every(every.0)
         }
         (None, Some(line)) => match Schedule::cron(line, raw.timezone.as_deref()) {
             Ok(schedule) => schedule,

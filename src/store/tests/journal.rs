@@ -77,6 +77,15 @@ fn counts_add_up_over_flushes_and_restarts() {
         assert_eq!(ask(By::Model, Some("pool")), [(0, "m1".into(), None, 35), (0, "m2".into(), None, 60)]);
         assert_eq!(ask(By::Pool, None), [(0, "pool".into(), None, 95), (HOUR, "other".into(), None, 90)]);
         assert_eq!(ask(By::Key, None), [(0, none(), Some(id("a")), 95), (HOUR, none(), Some(id("b")), 90)]);
+        let of_keys = |from| {
+            let found = block_on(store.key_use(vec![id("a"), id("b"), id("c")], from)).unwrap();
+            let mut found: Vec<_> = found.into_iter().map(|(key, sum)| (key, sum.requests)).collect();
+            found.sort_unstable_by_key(|(_, requests)| *requests);
+            found
+        };
+        assert_eq!(of_keys(hour), [(id("b"), 90), (id("a"), 95)]);
+        assert_eq!(of_keys(hour + HOUR), [(id("b"), 90)]);
+        assert!(block_on(store.key_use(Vec::new(), hour)).unwrap().is_empty());
         let one_model = CounterFilter {
             from: 0,
             to: i64::MAX,

@@ -35,8 +35,6 @@ export interface Options {
   body?: unknown
   headers?: Record<string, string>
   signal?: AbortSignal
-  /** Asks as the holder of this token, not by the session. */
-  token?: string
 }
 
 export interface Answer<T> {
@@ -58,7 +56,7 @@ export function url(path: string, query: Query = {}): string {
 /** One request, answered well; the body is not read yet. */
 export async function send(method: string, path: string, options: Options = {}): Promise<Response> {
   const response = await once(method, path, options)
-  if (response.status === 401 && options.token === undefined && !path.startsWith('/session')) {
+  if (response.status === 401 && !path.startsWith('/session')) {
     await loginAgain()
     return send(method, path, options)
   }
@@ -74,10 +72,6 @@ async function once(method: string, path: string, options: Options): Promise<Res
   } else if (options.body !== undefined) {
     headers.set('content-type', 'application/json')
     init.body = JSON.stringify(options.body)
-  }
-  if (options.token !== undefined) {
-    headers.set('authorization', `Bearer ${options.token}`)
-    init.credentials = 'omit'
   }
   try {
     return await fetch(API + path, init)

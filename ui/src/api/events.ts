@@ -5,7 +5,7 @@
  * restarting server or an ended session gives. Then we ask who we are and begin anew.
  */
 import { signal } from '@preact/signals'
-import { recall, session } from '../state/session'
+import { isOver, loginAgain, recall, session } from '../state/session'
 import type { Counters, KeyEvent } from './types'
 
 export type Link = 'connecting' | 'live' | 'lost'
@@ -15,7 +15,7 @@ interface Events {
   counters: Counters
   reload: { ok: boolean; message: string }
   mass_refusal: { pool: string; keys: number }
-  /** Events were missed: what is shown must be read again. */
+  /** Events were missed: what is shown must be read again, and what could not be read. */
   lost: unknown
 }
 
@@ -30,7 +30,8 @@ export const link = signal<Link>('connecting')
 const listeners = new Set<Listener>()
 let source: EventSource | undefined
 let wait = FIRST_WAIT
-let wasLive = false
+/** Something may have happened that was not heard, or asked for and not answered. */
+let hasMissed = false
 
 /** Hears of one kind of event until what is returned is called. */
 export function on<N extends keyof Events>(name: N, listener: (data: Events[N]) => void): () => void {
@@ -53,11 +54,12 @@ export function listen() {
   stream.onopen = () => {
     link.value = 'live'
     wait = FIRST_WAIT
-    if (wasLive) tell('lost', {})
-    wasLive = true
+    if (hasMissed) tell('lost', {})
+    hasMissed = false
   }
   stream.onerror = () => {
     link.value = 'lost'
+    hasMissed = true
     if (stream.readyState === EventSource.CLOSED && stream === source) window.setTimeout(retry, wait)
   }
   for (const name of NAMES) {
@@ -68,7 +70,8 @@ export function listen() {
 function retry() {
   wait = Math.min(wait * 2, LONGEST_WAIT)
   recall().then(
-    () => {
+    async () => {
+      if (isOver.value) await loginAgain()
       if (session.value) listen()
     },
     () => window.setTimeout(retry, wait),
@@ -78,6 +81,6 @@ function retry() {
 export function stopListening() {
   source?.close()
   source = undefined
-  wasLive = false
+  hasMissed = false
   link.value = 'connecting'
 }

@@ -671,6 +671,8 @@ export interface components {
        * @description Attempts under way.
        */
       in_flight: number
+      /** @description What its provider refused it last, as far as the pool remembers; told to operators. */
+      last_failure: components['schemas']['KeyFailure'] | null
       /** Format: date-time */
       last_used: string | null
       name: string
@@ -693,10 +695,15 @@ export interface components {
       recheck_at: string | null
       /**
        * Format: uint64
-       * @description Requests it was used for.
+       * @description Requests it was used for since the start.
        */
       requests: number
       state: components['schemas']['KeyState']
+      /**
+       * @description What was asked with it since midnight (UTC): requests count for the key that was tried last. `null` while the store
+       *     does not tell.
+       */
+      today: components['schemas']['Use'] | null
       /**
        * Format: uint32
        * @description Share of requests.
@@ -752,6 +759,29 @@ export interface components {
       /** @description Why it is not ready. */
       reason: string | null
       state: components['schemas']['KeyState']
+    }
+    /** @description What a provider refused a key. */
+    KeyFailure: {
+      code: string
+      id: string
+      /** @description It was an error inside a 200. */
+      in_band: boolean
+      /** @description The key's name. */
+      key: string
+      message: string
+      /** @description The model asked for; empty if none was. */
+      model: string
+      request_id: string
+      /**
+       * Format: uint16
+       * @description The status of the head, also of an error inside a 200.
+       */
+      status: number
+      target: string
+      /** Format: date-time */
+      time: string
+      type: string
+      verdict: components['schemas']['Verdict']
     }
     /** @description Which keys; all of it must fit. */
     KeyFilter: {
@@ -810,6 +840,13 @@ export interface components {
       ids: string[]
       /** @description Those that were there before. */
       known_ids: string[]
+    }
+    /** @description Which keys to export: those listed, or those that fit a filter. Without it, all. */
+    KeySelection: {
+      /** @description or these. */
+      filter?: components['schemas']['KeyFilter'] | null
+      /** @description Either these, */
+      ids?: string[] | null
     }
     /** @description What a key is doing. */
     KeyState: 'ready' | 'cooling' | 'disabled'
@@ -1801,6 +1838,28 @@ export interface components {
      * @enum {string}
      */
     UpOrDown: 'up' | 'down'
+    /** @description What was counted. */
+    Use: {
+      /** Format: uint64 */
+      failures: number
+      /**
+       * Format: double
+       * @description How long requests took; `null` if there were none.
+       */
+      mean_ms: number | null
+      /** Format: uint64 */
+      requests: number
+      /**
+       * Format: uint64
+       * @description Tokens of text asked.
+       */
+      tokens_in: number
+      /**
+       * Format: uint64
+       * @description Tokens of text answered.
+       */
+      tokens_out: number
+    }
     /** @description A verdict in the words of the contract. */
     Verdict: {
       /** @description What becomes of the key. */

@@ -41,8 +41,10 @@ export type About = Schemas['About']
 export type Provider = Schemas['Provider']
 
 export type Key = Schemas['Key']
+export type KeyFailure = Schemas['KeyFailure']
+export type Use = Schemas['Use']
 export type Balance = NonNullable<Key['balance']>
 export type KeyTest = Schemas['KeyTest']
 export type Explanation = Schemas['Explanation']
-/** What was done to many keys; of tests also how many turned out to be what. */
-export type BulkReport = Schemas['BulkDone'] & Partial<Pick<Schemas['KeyTestReport'], 'outcomes'>>
+/** What was done to many keys. */
+export type BulkReport = Schemas['BulkDone']

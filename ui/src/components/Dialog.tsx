@@ -28,8 +28,13 @@ export function Dialog({ title, onClose, wide, firm, children }: Props) {
     event.preventDefault()
     if (!firm) onClose()
   }
+  /** Browsers close it at the second Escape whatever was said to the first. */
+  const closed = () => {
+    if (firm) ref.current?.showModal()
+    else if (ref.current) onClose()
+  }
   return (
-    <dialog ref={ref} class={wide ? 'wide' : ''} aria-labelledby={id} onCancel={cancel}>
+    <dialog ref={ref} class={wide ? 'wide' : ''} aria-labelledby={id} onCancel={cancel} onClose={closed}>
       <header>
         <h2 id={id} class="truncate">
           {title}

@@ -1,4 +1,4 @@
-/** Long work: how far it is, and a way to stop it. */
+/** Long work: how far it is, and a way to stop it where it goes step by step. */
 import { count } from '../format/number'
 import { lang, t } from '../i18n'
 import { Dialog } from './Dialog'
@@ -17,9 +17,11 @@ export function JobDialog({ title, progress: { done, total }, cancel }: Props) {
         <span class="num">
           {total === undefined ? '…' : `${count(done, lang.value)} / ${count(total, lang.value)}`}
         </span>
-        <button type="button" class="button" onClick={cancel}>
-          {t('cancel')}
-        </button>
+        {total !== undefined && (
+          <button type="button" class="button" onClick={cancel}>
+            {t('cancel')}
+          </button>
+        )}
       </div>
     </Dialog>
   )

@@ -1,6 +1,5 @@
 /** Login by token: before the console, or above a page whose session has ended. */
 import { useState } from 'preact/hooks'
-import { words } from '../api/client'
 import { t } from '../i18n'
 import { login } from '../state/session'
 import { Dialog } from './Dialog'
@@ -14,7 +13,7 @@ function Form() {
   const submit = async (event: Event) => {
     event.preventDefault()
     setBusy(true)
-    const refused = await login(token.trim()).catch(words)
+    const refused = await login(token.trim()).catch(() => t('error.unreachable'))
     setError(refused ?? '')
     setBusy(false)
   }

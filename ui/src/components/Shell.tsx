@@ -7,6 +7,7 @@ import { t, tell } from '../i18n'
 import { PAGES, pageAt } from '../pages'
 import { path } from '../router'
 import { logout, may, session } from '../state/session'
+import { complain } from '../state/toasts'
 import { Link } from './Link'
 import { Preferences } from './Preferences'
 
@@ -83,7 +84,11 @@ function Side({ isOpen }: { isOpen: boolean }) {
             <bdi>{session.value?.name}</bdi>
             <span class="muted small"> · {tell('role', session.value?.role ?? '')}</span>
           </span>
-          <button type="button" class="button quiet" onClick={() => void logout()}>
+          <button
+            type="button"
+            class="button quiet"
+            onClick={() => logout().catch(() => complain(t('error.unreachable')))}
+          >
             {t('logout')}
           </button>
         </div>
@@ -92,7 +97,8 @@ function Side({ isOpen }: { isOpen: boolean }) {
   )
 }
 
-function Lost() {
+/** The server is away. */
+export function Lost() {
   return link.value === 'lost' ? (
     <div class="link-lost" role="status">
       {t('link.lost')}

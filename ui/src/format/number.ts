@@ -1,14 +1,16 @@
 /** Numbers as people read them. */
 import type { Balance } from '../api/types'
 import type { Lang } from '../i18n'
+import { perLang } from './locale'
+
+const whole = perLang(locale => new Intl.NumberFormat(locale, { maximumFractionDigits: 0 }))
+const compact = perLang(
+  locale => new Intl.NumberFormat(locale, { notation: 'compact', maximumFractionDigits: 1 }),
+)
 
 /** `12,345`; from a million on `1.2M`. */
 export function count(n: number, lang: Lang): string {
-  const style: Intl.NumberFormatOptions =
-    Math.abs(n) >= 1_000_000
-      ? { notation: 'compact', maximumFractionDigits: 1 }
-      : { maximumFractionDigits: 0 }
-  return new Intl.NumberFormat(lang, style).format(n)
+  return (Math.abs(n) >= 1_000_000 ? compact : whole)(lang).format(n)
 }
 
 /** `99.5%`; never 100 % while something failed. */

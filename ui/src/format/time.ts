@@ -1,5 +1,6 @@
 /** Times and spans as people read them. */
 import type { Lang } from '../i18n'
+import { perLang } from './locale'
 
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['day', 86_400],
@@ -8,22 +9,19 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['second', 1],
 ]
 
+const ago = perLang(locale => new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' }))
+const clock = perLang(locale => new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'long' }))
+
 /** `3 minutes ago` */
 export function relative(at: number, now: number, lang: Lang): string {
   const seconds = Math.round((at - now) / 1000)
   const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1]
-  return new Intl.RelativeTimeFormat(lang, { numeric: 'auto', style: 'short' }).format(
-    Math.trunc(seconds / size),
-    unit,
-  )
+  return ago(lang).format(Math.trunc(seconds / size), unit)
 }
 
 /** The exact time, with its zone. */
 export function exact(at: number, lang: Lang): string {
-  return new Intl.DateTimeFormat(lang === 'zh' ? 'zh-CN' : 'en-GB', {
-    dateStyle: 'medium',
-    timeStyle: 'long',
-  }).format(at)
+  return clock(lang).format(at)
 }
 
 /** `00:41`, `1:02:03`, `2d 03:04`: how long until a key is back. */

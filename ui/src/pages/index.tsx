@@ -2,6 +2,7 @@
 import { type Signal, signal } from '@preact/signals'
 import type { ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
+import { on } from '../api/events'
 import { Problem } from '../components/Problem'
 import { t, type Word } from '../i18n'
 import { path } from '../router'
@@ -46,15 +47,20 @@ function loadedOf(page: Page): Signal<Loaded> {
   if (known) return known
   const fresh = signal<Loaded>(undefined)
   loaded.set(page, fresh)
-  page.load().then(
-    module => {
-      fresh.value = module.Page
-    },
-    (error: unknown) => {
-      loaded.delete(page)
-      fresh.value = { error }
-    },
-  )
+  const load = () =>
+    void page.load().then(
+      module => {
+        fresh.value = module.Page
+      },
+      (error: unknown) => {
+        fresh.value = { error }
+        const stop = on('lost', () => {
+          stop()
+          load()
+        })
+      },
+    )
+  load()
   return fresh
 }
 

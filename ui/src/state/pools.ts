@@ -39,7 +39,10 @@ export function watchPools(): () => void {
         read()
         return
       }
-      pools.value = known.map(pool => ({ ...pool, keys: counts.get(pool.name) ?? pool.keys }))
+      const isNews = (pool: Pool) => JSON.stringify(counts.get(pool.name)) !== JSON.stringify(pool.keys)
+      if (known.some(isNews)) {
+        pools.value = known.map(pool => ({ ...pool, keys: counts.get(pool.name) ?? pool.keys }))
+      }
     }),
   ]
   return () => stops.forEach(stop => stop())

@@ -1,6 +1,10 @@
-/** Something read from the server: what was read stays in sight while it is read again. */
+/**
+ * Something read from the server: what was read stays in sight while it is read again. What could not be read is read when
+ * the server is back.
+ */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { isAbort } from '../api/client'
+import { on } from '../api/events'
 
 export interface Resource<T> {
   data: T | undefined
@@ -30,6 +34,11 @@ export function useResource<T>(load: (signal: AbortSignal) => Promise<T>, deps: 
     )
     return () => abort.abort()
   }, [...deps, turn])
+  const hasFailed = state.error !== null
+  useEffect(() => {
+    if (!hasFailed) return
+    return on('lost', () => setTurn(turn => turn + 1))
+  }, [hasFailed])
   return {
     ...state,
     reload: () => setTurn(turn => turn + 1),

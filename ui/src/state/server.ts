@@ -1,13 +1,13 @@
 /** What the server says of itself: where clients reach its proxy. */
-import { signal } from '@preact/signals'
 import { get } from '../api/client'
 import type { About, Pool } from '../api/types'
+import { type Resource, useResource } from './resource'
 
-export const server = signal<About | undefined>(undefined)
+/** Read once: it takes a restart to change it. */
+let known: About | undefined
 
-export async function readServer(): Promise<void> {
-  server.value ??= await get<About>('/server')
-}
+export const useServer = (): Resource<About> =>
+  useResource(async signal => (known ??= await get<About>('/server', {}, signal)), [])
 
 /** Where the proxy is reached from here: a listener on all addresses by the name this page came from. */
 export function origin(about: About): string | undefined {

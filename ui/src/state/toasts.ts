@@ -1,6 +1,6 @@
 /** Short messages about what was just done, with a way back where there is one. */
 import { signal } from '@preact/signals'
-import { words } from '../api/client'
+import { ApiError, words } from '../api/client'
 
 export interface Toast {
   id: number
@@ -18,12 +18,11 @@ export function dismiss(id: number) {
   toasts.value = toasts.value.filter(toast => toast.id !== id)
 }
 
-function show(toast: Omit<Toast, 'id'>) {
+function show(toast: Omit<Toast, 'id'>, stays = false) {
   last += 1
   const id = last
   toasts.value = [...toasts.value.slice(-3), { ...toast, id }]
-  // What went wrong stays until it is read.
-  if (!toast.isBad) window.setTimeout(() => dismiss(id), SHOWN_MS)
+  if (!stays) window.setTimeout(() => dismiss(id), SHOWN_MS)
 }
 
 export function say(text: string, undo?: () => void) {
@@ -31,5 +30,7 @@ export function say(text: string, undo?: () => void) {
 }
 
 export function complain(error: unknown) {
-  show({ text: words(error), isBad: true })
+  // What went wrong stays until it is read; that the server is away is told elsewhere for as long as it is.
+  const isAway = error instanceof ApiError && error.status === 0
+  show({ text: words(error), isBad: true }, !isAway)
 }

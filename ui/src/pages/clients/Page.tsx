@@ -4,6 +4,7 @@ import { get, patch, remove } from '../../api/client'
 import type { CreatedToken, Page as PageOf, Token } from '../../api/types'
 import { Confirm } from '../../components/Confirm'
 import { Problem } from '../../components/Problem'
+import { Some } from '../../components/Some'
 import { Text } from '../../components/inputs'
 import { t } from '../../i18n'
 import { filter, param } from '../../router'
@@ -60,14 +61,15 @@ export function Page() {
           revoke={setRemoved}
         />
       )}
+      {page.data && <Some shown={page.data.items.length} of={page.data.total} />}
       {edited && (
         <TokenForm
           token={edited === 'new' ? undefined : edited}
           onClose={() => setEdited(undefined)}
-          done={token => {
+          done={(token, back) => {
             setEdited(undefined)
             if ('token' in token) setMade(token)
-            else say(t('saved'))
+            else say(t('saved'), () => void patch(`/tokens/${token.id}`, back).then(refresh, complain))
             refresh()
           }}
         />

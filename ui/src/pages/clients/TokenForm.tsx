@@ -7,13 +7,14 @@ import { Check, Select, Text } from '../../components/inputs'
 import { t } from '../../i18n'
 import { pools } from '../../state/pools'
 import { errorOf } from '../settings/values'
-import { type Draft, LIMITS, draftOf, said, toBody } from './form'
+import { changes, type Draft, LIMITS, draftOf, said, toBody } from './form'
 
 interface Props {
   /** `undefined` = a new one. */
   token: Token | undefined
   onClose: () => void
-  done: (token: Token | CreatedToken) => void
+  /** With what takes a change back. */
+  done: (token: Token | CreatedToken, back: Record<string, unknown>) => void
 }
 
 export function TokenForm({ token, onClose, done }: Props) {
@@ -25,12 +26,16 @@ export function TokenForm({ token, onClose, done }: Props) {
     event.preventDefault()
     setBusy(true)
     try {
-      const body = toBody(draft)
-      done(
-        token
-          ? await patch<Token>(`/tokens/${token.id}`, body)
-          : await post<CreatedToken>('/tokens', said(body)),
-      )
+      if (token) {
+        const { there, back } = changes(token, draft)
+        if (Object.keys(there).length === 0) {
+          onClose()
+          return
+        }
+        done(await patch<Token>(`/tokens/${token.id}`, there), back)
+      } else {
+        done(await post<CreatedToken>('/tokens', said(toBody(draft))), {})
+      }
     } catch (failure) {
       setError(failure)
       setBusy(false)

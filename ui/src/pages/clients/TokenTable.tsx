@@ -61,7 +61,14 @@ export function TokenTable({ tokens, edit, expire, revoke }: Props) {
                   </div>
                 )}
               </td>
-              <td class="right num">{count(token.tokens_in + token.tokens_out, lang.value)}</td>
+              <td class="right num">
+                {count(token.tokens_in + token.tokens_out, lang.value)}
+                {token.budget === null && token.spent.month > 0 && (
+                  <div class="muted small">
+                    {t('clients.cost', { cost: token.spent.month.toFixed(2), per: t('clients.month') })}
+                  </div>
+                )}
+              </td>
               <td>
                 {token.expired && <span class="badge disabled">{t('clients.expired')}</span>}{' '}
                 {token.expires === null ? t('clients.never') : <Moment at={token.expires} />}

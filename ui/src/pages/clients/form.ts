@@ -42,7 +42,9 @@ export function draftOf(token: Token | undefined): Draft {
 
 /** What is not limited is `null`, which takes back what was said before. */
 export function toBody(draft: Draft): Record<string, unknown> {
-  const number = (text: string) => (text.trim() === '' ? null : Number(text))
+  // What is no number is the server's to refuse.
+  const number = (text: string) =>
+    text.trim() === '' ? null : Number.isNaN(Number(text)) ? text : Number(text)
   const models = draft.models.split(/[\s,]+/).filter(Boolean)
   const amount = number(draft.budget)
   return {
@@ -54,6 +56,17 @@ export function toBody(draft: Draft): Record<string, unknown> {
     budget: amount === null ? null : { amount, per: draft.per },
     reveal_key: draft.reveal_key,
   }
+}
+
+/** What was changed, and what takes that back: whatever somebody else changed meanwhile stays. */
+export function changes(token: Token, draft: Draft): Record<'there' | 'back', Record<string, unknown>> {
+  const [before, after] = [toBody(draftOf(token)), toBody(draft)]
+  const names = Object.keys(after).filter(
+    name => JSON.stringify(after[name]) !== JSON.stringify(before[name]),
+  )
+  const of = (body: Record<string, unknown>) => Object.fromEntries(names.map(name => [name, body[name]]))
+  // A form knows an end by the minute only.
+  return { there: of(after), back: of({ ...before, expires: token.expires }) }
 }
 
 /** What is said, without what is not: a new token takes nothing back. */

@@ -1,13 +1,16 @@
 /** The proxies keys leave by, how they do, and tests of them. */
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { get, post, words } from '../../api/client'
 import type { Egress, EgressFinding, Page as PageOf } from '../../api/types'
 import { Moment } from '../../components/Moment'
+import { PoolSelect } from '../../components/PoolSelect'
 import { Problem } from '../../components/Problem'
-import { Select, Text } from '../../components/inputs'
+import { Some } from '../../components/Some'
+import { Text } from '../../components/inputs'
 import { count, millis } from '../../format/number'
 import { lang, t } from '../../i18n'
-import { pools } from '../../state/pools'
+import { onNews } from '../../state/news'
+import { chosen } from '../../state/pools'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
 
@@ -19,6 +22,7 @@ async function check(pool: string, egress?: string): Promise<EgressFinding[]> {
 
 export function Page() {
   const page = useResource(signal => get<PageOf<Egress>>('/egress', { limit: MOST }, signal), [])
+  useEffect(() => onNews(page.reload), [])
   return (
     <>
       <div class="page-head">
@@ -32,6 +36,7 @@ export function Page() {
       {page.data?.items.map(egress => (
         <One key={`${egress.pool} ${egress.egress}`} egress={egress} tested={page.reload} />
       ))}
+      {page.data && <Some shown={page.data.items.length} of={page.data.total} />}
       {may('operator') && page.data && <Other />}
     </>
   )
@@ -75,21 +80,19 @@ function One({ egress, tested }: { egress: Egress; tested: () => void }) {
 
 /** A proxy nobody uses yet, tried before it is written anywhere. */
 function Other() {
-  const names = (pools.value ?? []).map(({ name }) => name)
-  const [chosen, setPool] = useState('')
-  // The pools may come after the page.
-  const pool = chosen || (names[0] ?? '')
+  const [wanted, setPool] = useState<string>()
+  const pool = chosen(wanted)
   const [address, setAddress] = useState('')
   const test = useTest()
   const submit = (event: Event) => {
     event.preventDefault()
-    void test.run(pool, address.trim())
+    if (pool !== undefined) void test.run(pool, address.trim())
   }
   return (
     <form class="card stack" onSubmit={submit}>
       <h2>{t('egress.try')}</h2>
       <div class="filters">
-        <Select label={t('pool')} value={pool} set={setPool} options={names.map(name => [name, name])} />
+        <PoolSelect value={pool} set={setPool} />
         <Text
           label={t('egress.address')}
           class="wide"

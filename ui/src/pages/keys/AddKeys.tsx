@@ -1,18 +1,15 @@
 /** Adds keys: pasted, or from a file, in any format the server reads; what will happen is told first. */
-import { useRef, useState } from 'preact/hooks'
+import { useMemo, useRef, useState } from 'preact/hooks'
 import { isAbort, words } from '../../api/client'
 import { stream } from '../../api/ndjson'
 import type { ImportLine, ImportReport } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
-import { Area } from '../../components/inputs'
 import { bytes, count } from '../../format/number'
 import { lang, t } from '../../i18n'
 import { Outcome } from './Report'
-import { problemOf, summary } from './pasted'
+import { KeysField } from './KeysField'
+import { summary } from './pasted'
 import { importPath, usePreview } from './preview'
-
-/** Longest text that is edited here (characters): browsers lay out a longer one for seconds. */
-const SHOWN = 64 * 1024
 
 interface Progress {
   done: number
@@ -26,13 +23,6 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
   const [report, setReport] = useState<ImportReport>()
   const job = useRef(new AbortController())
   const preview = usePreview(pool, text)
-  const take = async (file: File | undefined) => {
-    if (!file) return
-    const content = await file.text()
-    const problem = problemOf(content)
-    setError(problem ? t(problem, { name: file.name }) : '')
-    if (!problem) setText(content)
-  }
   const submit = async (event: Event) => {
     event.preventDefault()
     setError('')
@@ -52,24 +42,12 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
     }
     setProgress(undefined)
   }
+  const { lines, repeated } = useMemo(() => summary(text), [text])
   if (report) return <Done report={report} onClose={onClose} />
-  const { lines, repeated } = summary(text)
   return (
     <Dialog title={t('import.title', { pool })} onClose={onClose} wide>
       <form class="stack" onSubmit={submit}>
-        <Drop take={file => void take(file)} />
-        {text.length > SHOWN ? (
-          <Large text={text} clear={() => setText('')} />
-        ) : (
-          <Area
-            label={t('import.text')}
-            hint={t('import.formats')}
-            value={text}
-            set={setText}
-            onPaste={setText}
-            rows={8}
-          />
-        )}
+        <KeysField text={text} set={setText} />
         {(error || preview.error) && (
           <p class="error small" role="alert">
             {error || preview.error}
@@ -98,44 +76,6 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
         </div>
       </form>
     </Dialog>
-  )
-}
-
-function Drop({ take }: { take: (file: File | undefined) => void }) {
-  const [isOver, setOver] = useState(false)
-  return (
-    <div
-      class={isOver ? 'drop over' : 'drop'}
-      onDragOver={event => {
-        event.preventDefault()
-        setOver(true)
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={event => {
-        event.preventDefault()
-        setOver(false)
-        take(event.dataTransfer?.files[0])
-      }}
-    >
-      <label>
-        {t('import.drop')} <input type="file" onChange={event => take(event.currentTarget.files?.[0])} />
-      </label>
-    </div>
-  )
-}
-
-/** A text too long to be edited: its beginning, for one to see that it is the right one. */
-function Large({ text, clear }: { text: string; clear: () => void }) {
-  return (
-    <div class="field">
-      <div class="row spread">
-        <span class="label">{t('import.text')}</span>
-        <button type="button" class="button" onClick={clear}>
-          {t('import.clear')}
-        </button>
-      </div>
-      <pre class="notice muted">{text.slice(0, 400)}…</pre>
-    </div>
   )
 }
 

@@ -1,7 +1,7 @@
 /** Everything known of one key. */
 import { useState } from 'preact/hooks'
 import { words } from '../../api/client'
-import type { Key } from '../../api/types'
+import type { Key, Use } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Link } from '../../components/Link'
 import { Moment } from '../../components/Moment'
@@ -49,7 +49,7 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
               </div>
             )}
           </div>
-          {may('operator') && <LastError row={row} />}
+          {row.last_failure && <LastError pool={row.pool} failure={row.last_failure} />}
           <Facts row={row} />
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}
@@ -73,8 +73,10 @@ function Facts({ row }: { row: Key }) {
       <dd>
         <bdi>{row.account ?? '–'}</bdi>
       </dd>
+      <dt title={t('keys.today_hint')}>{t('keys.today')}</dt>
+      <dd class="num">{row.today ? <Today use={row.today} /> : '–'}</dd>
       <dt>{t('chart.requests')}</dt>
-      <dd class="num">{count(row.requests, lang.value)}</dd>
+      <dd class="num">{t('keys.since_start', { n: count(row.requests, lang.value) })}</dd>
       <dt>{t('keys.results')}</dt>
       <dd>{results.map(([result, n]) => `${tell('result', result)} ${n}`).join(' · ') || '–'}</dd>
       <dt>{t('keys.last_used')}</dt>
@@ -94,13 +96,24 @@ function Facts({ row }: { row: Key }) {
           <dt>{t('keys.balance')}</dt>
           <dd>
             {amounts(row.balance) || '–'} <Moment at={row.balance.checked_at} />{' '}
-            <span class="error">{row.balance.error}</span>
+            <span class="error">{row.balance.error && tell('balance', row.balance.error)}</span>
           </dd>
         </>
       )}
       <dt>{t('origin')}</dt>
       <dd>{row.provisioned ? t('origin.file') : t('origin.console')}</dd>
     </dl>
+  )
+}
+
+function Today({ use: { requests, failures, tokens_in, tokens_out } }: { use: Use }) {
+  const n = (value: number) => count(value, lang.value)
+  return (
+    <>
+      {t('keys.today_requests', { n: n(requests), failed: n(failures) })}
+      <br />
+      {t('chart.tokens')}: {t('overview.in_out', { in: n(tokens_in), out: n(tokens_out) })}
+    </>
   )
 }
 

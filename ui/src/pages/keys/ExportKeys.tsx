@@ -1,21 +1,29 @@
-/** Keys leave only for whoever shows the admin token once more. */
+/** Keys leave as a file; the audit keeps a line of it. */
 import { useState } from 'preact/hooks'
 import { send, url, words } from '../../api/client'
 import { Dialog } from '../../components/Dialog'
-import { Select, Text } from '../../components/inputs'
+import { Select } from '../../components/inputs'
 import { t } from '../../i18n'
+import type { Chosen } from './actions'
 
 const FILES = { yaml: 'yaml', text: 'txt', json: 'json', csv: 'csv' }
 
-export function ExportKeys({ pool, onClose }: { pool: string; onClose: () => void }) {
+interface Props {
+  pool: string
+  /** `undefined` = all. */
+  chosen?: Chosen
+  title: string
+  onClose: () => void
+}
+
+export function ExportKeys({ pool, chosen, title, onClose }: Props) {
   const [format, setFormat] = useState<keyof typeof FILES>('yaml')
-  const [token, setToken] = useState('')
   const [error, setError] = useState('')
   const submit = async (event: Event) => {
     event.preventDefault()
     try {
       const path = url(`/pools/${encodeURIComponent(pool)}/keys/export`, { format })
-      const response = await send('GET', path, { token: token.trim() })
+      const response = await send('POST', path, chosen ? { body: chosen } : {})
       save(await response.blob(), `${pool}-keys.${FILES[format]}`)
       onClose()
     } catch (failure) {
@@ -23,7 +31,7 @@ export function ExportKeys({ pool, onClose }: { pool: string; onClose: () => voi
     }
   }
   return (
-    <Dialog title={t('export.title', { pool })} onClose={onClose}>
+    <Dialog title={title} onClose={onClose}>
       <form class="stack" onSubmit={submit}>
         <p>{t('export.text')}</p>
         <Select
@@ -37,12 +45,16 @@ export function ExportKeys({ pool, onClose }: { pool: string; onClose: () => voi
             ['csv', 'CSV'],
           ]}
         />
-        <Text label={t('login.token')} type="password" value={token} set={setToken} error={error} />
+        {error && (
+          <p class="error" role="alert">
+            {error}
+          </p>
+        )}
         <div class="actions">
           <button type="button" class="button" onClick={onClose}>
             {t('cancel')}
           </button>
-          <button type="submit" class="button primary" disabled={token.trim() === ''}>
+          <button type="submit" class="button primary">
             {t('export')}
           </button>
         </div>

@@ -1,8 +1,8 @@
 /** Pool, state, reason and text. */
+import { PoolSelect } from '../../components/PoolSelect'
 import { Select, Text } from '../../components/inputs'
 import { t, tell } from '../../i18n'
 import { filter, param } from '../../router'
-import { pools } from '../../state/pools'
 
 export const REASONS = [
   'rate_limited',
@@ -21,10 +21,9 @@ export function Filters({ pool }: { pool: string | undefined }) {
     state => [state, tell('state', state)] as [string, string],
   )
   const reasons = REASONS.map(reason => [reason, tell('reason', reason)] as [string, string])
-  const names = (pools.value ?? []).map(({ name }) => [name, name] as [string, string])
   return (
     <div class="filters" role="search">
-      <Select label={t('pool')} value={pool ?? ''} set={pool => filter({ pool })} options={names} />
+      <PoolSelect value={pool} set={pool => filter({ pool })} />
       <Select
         label={t('keys.state')}
         value={param('state') ?? ''}

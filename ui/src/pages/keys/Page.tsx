@@ -71,7 +71,7 @@ export function Page() {
             : t('keys.count', { n: rows.total, count: count(rows.total, lang.value) })}
         </span>
         {pool !== undefined && may('operator') && (
-          <BulkBar pool={pool} choice={choice} filter={wanted} total={rows.total ?? 0} done={rows.reload} />
+          <BulkBar pool={pool} choice={choice} filter={wanted} rows={rows} />
         )}
       </div>
       <VirtualList
@@ -111,7 +111,9 @@ export function Page() {
         />
       )}
       {removed && <RemoveKey row={removed} onClose={() => setRemoved(undefined)} done={rows.reload} />}
-      {isExport && pool !== undefined && <ExportKeys pool={pool} onClose={() => setExport(false)} />}
+      {isExport && pool !== undefined && (
+        <ExportKeys pool={pool} title={t('export.title', { pool })} onClose={() => setExport(false)} />
+      )}
     </>
   )
 }

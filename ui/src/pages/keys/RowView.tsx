@@ -1,10 +1,12 @@
 /** One key in the list. */
+import type { KeyFailure } from '../../api/types'
 import type { Item } from '../../components/Menu'
 import { Menu } from '../../components/Menu'
-import { Moment } from '../../components/Moment'
 import { StateBadge } from '../../components/StateBadge'
 import { amounts, count } from '../../format/number'
+import { exact } from '../../format/time'
 import { lang, t } from '../../i18n'
+import { wordsOf } from './LastError'
 import type { Row } from './rows'
 
 interface Props {
@@ -51,16 +53,13 @@ export function RowView({ row, index, top, isChosen, choose, open, items }: Prop
         <bdi>{row.account ?? row.note ?? ''}</bdi>
       </span>
       <span role="cell" class="extra right num">
-        {count(row.requests, lang.value)}
-      </span>
-      <span role="cell" class="extra truncate muted small">
-        <Moment at={row.last_used} />
+        {row.today ? count(row.today.requests, lang.value) : '–'}
       </span>
       <span role="cell" class="extra truncate right num small">
         {row.balance ? amounts(row.balance) : ''}
       </span>
-      <span role="cell" class="extra truncate muted small">
-        {row.provisioned ? t('origin.file') : t('origin.console')}
+      <span role="cell" class="extra truncate small">
+        {row.last_failure && <Failed failure={row.last_failure} />}
       </span>
       <span role="cell">
         <Menu label={t('keys.actions', { name: row.name })} items={items(row)}>
@@ -68,6 +67,17 @@ export function RowView({ row, index, top, isChosen, choose, open, items }: Prop
         </Menu>
       </span>
     </div>
+  )
+}
+
+/** In the provider's words, with the rule that judged them. */
+function Failed({ failure }: { failure: KeyFailure }) {
+  const { status, time, verdict } = failure
+  const words = wordsOf(failure)
+  return (
+    <span title={`${exact(Date.parse(time), lang.value)} · ${status} ${words} · ${verdict.rule}`}>
+      <span class="num">{status}</span> <bdi>{words}</bdi> <code class="muted">{verdict.rule}</code>
+    </span>
   )
 }
 
@@ -85,14 +95,13 @@ export function RowHead({ isAll, chooseAll }: { isAll: boolean; chooseAll: (isAl
       <span role="columnheader">{t('key')}</span>
       <span role="columnheader">{t('keys.state')}</span>
       <span role="columnheader">{t('keys.account')}</span>
-      <span role="columnheader" class="right">
-        {t('chart.requests')}
+      <span role="columnheader" class="right" title={t('keys.today_hint')}>
+        {t('keys.today')}
       </span>
-      <span role="columnheader">{t('keys.last_used')}</span>
       <span role="columnheader" class="right">
         {t('keys.balance')}
       </span>
-      <span role="columnheader">{t('origin')}</span>
+      <span role="columnheader">{t('keys.last_error')}</span>
       <span role="columnheader">
         <span class="sr-only">{t('keys.more')}</span>
       </span>

@@ -1,12 +1,14 @@
 /** A first look at a text with keys; what it means is the server's to say. */
 import type { Word } from '../../i18n'
 
-/** Largest text the page takes (characters). */
+/** Largest file the page takes (bytes). */
 const LARGEST = 64 * 1024 * 1024
+
+/** Whether a file is better not read at all. */
+export const tooLarge = (size: number) => size > LARGEST
 
 /** Why a file can't be one with keys. */
 export function problemOf(text: string): Word | null {
-  if (text.length > LARGEST) return 'import.too_large'
   const head = text.slice(0, 4096)
   return head.includes('\0') || head.includes('\ufffd') ? 'import.binary' : null
 }

@@ -27,6 +27,8 @@ export interface Rows {
   total: number | undefined
   error: unknown
   at: (index: number) => Row | undefined
+  /** A key that is in sight or near. */
+  find: (id: string) => Row | undefined
   see: (from: number, to: number) => void
   change: (id: string, change: Partial<Row>) => void
   reload: () => void
@@ -50,6 +52,14 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
   const [total, setTotal] = useState<number>()
   const [error, setError] = useState<unknown>(null)
   const [, redraw] = useState({})
+  const frame = useRef(0)
+  /** Many keys may change at once: what is seen is drawn once for all of them. */
+  const redrawSoon = () => {
+    frame.current ||= requestAnimationFrame(() => {
+      frame.current = 0
+      redraw({})
+    })
+  }
 
   const read = (page: number) => {
     const { abort, pages: reading } = asked.current
@@ -88,7 +98,7 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
       const row = rows[at]
       if (!row) continue
       pages.current.set(page, rows.with(at, change(row)))
-      redraw({})
+      redrawSoon()
     }
   }
 
@@ -101,6 +111,8 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
     const { abort } = asked.current
     return () => {
       abort.abort()
+      cancelAnimationFrame(frame.current)
+      frame.current = 0
       stops.forEach(stop => stop())
     }
   }, [pool, filter.state, filter.reason, filter.q])
@@ -109,6 +121,13 @@ export function useRows(pool: string | undefined, filter: Filter): Rows {
     total,
     error,
     at: index => pages.current.get(Math.floor(index / PAGE))?.[index % PAGE],
+    find: id => {
+      for (const rows of pages.current.values()) {
+        const row = rows.find(row => row.id === id)
+        if (row) return row
+      }
+      return undefined
+    },
     see: (from, to) => {
       seen.current = { from, to }
       for (const page of inSight()) if (!pages.current.has(page)) read(page)

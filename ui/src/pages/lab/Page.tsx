@@ -2,11 +2,11 @@
 import { useState } from 'preact/hooks'
 import { get } from '../../api/client'
 import type { Failure, Page as PageOf } from '../../api/types'
+import { PoolSelect } from '../../components/PoolSelect'
 import { Problem } from '../../components/Problem'
-import { Select } from '../../components/inputs'
 import { t } from '../../i18n'
 import { filter, param } from '../../router'
-import { chosen, pools } from '../../state/pools'
+import { chosen } from '../../state/pools'
 import { useResource } from '../../state/resource'
 import { Failures, ShadowCounts } from './Failures'
 import { Trial } from './Trial'
@@ -34,12 +34,7 @@ export function Page() {
         </button>
       </div>
       <div class="filters">
-        <Select
-          label={t('pool')}
-          value={pool ?? ''}
-          set={pool => filter({ pool })}
-          options={(pools.value ?? []).map(({ name }) => [name, name])}
-        />
+        <PoolSelect value={pool} set={pool => filter({ pool })} />
       </div>
       {page.error != null && <Problem error={page.error} retry={page.reload} />}
       <div class="split">

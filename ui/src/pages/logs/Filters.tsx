@@ -1,9 +1,9 @@
 /** Which requests are shown; all of it is in the address, so that a view can be sent to somebody. */
 import { useState } from 'preact/hooks'
+import { PoolSelect } from '../../components/PoolSelect'
 import { Select, Text } from '../../components/inputs'
 import { t, tell, type Word } from '../../i18n'
 import { filter, param } from '../../router'
-import { pools } from '../../state/pools'
 import { toLocal } from '../clients/form'
 
 const OUTCOMES = ['ok', 'client_error', 'provider_error', 'exhausted', 'rejected', 'cancelled', 'broken']
@@ -34,12 +34,7 @@ export function Filters() {
   )
   return (
     <div class="filters" role="search">
-      <Select
-        label={t('pool')}
-        value={param('pool') ?? ''}
-        set={pool => filter({ pool })}
-        options={[['', t('all')], ...(pools.value ?? []).map(({ name }) => [name, name] as [string, string])]}
-      />
+      <PoolSelect value={param('pool')} set={pool => filter({ pool })} orAll />
       <Select
         label={t('logs.outcome')}
         value={param('outcome') ?? ''}

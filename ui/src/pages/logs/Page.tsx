@@ -1,12 +1,13 @@
 /** Requests as they were logged: found, followed, exported, and each looked into. */
 import { useState } from 'preact/hooks'
-import { API, url } from '../../api/client'
+import { API, get, url } from '../../api/client'
 import type { LogEntry } from '../../api/types'
 import { Menu } from '../../components/Menu'
 import { Problem } from '../../components/Problem'
 import { Check } from '../../components/inputs'
 import { t } from '../../i18n'
 import { param } from '../../router'
+import { complain } from '../../state/toasts'
 import { Detail } from './Detail'
 import { FILTERS, Filters } from './Filters'
 import { Table } from './Table'
@@ -18,7 +19,14 @@ export function Page() {
   const query = Object.fromEntries(FILTERS.map(name => [name, param(name)]))
   const log = useLog(query, isTail)
   const items = log.entries?.items ?? []
-  const save = (format: string) => {
+  const save = async (format: string) => {
+    try {
+      // A download would be saved as a file also if it were refused.
+      await get('/logs', { ...query, limit: 1 })
+    } catch (error) {
+      complain(error)
+      return
+    }
     const link = document.createElement('a')
     link.href = API + url('/logs', { ...query, format })
     link.download = ''
@@ -34,8 +42,8 @@ export function Page() {
             label={t('export')}
             class="button"
             items={[
-              { label: 'CSV', act: () => save('csv') },
-              { label: 'JSON', act: () => save('json') },
+              { label: 'CSV', act: () => void save('csv') },
+              { label: 'JSON', act: () => void save('json') },
             ]}
           >
             {t('export')}

@@ -5,6 +5,10 @@ import { on } from '../../api/events'
 import type { LogEntry, LogPage } from '../../api/types'
 
 const PAGE = 100
+/** A tail looks for new rows one part in so many of the time: where filters make that slow, less often. */
+const SHARE = 20
+/** Time until it looks again, though there was no answer (ms). */
+const PATIENCE = 30_000
 /** Rows a tail keeps: a page that is open all day does not grow. */
 const KEPT = 500
 
@@ -63,18 +67,30 @@ export function useLog(query: Query, isTail: boolean): Log {
   }, values)
   useEffect(() => {
     if (!isTail) return
+    let next = 0
     return on('counters', () => {
-      if (document.hidden) return
+      const begun = Date.now()
+      if (document.hidden || begun < next) return
+      next = begun + PATIENCE
       read(undefined, page => {
+        next = begun + (Date.now() - begun) * SHARE
         const fresh = { items: page.items, next: page.next_cursor }
         setEntries(known => (known ? joined(page, known) : fresh))
       })
     })
   }, [isTail, ...values])
+  const hasFailed = error !== null
+  useEffect(() => {
+    if (hasFailed) return on('lost', reload)
+  }, [hasFailed, ...values])
   const more = () => {
-    if (!entries?.next) return
-    read(entries.next, page =>
-      setEntries(known => ({ items: [...(known?.items ?? []), ...page.items], next: page.next_cursor })),
+    const { next } = entries ?? {}
+    if (!next) return
+    read(next, page =>
+      setEntries(known =>
+        // Asked twice, it is answered twice.
+        known?.next === next ? { items: [...known.items, ...page.items], next: page.next_cursor } : known,
+      ),
     )
   }
   return { entries, error, reload, more }

@@ -10,8 +10,14 @@ import { lang, t } from '../../i18n'
 import { useResource } from '../../state/resource'
 import { drawn, type Drawn } from './series'
 
-/** How often they are drawn anew: the minute under way ends by then. */
-const FRESH_MS = 30_000
+const MINUTE = 60_000
+/** How often they are drawn anew (ms): a small part of a point's time. Many keys' hours take the server long to add up. */
+const FRESH: Record<Range, number> = {
+  '1h': MINUTE / 2,
+  '24h': 5 * MINUTE,
+  '7d': 15 * MINUTE,
+  '30d': 60 * MINUTE,
+}
 const RANGES: [Range, string][] = [
   ['1h', '1 h'],
   ['24h', '24 h'],
@@ -63,9 +69,9 @@ export function Charts({ pool }: { pool?: string }) {
   useEffect(() => {
     const timer = window.setInterval(() => {
       if (!document.hidden) series.reload()
-    }, FRESH_MS)
+    }, FRESH[range])
     return () => window.clearInterval(timer)
-  }, [])
+  }, [range])
   const data = series.data ?? NONE
   const { requests, times, tokens } = useMemo(() => lines(data), [data, lang.value])
   const whole = (value: number) => count(value, lang.value)

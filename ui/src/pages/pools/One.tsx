@@ -6,12 +6,14 @@ import { Code } from '../../components/Code'
 import { Confirm } from '../../components/Confirm'
 import { Link } from '../../components/Link'
 import { Moment } from '../../components/Moment'
+import { Problem } from '../../components/Problem'
 import { Share } from '../../components/Share'
 import { Snippets } from '../../components/Snippets'
 import { t } from '../../i18n'
 import { go } from '../../router'
+import { onNews } from '../../state/news'
 import { readPools } from '../../state/pools'
-import { endpoint, readServer, server } from '../../state/server'
+import { endpoint, useServer } from '../../state/server'
 import { may } from '../../state/session'
 import { complain } from '../../state/toasts'
 import { Editor } from '../settings/Editor'
@@ -20,10 +22,11 @@ export function One({ pool }: { pool: Pool }) {
   const [isRemove, setRemove] = useState(false)
   const path = `/pools/${encodeURIComponent(pool.name)}`
   useEffect(() => {
-    readServer().catch(complain)
     readPools().catch(complain)
+    return onNews(() => void readPools().catch(() => undefined))
   }, [pool.name])
-  const base = endpoint(server.value, pool)
+  const server = useServer()
+  const base = endpoint(server.data, pool)
   return (
     <>
       <div class="page-head">
@@ -49,8 +52,9 @@ export function One({ pool }: { pool: Pool }) {
         </section>
         <section class="card stack">
           <h2>{t('pools.use')}</h2>
+          {server.error != null && <Problem error={server.error} retry={server.reload} />}
           {base === undefined ? (
-            <p class="muted">{server.value && t('pools.no_address')}</p>
+            <p class="muted">{server.data && t('pools.no_address')}</p>
           ) : (
             <>
               <Code text={base} label={t('pools.endpoint')} />
@@ -59,8 +63,13 @@ export function One({ pool }: { pool: Pool }) {
           )}
         </section>
       </div>
-      <h2>{t('nav.settings')}</h2>
-      <Editor path={`${path}/settings`} />
+      {/* Not before it is known how high what stands above is. */}
+      {(server.data ?? server.error) != null && (
+        <>
+          <h2>{t('nav.settings')}</h2>
+          <Editor path={`${path}/settings`} />
+        </>
+      )}
       {isRemove && (
         <Confirm
           title={t('pools.remove')}

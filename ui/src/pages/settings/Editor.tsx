@@ -15,6 +15,20 @@ interface Read {
   tag: string
 }
 
+/** How secrets are shown. */
+const HIDDEN = '[redacted]'
+
+/** Writes what was set before; `null` leaves a setting to the file or the default. A secret can't be written back. */
+function undoing(
+  { settings }: Settings,
+  names: string[],
+  put: (before: Record<string, unknown>) => void,
+): (() => void) | undefined {
+  const written = (name: string) => (settings[name]?.origin === 'console' ? settings[name].value : null)
+  const before = Object.fromEntries(names.map(name => [name, written(name)]))
+  return JSON.stringify(before).includes(HIDDEN) ? undefined : () => put(before)
+}
+
 async function read(path: string): Promise<Read> {
   const { data, headers } = await ask<Settings>('GET', path)
   return { settings: data, tag: headers.get('etag') ?? '' }
@@ -26,15 +40,19 @@ export function Editor({ path }: { path: string }) {
   const [error, setError] = useState<unknown>(null)
   const [wanted, setWanted] = useState('')
   const errors = error instanceof ApiError ? error.errors : []
-  const put = async (body: Record<string, unknown>) => {
-    if (!known.data) return
+  const put = async (body: Record<string, unknown>, at = known.data) => {
+    if (!at) return
     try {
-      const headers = { 'if-match': known.data.tag }
+      const headers = { 'if-match': at.tag }
       const answer = await ask<Settings>('PUT', path, { body, headers })
-      known.set({ settings: answer.data, tag: answer.headers.get('etag') ?? '' })
+      const now = { settings: answer.data, tag: answer.headers.get('etag') ?? '' }
+      known.set(now)
       setEdited(was => Object.fromEntries(Object.entries(was).filter(([name]) => !(name in body))))
       setError(null)
-      say(t('saved'))
+      say(
+        t('saved'),
+        undoing(at.settings, Object.keys(body), back => void put(back, now)),
+      )
     } catch (failure) {
       setError(failure)
       // What was typed stays; what the other one wrote is shown beside it.
@@ -71,6 +89,7 @@ export function Editor({ path }: { path: string }) {
           ))}
         </section>
       ))}
+      {error !== null && Object.keys(edited).length === 0 && <Problem error={error} />}
       {Object.keys(edited).length > 0 && (
         <div class="save-bar">
           <span class={error === null ? 'muted' : 'error'} role="status">

@@ -27,9 +27,11 @@ function read(text: string): Schedule {
 
 const kindOf = ({ every, cron }: Schedule) => (cron != null ? 'cron' : every != null ? 'every' : 'off')
 
+/** The browser's zone. */
+const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone
 const FIRST: Record<string, Schedule> = {
   every: { every: '10m' },
-  cron: { cron: '0 0 * * *', timezone: Intl.DateTimeFormat().resolvedOptions().timeZone },
+  cron: { cron: '0 0 * * *', timezone: HERE },
 }
 
 export function Reactivate({ attributes, value, set, isOff }: Props) {
@@ -57,12 +59,15 @@ export function Reactivate({ attributes, value, set, isOff }: Props) {
       {kind !== 'off' && (
         <fieldset class="stack" disabled={isOff}>
           {kind === 'every' && (
-            <Text
-              label={t('schedule.interval')}
-              hint="30m, 1h30m, 1d"
-              value={schedule.every ?? ''}
-              set={every => change({ ...schedule, every })}
-            />
+            <>
+              <Text
+                label={t('schedule.interval')}
+                hint="30m, 1h30m, 1d"
+                value={schedule.every ?? ''}
+                set={every => change({ ...schedule, every })}
+              />
+              <Next query={{ every: schedule.every ?? '' }} zone={HERE} />
+            </>
           )}
           {kind === 'cron' && <CronFields schedule={schedule} change={change} />}
           <Check
@@ -94,15 +99,25 @@ function CronFields({ schedule, change }: { schedule: Schedule; change: (next: S
         set={timezone => change({ ...schedule, timezone })}
         options={[['UTC', 'UTC'], ...(isListed ? [] : [[zone, zone] as [string, string]]), ...zones]}
       />
-      <Next cron={schedule.cron ?? ''} zone={zone} />
+      <Next query={{ cron: schedule.cron ?? '', timezone: zone }} zone={zone} />
     </>
   )
 }
 
+/** A zone's clock; UTC, and says so, where the browser has not heard of the zone. */
+function clockOf(timeZone: string, timeStyle: 'short' | 'medium'): Intl.DateTimeFormat {
+  const locale = lang.value === 'zh' ? 'zh-CN' : 'en-GB'
+  try {
+    return new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle, timeZone })
+  } catch {
+    return new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'full', timeZone: 'UTC' })
+  }
+}
+
 /** The next three runs, as the server will have them, by the clock of the zone. */
-function Next({ cron, zone }: { cron: string; zone: string }) {
-  const query = { cron, timezone: zone }
-  const found = useResource(signal => get<{ next: string[] }>('/schedule', query, signal), [cron, zone])
+function Next({ query, zone }: { query: Record<string, string>; zone: string }) {
+  const load = (signal: AbortSignal) => get<{ next: string[] }>('/schedule', query, signal)
+  const found = useResource(load, Object.values(query))
   if (found.error !== null) {
     return (
       <p class="error small" role="alert">
@@ -110,14 +125,10 @@ function Next({ cron, zone }: { cron: string; zone: string }) {
       </p>
     )
   }
-  const format = new Intl.DateTimeFormat(lang.value === 'zh' ? 'zh-CN' : 'en-GB', {
-    dateStyle: 'full',
-    timeStyle: 'short',
-    timeZone: zone,
-  })
+  const format = clockOf(zone, 'every' in query ? 'medium' : 'short')
   return (
     <div class="small" role="status">
-      {t('schedule.next')}
+      {t('every' in query ? 'schedule.next_every' : 'schedule.next')}
       <ol>
         {found.data?.next.map(time => (
           <li key={time}>

@@ -1,10 +1,7 @@
 /** From nothing to an answer: a provider, its keys, whether they work, and what a client sends. */
-import { useEffect } from 'preact/hooks'
 import { t } from '../../i18n'
 import { go, param } from '../../router'
 import { pools } from '../../state/pools'
-import { readServer } from '../../state/server'
-import { complain } from '../../state/toasts'
 import { Keys } from './Keys'
 import { Provider } from './Provider'
 import { Ready } from './Ready'
@@ -16,9 +13,6 @@ export function Page() {
   const name = param('pool')
   const pool = pools.value?.find(pool => pool.name === name)
   const step: Step = pool ? (param('step') === 'ready' ? 'ready' : 'keys') : 'provider'
-  useEffect(() => {
-    readServer().catch(complain)
-  }, [])
   if (pools.value === undefined) return null
   return (
     <>

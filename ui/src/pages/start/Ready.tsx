@@ -3,14 +3,16 @@ import { useState } from 'preact/hooks'
 import { post, words } from '../../api/client'
 import type { CreatedToken, Pool } from '../../api/types'
 import { Link } from '../../components/Link'
+import { Problem } from '../../components/Problem'
 import { Snippets } from '../../components/Snippets'
 import { t } from '../../i18n'
-import { endpoint, server } from '../../state/server'
+import { endpoint, useServer } from '../../state/server'
 
 export function Ready({ pool }: { pool: Pool }) {
   const [token, setToken] = useState<string>()
   const [error, setError] = useState('')
-  const base = endpoint(server.value, pool)
+  const server = useServer()
+  const base = endpoint(server.data, pool)
   const make = async () => {
     try {
       const name = `${pool.name}-${new Date().toISOString().slice(0, 19)}`
@@ -36,7 +38,12 @@ export function Ready({ pool }: { pool: Pool }) {
           {error}
         </p>
       )}
-      {base === undefined ? <p>{t('pools.no_address')}</p> : <Snippets base={base} token={token} />}
+      {server.error != null && <Problem error={server.error} retry={server.reload} />}
+      {base === undefined ? (
+        <p class="muted">{server.data && t('pools.no_address')}</p>
+      ) : (
+        <Snippets base={base} token={token} />
+      )}
       <div class="actions">
         <Link to="/" class="button">
           {t('start.finish')}

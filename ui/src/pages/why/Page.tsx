@@ -2,13 +2,15 @@
 import { get } from '../../api/client'
 import type { Explanation } from '../../api/types'
 import { Moment } from '../../components/Moment'
+import { PoolSelect } from '../../components/PoolSelect'
 import { Problem } from '../../components/Problem'
+import { Some } from '../../components/Some'
 import { Share } from '../../components/Share'
 import { StateBadge } from '../../components/StateBadge'
-import { Select, Text } from '../../components/inputs'
+import { Text } from '../../components/inputs'
 import { t, tell } from '../../i18n'
 import { filter, param } from '../../router'
-import { chosen, pools } from '../../state/pools'
+import { chosen } from '../../state/pools'
 import { useResource } from '../../state/resource'
 
 /** Keys that are told one by one. */
@@ -26,14 +28,14 @@ export function Page() {
   )
   return (
     <>
-      <h1>{t('nav.why')}</h1>
+      <div class="page-head">
+        <h1>{t('nav.why')}</h1>
+        <button type="button" class="button" onClick={why.reload}>
+          {t('refresh')}
+        </button>
+      </div>
       <div class="filters">
-        <Select
-          label={t('pool')}
-          value={pool ?? ''}
-          set={pool => filter({ pool })}
-          options={(pools.value ?? []).map(({ name }) => [name, name])}
-        />
+        <PoolSelect value={pool} set={pool => filter({ pool })} />
         <Text label={t('model')} class="wide" value={model ?? ''} set={model => filter({ model })} />
       </div>
       {why.error != null && <Problem error={why.error} retry={why.reload} />}
@@ -72,6 +74,7 @@ export function Page() {
               </tbody>
             </table>
           </div>
+          <Some shown={why.data.items.length} of={why.data.total} />
         </section>
       )}
     </>
