@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all fuzz run dev build build-all deps deps-test clean coverage bench bench-scale lint fmt tidy ui ui-if-node \
+.PHONY: help demo test test-all fuzz run dev build build-all deps deps-test clean coverage bench bench-scale bench-recovery lint fmt tidy ui ui-if-node \
         screenshots console-speed docker health stats blacklist reset-keys validate-keys
 
 help:
@@ -154,6 +154,9 @@ bench: deps ## Run the benchmarks
 
 bench-scale: deps ## Measure 100,000 keys: start, memory, import, pages, latency meanwhile
 	benches/scale.py $(ARGS)
+
+bench-recovery: deps ## Measure how soon what recovers is used again
+	benches/recovery.py $(ARGS)
 
 coverage: deps-test ## Write a coverage report to coverage/
 	@command -v cargo-llvm-cov >/dev/null || { echo 'Coverage needs cargo-llvm-cov:' \

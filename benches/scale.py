@@ -107,6 +107,11 @@ class Server:
             raise RuntimeError(f"{added} of {count} keys were added")
         return took
 
+    def test_keys(self, count):
+        keys = json.loads(self.ask("GET", f"/api/v1/pools/bench/keys?limit={count}")[1])["items"]
+        body = json.dumps({"action": "test", "ids": [key["id"] for key in keys]})
+        return self.ask("POST", "/api/v1/pools/bench/keys/bulk", body)[0]
+
     def pages(self, keys):
         """The slowest of several looks at each page (seconds)."""
         paths = {
@@ -149,6 +154,7 @@ def phases(server, options, once):
         "import": lambda: server.import_keys("other", "1", options.keys),
         "export": lambda: server.ask("GET", "/api/v1/pools/bench/keys/export?format=json"),
         "reload": lambda: server.ask("POST", "/api/v1/reload"),
+        "test of keys": lambda: server.test_keys(500),
         "list": lambda: server.ask("GET", "/api/v1/pools/bench/keys?limit=1000"),
         "scrape": lambda: server.ask("GET", "/metrics", None, server.metrics),
     }

@@ -3,6 +3,7 @@
 //! The rooms:
 
 pub mod admin;
+pub mod background;
 pub mod cli;
 pub mod clients;
 pub mod config;

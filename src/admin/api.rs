@@ -11,9 +11,10 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, group, patch, post, put};
 use super::{
-    about, audit, egress, events, explain, failures, import, key_tests, keys, log_level, logs, openapi, pools, reload,
-    schedule, session, settings, stats, tokens, verdict,
+    about, audit, egress, events, explain, export, failures, import, key_tests, keys, log_level, logs, openapi, pools,
+    reload, schedule, session, settings, stats, tokens, verdict,
 };
+use crate::background;
 use crate::config::Role::{Admin, Operator, Viewer};
 use crate::manage::{Actor, ManageError, Manager};
 
@@ -77,12 +78,12 @@ pub(super) fn routes() -> Vec<Route> {
             post("/pools/{pool}/keys/bulk", Operator, "Does something to many keys", keys::bulk),
             post("/pools/{pool}/keys/import", Admin, "Adds keys written in any format", import::import)
                 .limited(IMPORT_MAX),
-            get("/pools/{pool}/keys/export", Need::Token(Admin), "Exports the keys with their texts", import::export),
+            get("/pools/{pool}/keys/export", Need::Token(Admin), "Exports the keys with their texts", export::all),
             post(
                 "/pools/{pool}/keys/export",
                 Admin,
                 "Exports the keys, or some of them, with their texts, also by session",
-                import::export_selected,
+                export::selected,
             ),
             get("/keys/{key}", Viewer, "Shows a key", keys::one),
             patch("/keys/{key}", Admin, "Changes what is said of a key", keys::update),
@@ -140,7 +141,7 @@ pub(super) async fn change<T: Send + 'static>(
     act: impl FnOnce(&Manager, &Actor) -> Result<T, ManageError> + Send + 'static,
 ) -> Result<T, Problem> {
     let (manager, actor) = (state.manager.clone(), identity.actor());
-    let done = tokio::task::spawn_blocking(move || act(&manager, &actor)).await;
+    let done = background::run(move || act(&manager, &actor)).await;
     let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it broke off; the log says where");
     Ok(done.map_err(broken)??)
 }

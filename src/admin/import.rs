@@ -1,30 +1,28 @@
-//! Many keys at once: imported in any format, exported with a line in the audit.
+//! `POST /pools/{pool}/keys/import`: many keys at once, in any format.
 //!
 //! Whoever asks for `application/x-ndjson` hears how far the import is, a line for each lot, and stops it by leaving: what
 //! was added by then stays.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use futures::{Stream, stream};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::answer::{self, PROGRESS, Shaped};
 use super::api::change;
-use super::extract::{self, Object, Path, Query};
+use super::extract::{Path, Query};
 use super::identity::Identity;
-use super::keys::{Filter, meant};
 use super::openapi::{Input, Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::config::KeyId;
-use crate::config::formats::{self, ExportFormat, Format};
+use crate::config::formats::{self, Entry, Format, Reading};
 use crate::manage::{Added, Candidate, ManageError};
 
 /// Keys of one lot: each is committed by itself.
@@ -41,25 +39,6 @@ pub(super) struct ImportQuery {
     /// Only tell what would happen.
     #[serde(default)]
     dry_run: bool,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExportQuery {
-    /// How to write the keys; `yaml` if not given.
-    #[serde(default)]
-    format: Exported,
-}
-
-/// How keys are exported.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Exported {
-    #[default]
-    Yaml,
-    Text,
-    Json,
-    Csv,
 }
 
 /// What could not be added.
@@ -85,6 +64,9 @@ struct ImportReport {
     total: usize,
     #[serde(skip)]
     done: usize,
+    /// How many keys there seem to be, by what was read.
+    #[serde(skip)]
+    expected: usize,
     added: usize,
     /// Keys that were there before, or were written twice.
     duplicates: usize,
@@ -95,6 +77,19 @@ struct ImportReport {
 }
 
 impl ImportReport {
+    fn new(format: Format) -> Self {
+        Self { format: format!("{format:?}").to_lowercase(), ..Self::default() }
+    }
+
+    /// Takes in what was read of the text, so far this much of it, and gives the keys on.
+    fn read(&mut self, reading: Reading, progress: f64) -> Vec<Entry> {
+        self.total += reading.entries.len();
+        self.expected = (self.total as f64 / progress) as usize;
+        self.duplicates += reading.duplicates.len();
+        self.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
+        reading.entries
+    }
+
     fn take(&mut self, lot: usize, outcome: Added) {
         self.done += lot;
         self.added += outcome.added.len();
@@ -116,6 +111,7 @@ impl ImportReport {
 #[derive(Serialize, JsonSchema)]
 struct ImportProgress {
     done: usize,
+    /// By what was read so far: the text is read piece by piece.
     total: usize,
 }
 
@@ -179,29 +175,27 @@ pub(super) async fn import(
     state.pool(Some(&pool))?;
     let (tell, told) = mpsc::unbounded_channel();
     let work = change(Arc::clone(&state), identity, move |manager, actor| {
-        let reading = formats::read_as(&text, query.format, &std::collections::HashMap::new());
-        let mut report = ImportReport {
-            format: format!("{:?}", reading.format).to_lowercase(),
-            total: reading.entries.len(),
-            duplicates: reading.duplicates.len(),
-            ..ImportReport::default()
-        };
-        report.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
-        drop(text);
-        let mut entries = reading.entries.into_iter();
+        let mut pieces = formats::pieces(&text, query.format);
+        let report = RefCell::new(ImportReport::new(pieces.format()));
+        let mut entries = std::iter::from_fn(|| {
+            let reading = pieces.next()?;
+            Some(report.borrow_mut().read(reading, pieces.progress()))
+        });
+        let mut entries = entries.by_ref().flatten();
         let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
         let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
         let tell = |size, outcome| {
+            let mut report = report.borrow_mut();
             report.take(size, outcome);
             // Whoever leaves wants no more of it.
-            tell.send(ImportProgress { done: report.done, total: report.total }).is_ok()
+            tell.send(ImportProgress { done: report.done, total: report.expected.max(report.total) }).is_ok()
         };
         if query.dry_run {
             manager.judge_keys(&pool, lots, tell)?
         } else {
             manager.import_keys(&pool, lots, actor, tell)?
         }
-        Ok::<_, ManageError>(report)
+        Ok::<_, ManageError>(report.into_inner())
     });
     if answer::wants_progress(&headers) {
         return Ok(Shaped::new(answer::progress(steps(told, work))));
@@ -228,110 +222,4 @@ fn steps(
         };
         Some((last, (told, None)))
     })
-}
-
-/// The keys as a file.
-pub(super) struct KeysFile;
-
-impl Output for KeysFile {
-    fn describe(operation: &mut Operation<'_>) {
-        let text = json!({"type": "string"});
-        let kinds = [Exported::Yaml, Exported::Text, Exported::Json, Exported::Csv].map(Exported::form);
-        let json = json!({"description": "A list of objects with `key`, `name`, ….", "type": "array"});
-        let yaml = json!({"description": "Pools with their keys, as in `keys.yaml`.", "type": "object"});
-        let schema = |kind: &str| match kind {
-            "application/json" => json.clone(),
-            "application/yaml" => yaml.clone(),
-            _ => text.clone(),
-        };
-        operation.gives(StatusCode::OK, kinds.map(|(_, _, kind, _)| (kind, schema(kind))));
-    }
-}
-
-impl Exported {
-    /// The word for it, the file's ending, the media type and the form.
-    fn form(self) -> (&'static str, &'static str, &'static str, ExportFormat) {
-        match self {
-            Self::Yaml => ("yaml", "yaml", "application/yaml", ExportFormat::Yaml),
-            Self::Text => ("text", "txt", "text/plain; charset=utf-8", ExportFormat::Text),
-            Self::Json => ("json", "json", "application/json", ExportFormat::Json),
-            Self::Csv => ("csv", "csv", "text/csv; charset=utf-8", ExportFormat::Csv),
-        }
-    }
-}
-
-/// Which keys to export: those listed, or those that fit a filter. Without it, all.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "KeySelection")]
-struct Selection {
-    /// Either these,
-    ids: Option<Vec<String>>,
-    /// or these.
-    filter: Option<Object<Filter>>,
-}
-
-/// A body with a selection, or none.
-pub(super) struct Selected(Option<Selection>);
-
-impl<S: Send + Sync> FromRequest<S> for Selected {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
-        let body = body.map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))?;
-        if body.is_empty() {
-            return Ok(Self(None));
-        }
-        let request = Request::from_parts(parts, body.into());
-        let extract::Body(selection) = extract::Body::from_request(request, state).await?;
-        Ok(Self(Some(selection)))
-    }
-}
-
-impl Input for Selected {
-    fn describe(operation: &mut Operation<'_>) {
-        operation.takes_json::<Selection>(false);
-    }
-}
-
-pub(super) async fn export(
-    State(state): State<Arc<AdminState>>,
-    Extension(identity): Extension<Identity>,
-    Path(pool): Path<String>,
-    Query(query): Query<ExportQuery>,
-) -> Result<Shaped<KeysFile>, Problem> {
-    file(state, identity, pool, None, query.format).await
-}
-
-pub(super) async fn export_selected(
-    State(state): State<Arc<AdminState>>,
-    Extension(identity): Extension<Identity>,
-    Path(pool): Path<String>,
-    Query(query): Query<ExportQuery>,
-    Selected(selection): Selected,
-) -> Result<Shaped<KeysFile>, Problem> {
-    let only = match selection {
-        None | Some(Selection { ids: None, filter: None }) => None,
-        Some(Selection { ids, filter }) => Some(meant(&state, &pool, ids, filter)?),
-    };
-    file(state, identity, pool, only, query.format).await
-}
-
-async fn file(
-    state: Arc<AdminState>,
-    identity: Identity,
-    pool: String,
-    only: Option<Vec<KeyId>>,
-    format: Exported,
-) -> Result<Shaped<KeysFile>, Problem> {
-    let (word, ending, kind, format) = format.form();
-    let file = format!("attachment; filename=\"{pool}-keys.{ending}\"");
-    let keys = change(state, identity, move |manager, actor| {
-        let only = only.map(|ids| ids.into_iter().collect());
-        Ok(formats::export(format, &manager.export_keys(&pool, only.as_ref(), word, actor)?))
-    });
-    let keys = keys.await?;
-    Ok(Shaped::new(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, file)], keys)))
 }

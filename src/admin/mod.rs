@@ -12,6 +12,7 @@ mod console;
 mod egress;
 mod events;
 mod explain;
+mod export;
 mod extract;
 mod failures;
 mod guard;

@@ -13,12 +13,13 @@ use super::extract::Query;
 use super::moment::Moment;
 use super::problem::Problem;
 use super::router::AdminState;
+use crate::background;
 use crate::manage::{Last, PoolChange, Refusal, Report, Trigger};
 
 /// Reloads in a thread of its own.
 pub(super) async fn run(state: &AdminState, force: bool) -> Result<Report, Problem> {
     let manager = Arc::clone(&state.manager);
-    let outcome = tokio::task::spawn_blocking(move || manager.reload(Trigger::Api, force)).await;
+    let outcome = background::run(move || manager.reload(Trigger::Api, force)).await;
     outcome.unwrap_or_else(|_| Err(Refusal(vec!["the reload broke off; the log says where".to_owned()]))).map_err(
         |refusal| {
             let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", refusal.to_string());

@@ -84,7 +84,8 @@ impl KeySpec {
         let headers = validate::headers::headers(&raw.headers, &at.field("headers"), context);
         validate::models::globs(&raw.models, &at.field("models"));
         let egress = raw.egress.as_ref();
-        let egress = egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context));
+        let egress =
+            egress.and_then(|egress| validate::secret::egress(egress, &at.field("egress"), context)).map(Box::new);
         if let Some(name) = &raw.name {
             check_name(name, self.key.expose(), &at.field("name"));
         }

@@ -539,8 +539,8 @@ pub struct KeySpec {
     pub priority: u32,
     /// Globs of the models it may be used for; none = all.
     pub models: Vec<String>,
-    /// A proxy of its own.
-    pub egress: Option<Egress>,
+    /// A proxy of its own. Few keys have one, and there may be very many keys.
+    pub egress: Option<Box<Egress>>,
     /// Headers added upstream for this key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Switched off in the file.

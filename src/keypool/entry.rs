@@ -26,11 +26,11 @@ pub const RECHECK: Duration = Duration::from_secs(30);
 const PER_KEY_METRICS_UP_TO: usize = 1000;
 
 /// What a key's requests carry upstream.
-pub struct Credential {
+pub struct Credential<'e> {
     /// Ready to send, hidden in debug output and never indexed by HPACK.
-    pub value: HeaderValue,
+    pub value: &'e HeaderValue,
     /// The key's own extra headers.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: &'e [(HeaderName, HeaderValue)],
 }
 
 /// One pool.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub pins: Arc<Pins>,
     /// Where its probes are.
     pub round: Arc<Mutex<Round>>,
-    credentials: Vec<Credential>,
+    credentials: Vec<HeaderValue>,
     specs: Vec<Arc<KeySpec>>,
     per_key: bool,
     list_key: Option<u32>,
@@ -191,8 +191,9 @@ impl Entry {
     }
 
     /// What a request with that key carries.
-    pub fn credential(&self, index: u32) -> Option<&Credential> {
-        self.credentials.get(index as usize)
+    pub fn credential(&self, index: u32) -> Option<Credential<'_>> {
+        let (value, spec) = (self.credentials.get(index as usize)?, self.specs.get(index as usize)?);
+        Some(Credential { value, headers: &spec.headers })
     }
 
     /// The key that lists models, if not any may.
@@ -311,10 +312,10 @@ fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
     }
 }
 
-fn credential(config: &config::Pool, spec: &KeySpec) -> Credential {
+fn credential(config: &config::Pool, spec: &KeySpec) -> HeaderValue {
     let text = config.auth().value(spec.key.expose());
     // The configuration refuses keys that are not visible ASCII, so this can't fail for a loaded key.
     let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);
-    Credential { value, headers: spec.headers.clone() }
+    value
 }

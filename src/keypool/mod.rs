@@ -17,6 +17,7 @@ mod service;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 pub use balances::{ANSWERED_WITHIN, Balances, Told};
 pub use browse::{Page, Wanted};
@@ -36,6 +37,8 @@ use crate::verdict::{Engine, Memory};
 #[derive(Default)]
 pub struct KeyPool {
     entries: ArcSwap<Vec<Arc<Entry>>>,
+    /// Replaced, and perhaps still in use by requests: none of them shall be the one that has to free 100,000 keys.
+    replaced: Mutex<Vec<Arc<Entry>>>,
 }
 
 impl KeyPool {
@@ -60,7 +63,14 @@ impl KeyPool {
         for entry in &entries {
             entry.open(named(&before, &entry.config.name), now);
         }
+        self.replaced.lock().extend_from_slice(&before);
         self.entries.store(Arc::new(entries));
+    }
+
+    /// Takes out what was replaced and is not in use any more.
+    fn take_unused(&self) -> Vec<Arc<Entry>> {
+        let is_unused = |entry: &mut Arc<Entry>| Arc::strong_count(entry) + Arc::strong_count(&entry.pool) == 2;
+        self.replaced.lock().extract_if(.., is_unused).collect()
     }
 
     /// Why each key of a pool would or would not be handed out for this model now; `None` if there is no such pool.

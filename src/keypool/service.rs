@@ -8,6 +8,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::{KeyPool, now};
+use crate::background;
 use crate::pool::Standing;
 
 /// Key changes reach the log within this time.
@@ -32,6 +33,7 @@ impl BackgroundService for KeyPool {
             if now() >= next_report {
                 next_report = now().after(TICK);
                 self.report_changes(&mut usable);
+                self.free_unused().await;
             }
         }
     }
@@ -50,6 +52,13 @@ impl KeyPool {
             }
         }
         first
+    }
+
+    async fn free_unused(&self) {
+        let unused = self.take_unused();
+        if !unused.is_empty() && background::run(move || drop(unused)).await.is_err() {
+            log::error!("Freeing what a reload replaced broke off.");
+        }
     }
 
     /// Logs each pool that ran out of ready keys or has one again: the two moments an operator is asked about.

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::error::ManageError;
 use super::keys::{Added, Candidate, now_ms, spec_of};
 use super::operate::Actor;
-use super::stored::{Kept, Stored};
+use super::stored::{Kept, Stored, shared};
 use super::{Manager, Picture};
 use crate::config::KeyId;
 use crate::store::{Audit, NewKey};
@@ -130,7 +130,7 @@ impl Judge {
                 Ok((spec, details)) => kept.push(Kept {
                     pool: self.pool.clone(),
                     spec: Arc::new(spec),
-                    details: details.into(),
+                    details: shared(details),
                     created_at: now,
                     removed_at: None,
                 }),

@@ -11,6 +11,7 @@ use pingora::services::background::BackgroundService;
 
 use super::Manager;
 use super::marks;
+use crate::background;
 use crate::keypool::{Entry, now};
 use crate::telemetry::{Readiness, metrics};
 
@@ -41,7 +42,7 @@ impl BackgroundService for Writer {
                     is_open = true;
                     let manager = manager.clone();
                     // Its failure is logged.
-                    let _done = tokio::task::spawn_blocking(move || manager.take_up()).await;
+                    let _done = background::run(move || manager.take_up()).await;
                 }
             }
             manager.journal_learnt();

@@ -10,7 +10,7 @@ use super::error::{ManageError, told};
 use super::import::Judge;
 use super::marks;
 use super::operate::Actor;
-use super::stored::{Kept, Stored};
+use super::stored::{Kept, Stored, shared};
 use super::{Manager, Picture};
 use crate::config::formats::{Details, Entry};
 use crate::config::{Egress, KeyId, KeySpec, Secret, key_spec};
@@ -95,7 +95,7 @@ impl Manager {
         if taken.contains(&spec.name) {
             return Err(ManageError::Conflict(format!("another key of the pool is called {}", spec.name)));
         }
-        (key.spec, key.details) = (Arc::new(spec), details.into());
+        (key.spec, key.details) = (Arc::new(spec), shared(details));
         let change = KeyChange { id, name: key.name(), details: key.details.to_string() };
         let audit = actor.does("key.update", id.to_string(), json!({"fields": fields}));
         self.change_to(&turn, stored, |store| Self::wait(store.update_keys(vec![change], audit)))
@@ -287,7 +287,7 @@ fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
     };
     let details = Details {
         models: spec.models.clone(),
-        egress: spec.egress.as_ref().map(Egress::url),
+        egress: spec.egress.as_deref().map(Egress::url),
         headers: spec.headers.iter().filter_map(header).collect(),
         ..Details::default()
     };

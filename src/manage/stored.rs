@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
+use once_cell::sync::Lazy;
 use serde_json::{Map, Value as Json};
 
 use crate::config::{AddedToken, Additions, KeyId, KeySpec, Loaded, Problems, TokenDigest, key_spec};
@@ -162,6 +163,12 @@ fn covers(path: &str, other: &str) -> bool {
     within(other, path) || within(path, other)
 }
 
+/// What is said of a key. Of most keys nothing is, and there may be very many.
+pub(super) fn shared(details: String) -> Arc<str> {
+    static NOTHING: Lazy<Arc<str>> = Lazy::new(|| "{}".into());
+    if *details == **NOTHING { NOTHING.clone() } else { details.into() }
+}
+
 impl Kept {
     fn of(key: StoredKey, pools: &mut HashMap<String, Arc<str>>) -> Option<Self> {
         let pool = pools.entry(key.pool.clone()).or_insert_with(|| key.pool.as_str().into()).clone();
@@ -174,7 +181,7 @@ impl Kept {
             Ok(spec) => Some(Self {
                 pool,
                 spec: Arc::new(spec),
-                details: key.details.into(),
+                details: shared(key.details),
                 created_at: key.created_at,
                 removed_at: key.removed_at,
             }),

@@ -47,7 +47,7 @@ pub(super) fn prepare(request: &mut RequestHeader, context: &Context) -> Result<
     // The first-event gate and the verdict read the answer's text.
     sent.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     add_defaults(&mut sent.headers, pool);
-    for (name, value) in pool.entry.config.headers.iter().chain(&credential.headers) {
+    for (name, value) in pool.entry.config.headers.iter().chain(credential.headers) {
         sent.headers.insert(name, value.clone());
     }
     sent.headers.insert(pool.entry.config.auth().header(), credential.value.clone());

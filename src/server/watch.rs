@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use crate::background;
 use crate::manage::{Manager, Trigger};
 
 /// A change is complete when nothing more happened for this long.
@@ -63,7 +64,7 @@ impl Service {
     /// Files of 100,000 keys take a while to read: not on a runtime thread.
     async fn blocking<T: Default + Send + 'static>(&self, act: impl FnOnce(&Manager) -> T + Send + 'static) -> T {
         let manager = self.0.clone();
-        let outcome = tokio::task::spawn_blocking(move || act(&manager)).await;
+        let outcome = background::run(move || act(&manager)).await;
         outcome.inspect_err(|error| log::error!("The reload broke off: {error}")).unwrap_or_default()
     }
 }

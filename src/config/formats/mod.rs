@@ -34,6 +34,9 @@ use super::expand::Environment;
 use super::secret::Secret;
 use collect::Collector;
 
+/// Bytes after which a piece of a long text ends, at the end of the line.
+const PIECE: usize = 1 << 20;
+
 /// One key as it was written.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -140,6 +143,59 @@ impl fmt::Display for BadLine {
 /// Reads a text whose format is found by its content. Variables (`${…}`) have no value.
 pub fn read(text: &str) -> Reading {
     read_as(text, Format::Auto, &HashMap::new())
+}
+
+/// Reads a text of a known format (`Auto`: found by its content) piece by piece where its format has a key per line, so
+/// that never all keys of a long one are held; otherwise in one piece. A key that stands in two pieces is in both.
+pub fn pieces(text: &str, format: Format) -> Pieces<'_> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let format = if format == Format::Auto { detect(text) } else { format };
+    Pieces { left: Some(text), format, line: 0, size: text.len() }
+}
+
+/// A text that is read piece by piece.
+pub struct Pieces<'t> {
+    /// `None` = all was read.
+    left: Option<&'t str>,
+    format: Format,
+    /// Lines that were read.
+    line: usize,
+    size: usize,
+}
+
+impl Pieces<'_> {
+    /// How the text is written.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// How much of the text was read, from 0 to 1.
+    pub fn progress(&self) -> f64 {
+        let left = self.left.map_or(0, str::len);
+        if self.size == 0 { 1.0 } else { 1.0 - left as f64 / self.size as f64 }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Reading;
+
+    fn next(&mut self) -> Option<Reading> {
+        let text = self.left.take()?;
+        if self.format != Format::Text {
+            return Some(read_as(text, self.format, &HashMap::new()));
+        }
+        let rest = text.as_bytes().get(PIECE..).unwrap_or_default();
+        let end = memchr::memchr(b'\n', rest).map(|at| PIECE + at + 1);
+        let (piece, left) = end.map_or((text, None), |end| (text.get(..end).unwrap_or(text), text.get(end..)));
+        self.left = left.filter(|left| !left.is_empty());
+        let mut reading = read_as(piece, Format::Text, &HashMap::new());
+        let line = self.line;
+        self.line += piece.lines().count();
+        reading.entries.iter_mut().for_each(|entry| entry.line += line);
+        reading.duplicates.iter_mut().for_each(|duplicate| *duplicate += line);
+        reading.bad.iter_mut().for_each(|bad| bad.line += line);
+        Some(reading)
+    }
 }
 
 /// Reads a text of a known format (`Auto`: found by its content). `env` gives YAML its variables.

@@ -347,3 +347,33 @@ fn harmless(text: &str) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+#[test]
+fn a_long_list_is_read_in_pieces_with_the_lines_of_the_whole() {
+    let lines: Vec<String> = (0..60_000)
+        .map(|number| match number % 20_000 {
+            1 => "# a comment, ü".to_owned(),
+            7 => format!("sk-ok-{number:040}, sk-and-{number:040}"),
+            9 => "prose is no key".to_owned(),
+            _ => format!("sk-ok-{number:040}"),
+        })
+        .collect();
+    let text = format!("\u{feff}{}\n", lines.join("\n"));
+    let whole = read(&text);
+    let mut pieces = pieces(&text, Format::Auto);
+    let (mut read, mut progress) = (Vec::new(), Vec::new());
+    while let Some(piece) = pieces.next() {
+        read.push(piece);
+        progress.push(pieces.progress());
+    }
+    assert_eq!(read.len(), 3);
+    assert!(progress.is_sorted() && progress.last() == Some(&1.0), "{progress:?}");
+    let place = |entry: &Entry| (entry.line, entry.key.expose().to_owned());
+    let entries: Vec<_> = read.iter().flat_map(|piece| &piece.entries).map(place).collect();
+    assert_eq!(entries, whole.entries.iter().map(place).collect::<Vec<_>>());
+    let bad: Vec<_> = read.iter().flat_map(|piece| &piece.bad).cloned().collect();
+    assert_eq!((bad.len(), &bad), (3, &whole.bad));
+    for text in ["", "sk-one-key-0000000000", "[\"sk-a-list-in-json-00\"]"] {
+        assert_eq!(super::pieces(text, Format::Auto).count(), 1, "{text}");
+    }
+}

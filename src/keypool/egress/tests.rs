@@ -21,7 +21,7 @@ fn specs(count: usize, own: Option<&str>) -> Vec<Arc<KeySpec>> {
             account: None,
             weight: 1,
             priority: 0,
-            egress: own.map(|url| config::Egress::parse(url).unwrap()),
+            egress: own.map(|url| config::Egress::parse(url).unwrap().into()),
             models: Vec::new(),
             headers: Vec::new(),
             disabled: false,
