@@ -1,8 +1,9 @@
 //! Work behind the requests' backs, which gets the time they leave.
 //!
 //! Reading a hundred thousand keys takes a core for a while, and a core that is taken lets requests wait for milliseconds.
-//! So the threads that import, reload, export, keep and answer operators run at the lowest priority: a thread that serves
-//! requests goes first. Where everything is busy such work still gets a share, if a small one. Linux alone knows priorities of threads.
+//! So the threads that import, reload, export and answer operators run at the lowest priority: a thread that serves
+//! requests goes first. Not so the store's: what was learnt is to be kept within a second on a busy machine, too. Linux
+//! alone knows priorities of threads.
 
 use tokio::task::{JoinError, spawn_blocking};
 

@@ -9,7 +9,6 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::error::StoreError;
-use crate::background;
 
 /// How long blocking work may hold up the end.
 const END: Duration = Duration::from_secs(1);
@@ -28,7 +27,6 @@ impl Runtime {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let work = move || {
-            background::give_way();
             // Sent or dropped: both mean the end.
             let _end = runtime.block_on(stopped);
             runtime.shutdown_timeout(END);
