@@ -59,6 +59,25 @@ fn cookie(answer: &Response) -> String {
 
 const OURS: &str = "Sec-Fetch-Site: same-origin";
 
+#[test]
+fn what_a_provider_said_to_a_key_is_told_to_operators() {
+    let mock = MockProvider::start();
+    let keyweir = Config::pool(&mock, &["sk-401-1"]).admin(USERS).start();
+    keyweir.chat(&json!({}));
+    let failure = |role| {
+        let mut connection = Connection::open(keyweir.admin);
+        let authorization = format!("Authorization: Bearer {}", token(role));
+        connection.send(bytes("GET", "/api/v1/pools/p/keys", &[&authorization], ""));
+        connection.response().json()["items"][0]["last_failure"].clone()
+    };
+    assert_eq!(failure(Role::Viewer), Value::Null);
+    for role in [Role::Operator, Role::Admin] {
+        let told = failure(role);
+        assert_eq!((&told["status"], &told["code"]), (&json!(401), &json!("invalid_api_key")), "{told}");
+        assert!(!told["verdict"]["rule"].as_str().unwrap().is_empty(), "{told}");
+    }
+}
+
 /// What a caller must be told.
 fn expected(need: Need, role: Option<Role>, by_token: bool) -> Option<u16> {
     match (need, role) {

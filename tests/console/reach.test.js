@@ -95,6 +95,19 @@ test('dialogs fit a phone', async () => {
   await page.context().close()
 })
 
+test('a phone shows the whole name of a key that rests', async () => {
+  const { items } = await server.api('GET', '/pools/reach/keys?q=key-23')
+  await server.api('POST', `/keys/${items[0].id}/disable`)
+  const { page, to } = await open(browser, server, { viewport: { width: 375, height: 667 } })
+  await to('/keys?q=key-23')
+  const row = page.locator('.list-row')
+  await row.getByText('by an operator').waitFor()
+  const isWhole = ['.name', '.row'].map(part => row.locator(part).evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth))
+  assert.deepEqual(await Promise.all(isWhole), [true, true])
+  await server.api('POST', `/keys/${items[0].id}/enable`)
+  await page.context().close()
+})
+
 test('nothing jumps while a page fills', async () => {
   const { page, to } = await open(browser, server)
   for (const path of PAGES) {

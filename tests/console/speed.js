@@ -20,7 +20,7 @@ const server = await keyweir(
 )
 const browser = await launch()
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
-const show = (what, value) => console.log(`${what.padEnd(52)}${value}`)
+const show = (what, value) => console.log(`${what.padEnd(60)}${value}`)
 const ms = value => `${value.toFixed(0)} ms`
 const middle = all => [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)]
 

@@ -586,7 +586,10 @@ export interface components {
     ImportProgress: {
       /** Format: uint */
       done: number
-      /** Format: uint */
+      /**
+       * Format: uint
+       * @description By what was read so far: the text is read piece by piece.
+       */
       total: number
     }
     /** @description What an import did. */

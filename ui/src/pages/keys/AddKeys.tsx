@@ -28,13 +28,15 @@ export function AddKeys({ pool, onClose }: { pool: string; onClose: () => void }
     setError('')
     job.current = new AbortController()
     let done = 0
-    setProgress({ done, total: preview.report?.total })
+    // The server reads piece by piece; how many there are the preview knows.
+    const total = preview.report?.total
+    setProgress({ done, total })
     try {
       const { signal } = job.current
       const last = await stream<ImportLine>(importPath(pool), { body: text, signal }, line => {
         if (line.done === undefined) return
         done = line.done
-        setProgress({ done, total: line.total })
+        setProgress({ done, total: total ?? line.total })
       })
       setReport(last)
     } catch (failure) {

@@ -15,25 +15,21 @@ export function Found({ tally: { outcomes, reasons, effects } }: { tally: Tally 
     return all.map(([reason, times]) => `${because(reason)} ${n(times)}`).join(' · ')
   }
   return (
-    <>
-      <dl class="facts">
-        {OUTCOMES.map(outcome => (
-          <Fragment key={outcome}>
-            <dt>{tell('outcome', outcome)}</dt>
-            <dd>
-              <span class="num">{n(outcomes[outcome])}</span> <span class="muted small">{why(outcome)}</span>
-            </dd>
-          </Fragment>
-        ))}
-      </dl>
-      <dl class="facts">
-        {EFFECTS.map(effect => (
-          <Fragment key={effect}>
-            <dt>{tell('effect', effect)}</dt>
-            <dd class="num">{n(effects[effect])}</dd>
-          </Fragment>
-        ))}
-      </dl>
-    </>
+    <dl class="facts">
+      {OUTCOMES.map(outcome => (
+        <Fragment key={outcome}>
+          <dt>{tell('outcome', outcome)}</dt>
+          <dd>
+            <span class="num">{n(outcomes[outcome])}</span> <span class="muted small">{why(outcome)}</span>
+          </dd>
+        </Fragment>
+      ))}
+      {EFFECTS.map(effect => (
+        <Fragment key={effect}>
+          <dt>{tell('effect', effect)}</dt>
+          <dd class="num">{n(effects[effect])}</dd>
+        </Fragment>
+      ))}
+    </dl>
   )
 }
