@@ -11,8 +11,8 @@ use super::problem::Problem;
 use super::router::AdminState;
 use super::routes::{Need, Route, delete, get, group, patch, post, put};
 use super::{
-    about, audit, egress, events, explain, export, failures, import, key_tests, keys, log_level, logs, openapi, pools,
-    reload, schedule, session, settings, stats, tokens, verdict,
+    about, audit, bulk, egress, events, explain, export, failures, import, key_tests, keys, log_level, logs, new_keys,
+    openapi, pools, reload, schedule, session, settings, stats, tokens, verdict,
 };
 use crate::background;
 use crate::config::Role::{Admin, Operator, Viewer};
@@ -74,8 +74,8 @@ pub(super) fn routes() -> Vec<Route> {
         "Keys",
         [
             get("/pools/{pool}/keys", Viewer, "Lists a pool's keys", keys::list),
-            post("/pools/{pool}/keys", Admin, "Adds one key or several", keys::add),
-            post("/pools/{pool}/keys/bulk", Operator, "Does something to many keys", keys::bulk),
+            post("/pools/{pool}/keys", Admin, "Adds one key or several", new_keys::add),
+            post("/pools/{pool}/keys/bulk", Operator, "Does something to many keys", bulk::bulk),
             post("/pools/{pool}/keys/import", Admin, "Adds keys written in any format", import::import)
                 .limited(IMPORT_MAX),
             get("/pools/{pool}/keys/export", Need::Token(Admin), "Exports the keys with their texts", export::all),

@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::answer::Shaped;
 use super::api::change;
+use super::bulk::{Filter, meant};
 use super::extract::{self, Object, Path, Query};
 use super::identity::Identity;
-use super::keys::{Filter, meant};
 use super::openapi::{Input, Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;

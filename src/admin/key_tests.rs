@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::answer::{self, PROGRESS};
 use super::api::change;
+use super::bulk::BulkDone;
 use super::extract::Path;
 use super::identity::Identity;
-use super::keys::BulkDone;
 use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;

@@ -1,33 +1,29 @@
-//! `/api/v1/…/keys`: keys listed, added, changed and removed; enabled, disabled and reset.
+//! `/api/v1/…/keys`: keys listed, changed and removed; enabled, disabled and reset one by one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::{HeaderMap, StatusCode};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::answer::{NoContent, Page, Shaped, window};
+use super::answer::{NoContent, Page, window};
 use super::api::change;
 use super::beside::Beside;
-use super::extract::{Body, Object, Patch, Path, Query, Written};
+use super::extract::{Patch, Path, Query, Written};
 use super::failures::KeyFailure;
 use super::identity::Identity;
-use super::import::BadLine;
-use super::key_tests::{self, BulkOutcome};
 use super::moment::Moment;
-use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
 use super::stats::Sum;
 use crate::config::{KeyId, Secret, raw};
 use crate::keypool::{Action, ControlError, Wanted};
-use crate::manage::{Added, Candidate, KeyDetail, no_pool};
+use crate::manage::{KeyDetail, no_pool};
 use crate::telemetry::{AttemptResult, BalanceSnapshot, KeySnapshot, State as KeyState, json_amount};
 
 /// What one request does to a key.
@@ -217,7 +213,7 @@ fn hint(key: &Secret) -> String {
 }
 
 /// Keys of this state, with this reason, and this text in their names.
-fn wanted(state: Option<&str>, reason: Option<String>, text: Option<String>) -> Result<Wanted, Problem> {
+pub(super) fn wanted(state: Option<&str>, reason: Option<String>, text: Option<String>) -> Result<Wanted, Problem> {
     let named = |word| KeyState::ALL.into_iter().find(|state| state.as_str() == word);
     let unknown = |word| Problem::bad_request(format!("there is no state {word:?}: ready, cooling or disabled"));
     let state = state.map(|word| named(word).ok_or_else(|| unknown(word))).transpose()?;
@@ -243,120 +239,6 @@ impl JsonSchema for KeyFields {
         schema.remove("required");
         schema
     }
-}
-
-/// A key to be added.
-struct NewKey;
-
-impl JsonSchema for NewKey {
-    fn schema_name() -> Cow<'static, str> {
-        "NewKey".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = KeyFields::json_schema(generator);
-        if let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            fields.insert("key".into(), json!({"type": "string", "description": "The key's text."}));
-        }
-        schema.insert("required".into(), json!(["key"]));
-        schema
-    }
-}
-
-/// One key (`{"key": …, "name": …}`) or several (`{"keys": ["…", {"key": …}]}`).
-pub(super) struct NewKeys;
-
-impl JsonSchema for NewKeys {
-    fn schema_name() -> Cow<'static, str> {
-        "NewKeys".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let key = generator.subschema_for::<NewKey>();
-        json_schema!({"anyOf": [key, {
-            "type": "object",
-            "properties": {"keys": {"type": "array", "items": {"anyOf": [{"type": "string"}, key]}}},
-            "required": ["keys"],
-            "additionalProperties": false,
-        }]})
-    }
-}
-
-/// What became of keys that were to be added.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct KeysAdded {
-    added: usize,
-    duplicates: usize,
-    failed: usize,
-    /// The new ones.
-    ids: Vec<String>,
-    /// Those that were there before.
-    known_ids: Vec<String>,
-    bad: Vec<BadLine>,
-}
-
-impl IntoResponse for KeysAdded {
-    fn into_response(self) -> Response {
-        let status = if self.added == 0 { StatusCode::OK } else { StatusCode::CREATED };
-        (status, Json(self)).into_response()
-    }
-}
-
-impl Output for KeysAdded {
-    fn describe(operation: &mut Operation<'_>) {
-        operation.gives_json::<Self>(StatusCode::CREATED);
-        operation.gives_json::<Self>(StatusCode::OK);
-    }
-}
-
-impl From<Added> for KeysAdded {
-    fn from(Added { added, duplicates, bad }: Added) -> Self {
-        let texts = |ids: &[KeyId]| ids.iter().map(ToString::to_string).collect();
-        Self {
-            added: added.len(),
-            duplicates: duplicates.len(),
-            failed: bad.len(),
-            ids: texts(&added),
-            known_ids: texts(&duplicates),
-            bad: bad.into_iter().map(BadLine::from).collect(),
-        }
-    }
-}
-
-pub(super) async fn add(
-    State(state): State<Arc<AdminState>>,
-    Extension(identity): Extension<Identity>,
-    Path(pool): Path<String>,
-    Written(body, _): Written<NewKeys>,
-) -> Result<KeysAdded, Problem> {
-    let candidates = candidates(body)?;
-    let added = change(state, identity, move |manager, actor| manager.add_keys(&pool, candidates, actor)).await?;
-    let errors: Vec<String> = added.bad.iter().map(|(line, error)| format!("keys[{}]: {error}", line - 1)).collect();
-    if added.added.is_empty() && !errors.is_empty() {
-        return Err(Problem { errors: errors.clone(), ..Problem::unprocessable(errors.join("\n")) });
-    }
-    Ok(added.into())
-}
-
-fn candidates(mut body: Map<String, Value>) -> Result<Vec<Candidate>, Problem> {
-    let wrong = || Problem::unprocessable("send {\"key\": …} or {\"keys\": [\"…\", {\"key\": …}]}");
-    let entries = match body.remove("keys") {
-        Some(Value::Array(entries)) if body.is_empty() => entries,
-        Some(_) => return Err(wrong()),
-        None => vec![Value::Object(body)],
-    };
-    let candidate = |(line, entry)| {
-        let (key, details) = match entry {
-            Value::String(key) => (key, Map::new()),
-            Value::Object(mut details) => match details.remove("key") {
-                Some(Value::String(key)) => (key, details),
-                _ => return Err(wrong()),
-            },
-            _ => return Err(wrong()),
-        };
-        Ok(Candidate { line, key: Secret::new(key), details })
-    };
-    (1..).zip(entries).map(candidate).collect()
 }
 
 pub(super) async fn update(
@@ -417,127 +299,4 @@ pub(super) async fn rotate_master(
 ) -> Result<NoContent, Problem> {
     change(state, identity, |manager, actor| manager.rotate_master(actor)).await?;
     Ok(NoContent)
-}
-
-// === many at once ===
-
-/// What a request does to many keys.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum BulkVerb {
-    Enable,
-    Disable,
-    Reset,
-    Remove,
-    Test,
-}
-
-/// What to do to which keys: those listed, those that fit a filter, or with an empty filter all.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Bulk {
-    action: BulkVerb,
-    /// Either these,
-    ids: Option<Vec<String>>,
-    /// or these.
-    filter: Option<Object<Filter>>,
-}
-
-/// Which keys; all of it must fit.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "KeyFilter")]
-pub(super) struct Filter {
-    #[schemars(with = "Option<KeyState>")]
-    state: Option<String>,
-    /// Why they are not ready.
-    reason: Option<String>,
-    /// A part of the name.
-    q: Option<String>,
-}
-
-/// What was done to many keys.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct BulkDone {
-    /// How many were meant.
-    matched: usize,
-    /// To how many it was done.
-    changed: usize,
-    /// Where it could not be done; not for `remove`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<Vec<BulkFailure>>,
-    /// How many are in files and stay; for `remove`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provisioned: Option<usize>,
-}
-
-/// A key that something could not be done to.
-#[derive(Serialize, JsonSchema)]
-struct BulkFailure {
-    id: String,
-    error: String,
-}
-
-pub(super) async fn bulk(
-    State(state): State<Arc<AdminState>>,
-    Extension(identity): Extension<Identity>,
-    Path(pool): Path<String>,
-    headers: HeaderMap,
-    Body(bulk): Body<Bulk>,
-) -> Result<Shaped<BulkOutcome>, Problem> {
-    let ids = meant(&state, &pool, bulk.ids, bulk.filter)?;
-    let action = match bulk.action {
-        BulkVerb::Enable => Action::Enable,
-        BulkVerb::Disable => Action::Disable,
-        BulkVerb::Reset => Action::Reset,
-        BulkVerb::Remove => return Ok(Shaped::new(Json(remove_all(&state, identity, ids).await?))),
-        BulkVerb::Test => return key_tests::many(state, identity, &pool, ids, &headers).await.map(Shaped::new),
-    };
-    Ok(Shaped::new(Json(act_on_all(&state, identity, ids, action).await?)))
-}
-
-/// The keys of a pool that are meant by their ids or by a filter.
-pub(super) fn meant(
-    state: &AdminState,
-    pool: &str,
-    ids: Option<Vec<String>>,
-    filter: Option<Object<Filter>>,
-) -> Result<Vec<KeyId>, Problem> {
-    let found = match (ids, filter) {
-        (Some(ids), None) => {
-            let ids: Vec<_> = ids.iter().map(|text| id(text)).collect::<Result<_, _>>()?;
-            state.keypool.among(pool, ids)
-        }
-        (None, Some(Object(filter))) => {
-            let wanted = wanted(filter.state.as_deref(), filter.reason, filter.q)?;
-            state.keypool.matching(pool, &wanted)
-        }
-        _ => return Err(Problem::bad_request("name the keys with either ids or filter; an empty filter means all")),
-    };
-    Ok(found.ok_or_else(|| no_pool(pool))?)
-}
-
-async fn remove_all(state: &Arc<AdminState>, identity: Identity, ids: Vec<KeyId>) -> Result<BulkDone, Problem> {
-    identity.require(crate::config::Role::Admin)?;
-    let matched = ids.len();
-    let removed = change(state.clone(), identity, move |manager, actor| {
-        let own: Vec<KeyId> = ids.into_iter().filter(|id| !manager.is_provisioned_key(*id)).collect();
-        manager.remove_keys(&own, actor)
-    });
-    let changed = removed.await?;
-    Ok(BulkDone { matched, changed, failed: None, provisioned: Some(matched - changed) })
-}
-
-/// Does something to keys; those that can't be changed are told and don't stop the rest.
-pub(super) async fn act_on_all(
-    state: &Arc<AdminState>,
-    identity: Identity,
-    ids: Vec<KeyId>,
-    action: Action,
-) -> Result<BulkDone, Problem> {
-    let matched = ids.len();
-    let failed = change(state.clone(), identity, move |manager, actor| manager.act(&ids, action, actor)).await?;
-    let failed: Vec<_> =
-        failed.iter().map(|(id, error)| BulkFailure { id: id.to_string(), error: error.to_string() }).collect();
-    Ok(BulkDone { matched, changed: matched - failed.len(), failed: Some(failed), provisioned: None })
 }

@@ -15,9 +15,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::bulk;
 use super::extract::Query;
 use super::identity::Identity;
-use super::keys;
 use super::moment::Moment;
 use super::problem::Problem;
 use super::reload;
@@ -238,7 +238,7 @@ pub(super) async fn reset_keys(
 ) -> Result<Json<Value>, Problem> {
     let (pool, keys) = chosen(&state, query.pool.as_deref())?;
     let ids: Vec<_> = keys.iter().filter(|key| !is_active(key)).map(|key| key.id).collect();
-    let done = keys::act_on_all(&state, identity, ids, Action::Reset).await?;
+    let done = bulk::act_on_all(&state, identity, ids, Action::Reset).await?;
     let mut answer = json!(done);
     answer["success"] = true.into();
     answer["timestamp"] = json!(now());
