@@ -86,11 +86,11 @@ class Server:
             wait_for(process, lambda: http_status(self.proxy, "/readyz") == 200, 300)
             yield process.pid, time.monotonic() - start
 
-    def ask(self, method, path, body=None, port=None):
+    def ask(self, method, path, body=None, port=None, kind="text/plain"):
         """Seconds until the answer was there, and the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.admin, timeout=600)
         start = time.monotonic()
-        connection.request(method, path, body, {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+        connection.request(method, path, body, {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": kind})
         answer = connection.getresponse()
         text = answer.read()
         took = time.monotonic() - start
@@ -110,7 +110,7 @@ class Server:
     def test_keys(self, count):
         keys = json.loads(self.ask("GET", f"/api/v1/pools/bench/keys?limit={count}")[1])["items"]
         body = json.dumps({"action": "test", "ids": [key["id"] for key in keys]})
-        return self.ask("POST", "/api/v1/pools/bench/keys/bulk", body)[0]
+        return self.ask("POST", "/api/v1/pools/bench/keys/bulk", body, kind="application/json")[0]
 
     def pages(self, keys):
         """The slowest of several looks at each page (seconds)."""
