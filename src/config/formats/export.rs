@@ -50,6 +50,9 @@ fn yaml(keys: &[Entry]) -> String {
             None => pools.push((name, line)),
         }
     }
+    if pools.is_empty() {
+        return "{}\n".to_owned();
+    }
     pools.into_iter().map(|(pool, lines)| format!("{}:\n{lines}", scalar(pool))).collect()
 }
 

@@ -232,6 +232,14 @@ fn shown(entry: &Entry) -> Shown<'_> {
 }
 
 #[test]
+fn no_keys_are_a_valid_keys_file_too() {
+    let text = export(ExportFormat::Yaml, &[]);
+    assert_eq!(text, "{}\n");
+    let read = read_as(&text, Format::Yaml, &HashMap::new());
+    assert!(read.entries.is_empty() && read.bad.is_empty(), "{:?}", read.bad);
+}
+
+#[test]
 fn exported_yaml_is_yaml_1_1_too() {
     let account = "a\u{7f}b\u{85}c\u{9e}d\u{2028}e\u{feff}f\u{ffff}g密钥";
     let mut entry = Entry::new(0, Secret::new("sk-1".to_owned()));
