@@ -34,6 +34,10 @@ impl Collector {
             self.bad(entry.line, "the account is left out: it is no name, or repeats a piece of the key");
             entry.account = None;
         }
+        if entry.pool.as_deref().is_some_and(|pool| !is_name(pool)) {
+            self.bad(entry.line, "the pool is left out: its name has 1 to 64 characters and no control characters");
+            entry.pool = None;
+        }
         let id = KeyId::of(entry.pool.as_deref().unwrap_or_default(), entry.key.expose());
         match self.places.get(&id) {
             Some(place) => {
@@ -78,9 +82,13 @@ pub(crate) fn refusal(key: &str) -> Option<&'static str> {
     }
 }
 
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= MAX_NAME && !text.chars().any(char::is_control)
+}
+
 /// Why the name is not taken over with its key.
 fn bad_name(name: &str, key: &str) -> Option<&'static str> {
-    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+    if !is_name(name) {
         return Some("the name is left out: a name has 1 to 64 characters and no control characters");
     }
     // Other programs call a key by a piece of it, and names are shown.

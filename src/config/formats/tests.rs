@@ -385,3 +385,16 @@ fn a_long_list_is_read_in_pieces_with_the_lines_of_the_whole() {
         assert_eq!(super::pieces(text, Format::Auto).count(), 1, "{text}");
     }
 }
+
+#[test]
+fn a_pool_whose_name_is_none_is_left_out() {
+    // Longer than a key of YAML may be once it is escaped.
+    let long = "\\u0000".repeat(230);
+    for name in [long.as_str(), "p\\u001b"] {
+        let read = read(&format!("[{{\"pool\": \"{name}\", \"key\": \"ms-sample-0001\"}}]"));
+        assert_eq!((read.entries.len(), read.bad.len()), (1, 1), "{:?}", read.bad);
+        for format in [ExportFormat::Yaml, ExportFormat::Json, ExportFormat::Csv] {
+            assert_eq!(super::read(&export(format, &read.entries)).bad, [], "{format:?}");
+        }
+    }
+}
