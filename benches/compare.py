@@ -54,17 +54,23 @@ def main():
     print(table(results, ready))
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(about, rounds):
+    """What every benchmark can be told."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=["release", "demo"], default="release", help="cargo profile to build")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of requests (default: 1)")
-    parser.add_argument("--targets", type=lambda text: text.split(","), default=["direct", "bare", "keyweir"],
-                        help="any of direct,bare,keyweir (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help=f"{rounds} (default: 5)")
     parser.add_argument("--keyweir", type=pathlib.Path, help="this binary instead of building one")
-    options = parser.parse_args()
+    return parser
+
+
+def arguments():
+    known = parser(__doc__, "interleaved rounds")
+    known.add_argument("--scale", type=float, default=1.0, help="factor on the number of requests (default: 1)")
+    known.add_argument("--targets", type=lambda text: text.split(","), default=["direct", "bare", "keyweir"],
+                       help="any of direct,bare,keyweir (default: all)")
+    options = known.parse_args()
     if unknown := set(options.targets) - {"direct", "bare", "keyweir"}:
-        parser.error(f"unknown target {', '.join(unknown)}: choose from direct, bare, keyweir")
+        known.error(f"unknown target {', '.join(unknown)}: choose from direct, bare, keyweir")
     return options
 
 
@@ -143,12 +149,12 @@ class Lab:
                 wait_for(process, lambda: accepts(port))
                 yield port, process.pid
         else:
-            config = self.configure(port, mock_port, keys)
+            config = self.configure(port, [mock_port], keys)
             with self.process(name, PROXY_CORE, [self.keyweir, "run", "-c", config]) as process:
                 wait_for(process, lambda: http_status(port, "/readyz") == 200)
                 yield port, process.pid
 
-    def configure(self, port, mock_port, keys):
+    def configure(self, port, mock_ports, keys):
         """A configuration with everything on: client token, metrics, access log, request log of errors."""
         home = pathlib.Path(tempfile.mkdtemp(dir=self.directory))
         config = {
@@ -163,7 +169,7 @@ class Lab:
             "keys_file": "keys.yaml",
             "default_pool": "bench",
             "clients": {"tokens": [{"name": "bench", "token": TOKEN}]},
-            "pools": {"bench": {"provider": "generic", "targets": [{"url": f"http://127.0.0.1:{mock_port}/v1"}]}},
+            "pools": {"bench": {"provider": "generic", "targets": [{"url": f"http://127.0.0.1:{at}/v1"} for at in mock_ports]}},
         }
         # JSON is YAML.
         (home / "keyweir.yaml").write_text(json.dumps(config, indent=2))
@@ -236,7 +242,7 @@ class Lab:
         with self.mock() as (mock_port, _):
             for _ in range(rounds):
                 port = free_port()
-                config = self.configure(port, mock_port, keys)
+                config = self.configure(port, [mock_port], keys)
                 start = time.monotonic()
                 with self.process("keyweir", PROXY_CORE, [self.keyweir, "run", "-c", config]) as process:
                     wait_for(process, lambda: http_status(port, "/readyz") == 200)

@@ -4,7 +4,6 @@
 What is measured and how to read it: docs/benchmarks.md. Only the standard library is needed.
 """
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -34,16 +33,13 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", choices=["release", "demo"], default="release", help="cargo profile to build")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of all scenes (default: 5)")
+    parser = compare.parser(__doc__, "rounds of all scenes")
     parser.add_argument("--seconds", type=float, default=10, help="how long something is away (default: 10)")
-    parser.add_argument("--keyweir", type=pathlib.Path, help="this binary instead of building one")
     return parser.parse_args()
 
 
 class Scene:
-    """A keyweir with default settings, and the mocks behind it."""
+    """A keyweir whose pool has default settings, and the mocks behind it."""
 
     def __init__(self, lab, stack):
         self.lab, self.stack = lab, stack
@@ -57,25 +53,9 @@ class Scene:
 
     def keyweir(self, targets, keys):
         self.port = free_port()
-        home = pathlib.Path(tempfile.mkdtemp(dir=self.lab.directory))
-        pool = {"provider": "generic", "targets": [{"url": f"http://127.0.0.1:{port}/v1"} for port in targets]}
-        config = {
-            "server": {
-                "proxy": {"listen": [f"127.0.0.1:{self.port}"]},
-                "admin": {"listen": f"127.0.0.1:{free_port()}", "token": "bench-admin-token-0000000000000000000000000"},
-                "metrics": {"listen": f"127.0.0.1:{free_port()}"},
-            },
-            "store": {"url": f"sqlite://{home}/keyweir.db"},
-            "keys_file": "keys.yaml",
-            "clients": {"tokens": [{"name": "bench", "token": TOKEN}]},
-            "default_pool": "bench",
-            "pools": {"bench": pool},
-        }
-        (home / "keyweir.yaml").write_text(json.dumps(config, indent=2))
-        (home / "keys.yaml").write_text(json.dumps({"bench": [f"sk-ok-{at}" for at in range(keys)]}))
-        (home / "keys.yaml").chmod(0o600)
+        config = self.lab.configure(self.port, targets, keys)
         process = self.stack.enter_context(
-            self.lab.process("keyweir", PROXY_CORE, [self.lab.keyweir, "run", "-c", home / "keyweir.yaml"]))
+            self.lab.process("keyweir", PROXY_CORE, [self.lab.keyweir, "run", "-c", config]))
         wait_for(process, lambda: http_status(self.port, "/readyz") == 200)
 
     def ask(self, mock=None):

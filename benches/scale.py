@@ -4,7 +4,6 @@
 What is measured and how to read it: docs/benchmarks.md. Only the standard library is needed.
 """
 
-import argparse
 import contextlib
 import datetime
 import http.client
@@ -43,13 +42,10 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", choices=["release", "demo"], default="release", help="cargo profile to build")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, each on a fresh database (default: 5)")
+    parser = compare.parser(__doc__, "rounds, each on a fresh database")
     parser.add_argument("--keys", type=int, default=100_000, help="keys of the pool (default: 100,000)")
     parser.add_argument("--seconds", type=float, default=5, help="length of each phase under load (default: 5)")
     parser.add_argument("--rate", type=int, default=500, help="requests per second under load (default: 500)")
-    parser.add_argument("--keyweir", type=pathlib.Path, help="this binary instead of building one")
     parser.add_argument("--tool", type=pathlib.Path, help="this keyweir-bench instead of building one")
     return parser.parse_args()
 
