@@ -246,6 +246,9 @@ fn exported_yaml_is_yaml_1_1_too() {
     entry.account = Some(account.to_owned());
     let text = export(ExportFormat::Yaml, &[entry]);
     assert!(text.contains(r"\u0085c\u009ed\u2028e\ufefff\uffffg密钥"), "{text}");
+    // An import refuses control characters in an account.
+    let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    assert_eq!(read["default"][0]["account"].as_str(), Some(account));
 }
 
 proptest! {
