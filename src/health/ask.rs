@@ -82,7 +82,7 @@ fn place(question: &Question, target: &Arc<Target>, connect: Duration) -> Result
 
 fn headers(pool: &Entry, key: Option<u32>) -> HeaderMap {
     let credential = key.and_then(|key| pool.credential(key));
-    let own = credential.as_ref().map(|credential| credential.headers).unwrap_or_default();
+    let own = credential.map(|credential| credential.headers).unwrap_or_default();
     let config = &pool.config;
     let all = config.provider.headers.iter().chain(&config.headers).chain(own);
     let mut headers: HeaderMap = HeaderMap::new();

@@ -26,6 +26,7 @@ pub const RECHECK: Duration = Duration::from_secs(30);
 const PER_KEY_METRICS_UP_TO: usize = 1000;
 
 /// What a key's requests carry upstream.
+#[derive(Clone, Copy)]
 pub struct Credential<'e> {
     /// Ready to send, hidden in debug output and never indexed by HPACK.
     pub value: &'e HeaderValue,

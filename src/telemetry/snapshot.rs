@@ -233,6 +233,15 @@ pub struct KeyCounts {
 }
 
 impl KeyCounts {
+    /// Counts a key that is in this state.
+    pub fn count(&mut self, state: State) {
+        match state {
+            State::Ready => self.ready += 1,
+            State::Cooling => self.cooling += 1,
+            State::Disabled => self.disabled += 1,
+        }
+    }
+
     /// How many are in this state.
     pub fn of(&self, state: State) -> usize {
         match state {
@@ -269,13 +278,7 @@ impl Sum for KeyCounts {
 impl FromIterator<State> for KeyCounts {
     fn from_iter<I: IntoIterator<Item = State>>(states: I) -> Self {
         let mut counts = Self::default();
-        for state in states {
-            match state {
-                State::Ready => counts.ready += 1,
-                State::Cooling => counts.cooling += 1,
-                State::Disabled => counts.disabled += 1,
-            }
-        }
+        states.into_iter().for_each(|state| counts.count(state));
         counts
     }
 }

@@ -148,8 +148,7 @@ pub fn read(text: &str) -> Reading {
 /// Reads a text of a known format (`Auto`: found by its content) piece by piece where its format has a key per line, so
 /// that never all keys of a long one are held; otherwise in one piece. A key that stands in two pieces is in both.
 pub fn pieces(text: &str, format: Format) -> Pieces<'_> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let format = if format == Format::Auto { detect(text) } else { format };
+    let (text, format) = begin(text, format);
     Pieces { left: Some(text), format, line: 0, size: text.len() }
 }
 
@@ -198,10 +197,15 @@ impl Iterator for Pieces<'_> {
     }
 }
 
+/// The text without the mark at its beginning, and how it is written.
+fn begin(text: &str, format: Format) -> (&str, Format) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    (text, if format == Format::Auto { detect(text) } else { format })
+}
+
 /// Reads a text of a known format (`Auto`: found by its content). `env` gives YAML its variables.
 pub fn read_as(text: &str, format: Format, env: &dyn Environment) -> Reading {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let format = if format == Format::Auto { detect(text) } else { format };
+    let (text, format) = begin(text, format);
     let mut out = Collector::default();
     match format {
         Format::Auto | Format::Text => text::read(text, &mut out),

@@ -90,15 +90,17 @@ impl KeyFamilies {
         for target in &pool.targets {
             self.targets.with_label_values(&[name, &*target.name]).set(target.is_up.into());
         }
-        let mut all = Sums::default();
+        let (mut states, mut all) = (KeyCounts::default(), Sums::default());
         pool.keys.visit(&mut |key| {
-            all.add(&key);
+            states.count(key.state);
             if pool.per_key {
                 self.fill_key(name, &key);
+            } else {
+                all.add(&key);
             }
         });
         for state in State::ALL {
-            let count = i64::try_from(all.states.of(state)).unwrap_or(i64::MAX);
+            let count = i64::try_from(states.of(state)).unwrap_or(i64::MAX);
             self.keys.with_label_values(&[name, state.as_str()]).set(count);
         }
         if !pool.per_key {
@@ -144,10 +146,9 @@ impl KeyFamilies {
     }
 }
 
-/// What the keys of a pool add up to.
+/// What the keys of a pool add up to where they have no series of their own.
 #[derive(Default)]
 struct Sums {
-    states: KeyCounts,
     attempts: [u64; AttemptResult::COUNT],
     /// By unit.
     balances: BTreeMap<Arc<str>, Decimal>,
@@ -155,7 +156,6 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, key: &KeySnapshot) {
-        self.states = self.states + KeyCounts::from_iter([key.state]);
         self.attempts.iter_mut().zip(key.attempts).for_each(|(sum, times)| *sum += times);
         for holding in key.balance.iter().flat_map(|balance| &*balance.amounts) {
             let sum = self.balances.entry(holding.unit.clone()).or_default();
