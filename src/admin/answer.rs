@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::openapi::{Operation, Output};
+use super::problem::Problem;
 
 /// Items per page unless asked otherwise, and at most.
 pub(super) const LIMIT: usize = 100;
@@ -70,6 +71,20 @@ pub(super) fn wants_progress(headers: &HeaderMap) -> bool {
 pub(super) fn progress<T: Serialize>(steps: impl Stream<Item = T> + Send + 'static) -> Response {
     let lines = steps.map(|step| Ok::<_, Infallible>(Bytes::from(format!("{}\n", json!(step)))));
     ([(header::CONTENT_TYPE, PROGRESS)], Body::from_stream(lines)).into_response()
+}
+
+/// Why something that was told step by step broke off; what was done before holds.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Broken {
+    error: String,
+    /// A word for programs.
+    code: &'static str,
+}
+
+impl From<Problem> for Broken {
+    fn from(problem: Problem) -> Self {
+        Self { error: problem.detail, code: problem.code }
+    }
 }
 
 /// Something was added.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -142,6 +141,5 @@ pub(super) async fn change<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let (manager, actor) = (state.manager.clone(), identity.actor());
     let done = background::run(move || act(&manager, &actor)).await;
-    let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it broke off; the log says where");
-    Ok(done.map_err(broken)??)
+    Ok(done.map_err(|_| Problem::internal())??)
 }

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::{Json, extract};
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -52,6 +52,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 impl<T: JsonSchema> Input for Query<T> {
     fn describe(operation: &mut Operation<'_>) {
         operation.query_parameters::<T>();
+    }
+}
+
+/// The version that what is to be changed must still be at; `None` = any.
+pub(super) struct Expected(pub(super) Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Expected {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let number = value.to_str().ok().and_then(|text| text.trim_matches('"').parse().ok());
+        let wrong = || Problem::bad_request("If-Match must be the version that was read");
+        number.map(|version| Self(Some(version))).ok_or_else(wrong)
+    }
+}
+
+impl Input for Expected {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.header("If-Match", "The `version` that was read: refused if it changed meanwhile.");
+        operation.refuses(StatusCode::PRECONDITION_FAILED, "It changed meanwhile.");
     }
 }
 

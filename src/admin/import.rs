@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::answer::{self, PROGRESS, Shaped};
+use super::answer::{self, Broken, PROGRESS, Shaped};
 use super::api::change;
 use super::extract::{Path, Query};
 use super::identity::Identity;
@@ -115,21 +115,13 @@ struct ImportProgress {
     total: usize,
 }
 
-/// Why an import broke off; what was done before holds.
-#[derive(Serialize, JsonSchema)]
-struct ImportError {
-    error: String,
-    /// A word for programs.
-    code: &'static str,
-}
-
 /// A line of an import under way: the last one is a report or an error.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum ImportLine {
     Progress(ImportProgress),
     Report(ImportReport),
-    Error(ImportError),
+    Error(Broken),
 }
 
 /// Keys in any format.
@@ -214,11 +206,10 @@ fn steps(
         if let Some(done) = told.recv().await {
             return Some((ImportLine::Progress(done), (told, work)));
         }
-        let error = |error: String, code| ImportLine::Error(ImportError { error, code });
         let last = match work?.await {
             Ok(Ok(report)) => ImportLine::Report(report),
-            Ok(Err(problem)) => error(problem.detail, problem.code),
-            Err(_) => error("the import broke off; the log says where".to_owned(), "internal"),
+            Ok(Err(problem)) => ImportLine::Error(problem.into()),
+            Err(_) => ImportLine::Error(Problem::internal().into()),
         };
         Some((last, (told, None)))
     })

@@ -9,17 +9,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
-use super::answer::{self, PROGRESS};
+use super::answer;
 use super::api::change;
-use super::bulk::BulkDone;
 use super::extract::Path;
 use super::identity::Identity;
-use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::KeyId;
@@ -94,7 +91,7 @@ impl Report {
 
 /// How far the tests are, and what the last one showed.
 #[derive(Serialize, JsonSchema)]
-struct TestProgress {
+pub(super) struct TestProgress {
     done: usize,
     total: usize,
     key: KeyTest,
@@ -103,20 +100,9 @@ struct TestProgress {
 /// A line of tests under way: the last one is the report.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum TestLine {
+pub(super) enum TestLine {
     Progress(TestProgress),
     Report(Report),
-}
-
-/// A report, or of tests for whoever accepts `application/x-ndjson` lines as they go.
-pub(super) struct BulkOutcome;
-
-impl Output for BulkOutcome {
-    fn describe(operation: &mut Operation<'_>) {
-        let reports = [operation.schema_given::<BulkDone>(), operation.schema_given::<Report>()];
-        let line = operation.schema_given::<TestLine>();
-        operation.gives(StatusCode::OK, [("application/json", json!({"anyOf": reports})), (PROGRESS, line)]);
-    }
 }
 
 /// Asks the provider whether a key works, and acts on the answer as on one to a client.

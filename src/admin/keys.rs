@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::answer::{NoContent, Page, window};
 use super::api::change;
 use super::beside::Beside;
-use super::extract::{Patch, Path, Query, Written};
+use super::extract::{Expected, Patch, Path, Query, Written};
 use super::failures::KeyFailure;
 use super::identity::Identity;
 use super::moment::Moment;
@@ -102,6 +102,8 @@ pub(super) struct Key {
     note: Option<String>,
     /// `null` for keys of files.
     created_at: Option<Moment>,
+    /// Differs after every change of what is said of it, for `If-Match`; `null` for keys of files.
+    version: Option<u64>,
 }
 
 /// What a key has left, as its provider told.
@@ -178,7 +180,7 @@ async fn show_by_id(state: &AdminState, asker: &Identity, id: KeyId) -> Result<K
 
 /// `None` if the key was removed meanwhile.
 fn show(state: &AdminState, pool: &str, key: &KeySnapshot, beside: &Beside) -> Option<Key> {
-    let KeyDetail { spec, note, created_at, .. } = state.manager.key_detail(key.id)?;
+    let KeyDetail { spec, note, created_at, version, .. } = state.manager.key_detail(key.id)?;
     let attempts = AttemptResult::ALL.into_iter().map(|result| (result.as_str(), key.attempts[result.index()]));
     Some(Key {
         id: key.id.to_string(),
@@ -202,6 +204,7 @@ fn show(state: &AdminState, pool: &str, key: &KeySnapshot, beside: &Beside) -> O
         provisioned: !spec.is_stored,
         note,
         created_at: created_at.map(Moment::of_ms),
+        version,
     })
 }
 
@@ -245,10 +248,12 @@ pub(super) async fn update(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(key): Path<String>,
+    Expected(version): Expected,
     Written(patch, _): Written<Patch<KeyFields>>,
 ) -> Result<Json<Key>, Problem> {
     let id = id(&key)?;
-    change(state.clone(), identity.clone(), move |manager, actor| manager.update_key(id, patch, actor)).await?;
+    change(state.clone(), identity.clone(), move |manager, actor| manager.update_key(id, patch, version, actor))
+        .await?;
     show_by_id(&state, &identity, id).await.map(Json)
 }
 

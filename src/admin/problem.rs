@@ -48,6 +48,11 @@ impl Problem {
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
+
+    /// The work for the answer panicked.
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it broke off; the log says where")
+    }
 }
 
 /// A body that was not understood; it may hold a key or a token where none belongs.

@@ -25,7 +25,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::background;
+use crate::background::{self, Rank};
 
 /// Time for a request's head; an idle connection ends after it too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ impl ServerApp for AdminApp {
             let _unread = timeout(FAREWELL, refuse(&mut stream)).await;
             return None;
         };
-        background::give_way();
+        background::give_way(Rank::Work);
         let address = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
         let peer = Peer { address, is_tls: stream.get_ssl_digest().is_some() };
         let router = TowerToHyperService::new(self.router.clone());

@@ -7,18 +7,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::{Extension, Json};
-use http::request::Parts;
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderName, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::api::change;
-use super::extract::{Path, Written};
+use super::extract::{Expected, Path, Written};
 use super::identity::Identity;
-use super::openapi::{Input, Operation};
 use super::problem::Problem;
 use super::router::AdminState;
 use crate::config::Origin;
@@ -65,27 +63,6 @@ struct Setting {
 
 /// The settings with their `ETag`.
 type Tagged = ([(HeaderName, String); 1], Json<ShownSettings>);
-
-/// The version that the settings must still be at.
-pub(super) struct Expected(Option<u64>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Expected {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let number = value.to_str().ok().and_then(|text| text.trim_matches('"').parse().ok());
-        let wrong = || Problem::bad_request("If-Match must be the ETag that came with the settings");
-        number.map(|version| Self(Some(version))).ok_or_else(wrong)
-    }
-}
-
-impl Input for Expected {
-    fn describe(operation: &mut Operation<'_>) {
-        operation.header("If-Match", "The ETag that came with the settings: refused if they changed meanwhile.");
-        operation.refuses(StatusCode::PRECONDITION_FAILED, "The settings changed meanwhile.");
-    }
-}
 
 pub(super) async fn of_server(State(state): State<Arc<AdminState>>) -> Result<Tagged, Problem> {
     show(&state, None)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Created, NoContent, Page};
 use super::api::change;
-use super::extract::{Patch, Path, Query, Written};
+use super::extract::{Expected, Patch, Path, Query, Written};
 use super::identity::Identity;
 use super::moment::Moment;
 use super::problem::Problem;
@@ -30,6 +30,8 @@ pub(super) struct Token {
     /// It is in keyweir.yaml, and to be changed there.
     provisioned: bool,
     created_at: Option<Moment>,
+    /// Differs after every change of what it may do, for `If-Match`; `null` for tokens of keyweir.yaml.
+    version: Option<u64>,
     /// Its holder is told which key served.
     reveal_key: bool,
     /// Pools it may use; none = all.
@@ -157,10 +159,11 @@ pub(super) async fn update(
     State(state): State<Arc<AdminState>>,
     Extension(identity): Extension<Identity>,
     Path(id): Path<String>,
+    Expected(version): Expected,
     Written(patch, _): Written<Patch<TokenFields>>,
 ) -> Result<Json<Token>, Problem> {
     let token = id.clone();
-    change(state.clone(), identity, move |manager, actor| manager.update_token(&token, patch, actor)).await?;
+    change(state.clone(), identity, move |manager, actor| manager.update_token(&token, patch, version, actor)).await?;
     Ok(Json(show_by_id(&state, &id)?))
 }
 
@@ -186,6 +189,7 @@ fn show(state: &AdminState, token: &TokenSnapshot) -> Token {
         name: token.name.clone(),
         provisioned: view.is_provisioned,
         created_at: view.created_at.map(Moment::of_ms),
+        version: view.version,
         reveal_key: token.reveal_key,
         pools: token.pools.clone(),
         models: token.models.clone(),

@@ -11,7 +11,7 @@ use super::import::Judge;
 use super::marks;
 use super::operate::Actor;
 use super::stored::{Kept, Stored, shared};
-use super::{Manager, Picture};
+use super::{Manager, Picture, version};
 use crate::config::formats::{Details, Entry};
 use crate::config::{Egress, KeyId, KeySpec, Secret, key_spec};
 use crate::keypool::{Action, ControlError};
@@ -50,6 +50,8 @@ pub struct KeyDetail {
     pub created_at: Option<i64>,
     /// When it was removed (Unix milliseconds).
     pub removed_at: Option<i64>,
+    /// Differs after every change of what is said of it; `None` for keys of files.
+    pub version: Option<u64>,
 }
 
 impl From<Entry> for Candidate {
@@ -79,15 +81,22 @@ impl Manager {
         Ok(outcome)
     }
 
-    /// Changes what is said of a key; `null` takes a word back. Blocks.
+    /// Changes what is said of a key; `null` takes a word back, and `expected` is the version it was read at. Blocks.
     ///
     /// # Errors
-    /// If the key is in a file or unknown, something is wrong, or the store does not take it.
-    pub fn update_key(&self, id: KeyId, patch: Map<String, Json>, actor: &Actor) -> Result<(), ManageError> {
+    /// If the key is in a file or unknown or was changed since, something is wrong, or the store does not take it.
+    pub fn update_key(
+        &self,
+        id: KeyId,
+        patch: Map<String, Json>,
+        expected: Option<u64>,
+        actor: &Actor,
+    ) -> Result<(), ManageError> {
         let turn = self.turn();
         let mut stored = Stored::clone(&turn.picture.stored);
         let taken = self.names_beside(id);
         let key = own(&turn.picture, &mut stored, id)?;
+        version::check(expected, key.version(), "the key")?;
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details = key.details_and_name();
         patch_fields(&mut details, patch);
@@ -196,6 +205,7 @@ impl Manager {
             note: kept.and_then(|key| Some(key.details_and_name().get("note")?.as_str()?.to_owned())),
             created_at: kept.map(|key| key.created_at),
             removed_at: kept.and_then(|key| key.removed_at),
+            version: kept.map(Kept::version),
         })
     }
 
@@ -312,6 +322,10 @@ impl Kept {
     /// Its name, if it has one of its own.
     fn name(&self) -> Option<String> {
         (self.spec.name != crate::config::fingerprint(self.spec.id)).then(|| self.spec.name.clone())
+    }
+
+    fn version(&self) -> u64 {
+        version::of(self.name().as_deref(), &self.details)
     }
 
     fn details_and_name(&self) -> Map<String, Json> {

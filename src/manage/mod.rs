@@ -22,6 +22,7 @@ mod settings;
 mod spending;
 mod stored;
 mod tokens;
+mod version;
 mod watch;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use super::error::ManageError;
 use super::keys::no_pool;
 use super::operate::Actor;
 use super::stored::Stored;
-use super::{Manager, Picture};
+use super::{Manager, version};
 use crate::config::raw::value::REDACTED;
 use crate::config::{Field, flatten, is_file_only};
 
@@ -45,7 +45,7 @@ impl Manager {
         actor: &Actor,
     ) -> Result<(), ManageError> {
         let turn = self.turn();
-        check_version(&turn.picture, expected)?;
+        version::check(expected, turn.picture.version, "a setting")?;
         if let Some(name) = pool {
             turn.picture.shown.pool(name).ok_or_else(|| no_pool(name))?;
         }
@@ -129,15 +129,6 @@ fn refusal(pool: Option<&str>, path: &str, value: &Json) -> Option<String> {
     // Whoever changes what was shown sends it back.
     let is_hidden = value.to_string().contains(REDACTED);
     is_hidden.then(|| format!("{path}: {REDACTED} stands for a secret that is not told; write the whole value anew"))
-}
-
-fn check_version(picture: &Picture, expected: Option<u64>) -> Result<(), ManageError> {
-    match expected {
-        Some(version) if version != picture.version => {
-            Err(ManageError::Stale("somebody changed the settings meanwhile; read them again".into()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Paths with dots as the objects they stand for.

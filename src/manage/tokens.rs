@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Manager;
 use super::error::ManageError;
 use super::keys::patch_fields;
 use super::operate::Actor;
 use super::stored::Stored;
+use super::{Manager, version};
 use crate::config::{Secret, raw, without_values};
 use crate::store::{StoreError, StoredToken, TokenChange};
 
@@ -21,6 +21,8 @@ pub struct TokenView {
     pub is_provisioned: bool,
     /// When it was added (Unix milliseconds).
     pub created_at: Option<i64>,
+    /// Differs after every change of what it may do; `None` for tokens of the file.
+    pub version: Option<u64>,
 }
 
 impl Manager {
@@ -33,6 +35,7 @@ impl Manager {
             name: name.to_owned(),
             is_provisioned: stored.is_none(),
             created_at: stored.map(|token| token.created_at),
+            version: stored.map(version_of),
         }
     }
 
@@ -65,11 +68,17 @@ impl Manager {
         Ok((id, text))
     }
 
-    /// Changes what a token may do; `null` takes a word back. Blocks.
+    /// Changes what a token may do; `null` takes a word back, and `expected` is the version it was read at. Blocks.
     ///
     /// # Errors
-    /// If it is in the file or unknown, something is wrong, or the store does not take it.
-    pub fn update_token(&self, id: &str, patch: Map<String, Json>, actor: &Actor) -> Result<(), ManageError> {
+    /// If it is in the file or unknown or was changed since, something is wrong, or the store does not take it.
+    pub fn update_token(
+        &self,
+        id: &str,
+        patch: Map<String, Json>,
+        expected: Option<u64>,
+        actor: &Actor,
+    ) -> Result<(), ManageError> {
         if patch.contains_key("token") {
             return Err(ManageError::Invalid(vec![
                 "token: can't be changed; create another and revoke this one".into(),
@@ -78,6 +87,7 @@ impl Manager {
         let turn = self.turn();
         let mut stored = Stored::clone(&turn.picture.stored);
         let token = self.own_token(&mut stored, id)?;
+        version::check(expected, version_of(token), "the token")?;
         let fields: Vec<String> = patch.keys().cloned().collect();
         let mut details: Map<String, Json> = serde_json::from_str(&token.details).unwrap_or_default();
         details.insert("name".into(), token.name.clone().into());
@@ -122,6 +132,10 @@ impl Manager {
         let mistakes: Vec<String> = unknown.map(|name| format!("pools: there is no pool {name:?}")).collect();
         if mistakes.is_empty() { Ok(()) } else { Err(ManageError::Invalid(mistakes)) }
     }
+}
+
+fn version_of(token: &StoredToken) -> u64 {
+    version::of(Some(&token.name), &token.details)
 }
 
 /// The name, and everything but it and the text.

@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::error::StoreError;
+use crate::background::{self, Rank};
 
 /// How long blocking work may hold up the end.
 const END: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ impl Runtime {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let work = move || {
+            // So do the threads of its connections, which are started from here.
+            background::give_way(Rank::Store);
             // Sent or dropped: both mean the end.
             let _end = runtime.block_on(stopped);
             runtime.shutdown_timeout(END);

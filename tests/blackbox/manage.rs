@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Response, TOKEN, chat, eventually};
+use crate::harness::{
+    ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, PROGRESS, Response, TOKEN, chat, eventually,
+};
 
 fn send(keyweir: &Keyweir, method: &str, path: &str, body: &Value) -> Response {
     send_with(keyweir, method, path, &[], body.to_string().as_bytes())
@@ -215,6 +217,50 @@ fn the_second_of_two_editors_is_told() {
     let tag = format!("If-Match: {}", read.header("etag").unwrap());
     let put = || send_with(&keyweir, "PUT", "/api/v1/pools/p/settings", &[&tag], b"{\"retry.attempts\": 4}");
     assert_eq!((put().status, put().status), (200, 412));
+
+    let key = json!({"keys": [{"key": "sk-ok-2", "name": "second"}]});
+    expect(&send(&keyweir, "POST", "/api/v1/pools/p/keys", &key), 201);
+    let second = keyweir.key("second");
+    let path = format!("/api/v1/keys/{}", second["id"].as_str().unwrap());
+    let seen = format!("If-Match: \"{}\"", second["version"]);
+    let write = |note: &str| send_with(&keyweir, "PATCH", &path, &[&seen], note.as_bytes());
+    let (first, late) = (write(r#"{"note": "mine"}"#), write(r#"{"note": "yours"}"#));
+    assert_eq!((first.status, late.status, code(&late).as_str()), (200, 412, "stale"));
+    assert_eq!(keyweir.key("second")["note"], "mine");
+    assert_eq!(keyweir.key("ok-1")["version"], Value::Null, "files say what it is");
+
+    let made = expect(&send(&keyweir, "POST", "/api/v1/tokens", &json!({"name": "ci"})), 201);
+    let path = format!("/api/v1/tokens/{}", made["id"].as_str().unwrap());
+    let seen = format!("If-Match: \"{}\"", made["version"]);
+    let write = |limit: &str| send_with(&keyweir, "PATCH", &path, &[&seen], limit.as_bytes());
+    assert_eq!((write(r#"{"rpm": 5}"#).status, write(r#"{"rpm": 6}"#).status), (200, 412));
+    assert_eq!(send(&keyweir, "PATCH", &path, &json!({"rpm": 7})).status, 200, "whoever does not ask is not told");
+}
+
+#[test]
+fn what_is_done_to_many_keys_is_told_lot_by_lot_and_ends_when_the_asker_leaves() {
+    const KEYS: usize = 45_000;
+    let keyweir = Config::pool(MockProvider::start(), &[]).start();
+    let keys: String = (0..KEYS).map(|number| format!("sk-ok-{number:06}\n")).collect();
+    expect(&send_with(&keyweir, "POST", "/api/v1/pools/p/keys/import", &[], keys.as_bytes()), 200);
+    let disabled = || keyweir.admin("GET", "/api/v1/pools/p/keys?limit=1&state=disabled").json()["total"].as_u64();
+
+    let begin = |action: &str| keyweir.begin_bulk(PROGRESS, &json!({"action": action, "filter": {}}));
+    let answer = begin("disable").response();
+    let text = answer.text();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (report, told) = lines.split_last().unwrap();
+    assert_eq!(told.last(), Some(&json!({"done": KEYS, "total": KEYS, "changed": KEYS})));
+    assert!(told.len() > 1, "{text}");
+    assert_eq!(report, &json!({"matched": KEYS, "changed": KEYS, "failed": []}));
+    assert_eq!(disabled(), Some(KEYS as u64));
+
+    let mut leaving = begin("enable");
+    leaving.until_head_and("\"done\"");
+    drop(leaving);
+    let mut left = disabled();
+    eventually("it to end", || std::mem::replace(&mut left, disabled()) == left);
+    assert!(left > Some(0), "it went on without anybody");
 }
 
 #[test]

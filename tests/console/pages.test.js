@@ -40,6 +40,20 @@ test('a client is made, its token told once, limited, used, and revoked', async 
   await dialog.waitFor({ state: 'detached' })
   assert.equal(await ask(), 200)
 
+  // Somebody else is quicker: the second is told, and may save all the same.
+  await row.getByRole('button', { name: `Actions for ${name}` }).click()
+  await page.getByRole('menuitem', { name: 'Edit' }).click()
+  await dialog.getByLabel('Requests / min').fill('7')
+  const { items } = await server.api('GET', '/tokens')
+  await server.api('PATCH', `/tokens/${items.find(token => token.name === name).id}`, { rpd: 9 })
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await dialog.getByText('Changed by somebody else').waitFor()
+  assert.equal(await dialog.getByLabel('Requests / min').inputValue(), '7', 'nothing typed is lost')
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await dialog.waitFor({ state: 'detached' })
+  await row.getByText('Requests / min: 7').waitFor()
+  await row.getByText('Requests / day: 9').waitFor()
+
   await row.getByRole('button', { name: `Actions for ${name}` }).click()
   await page.getByRole('menuitem', { name: 'Expire now' }).click()
   await row.getByText('expired').waitFor()

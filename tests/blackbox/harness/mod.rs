@@ -15,7 +15,7 @@ pub(crate) use http2::{Exchange, Http2};
 pub(crate) use provider::{Deaf, MockProvider, Peer, Scripted, chunk, event};
 pub(crate) use proxies::Program;
 pub(crate) use server::{
-    ADMIN_TOKEN, Config, Keyweir, PATIENCE, TOKEN, free_address, keys_yaml, new_directory, spawn, try_admin,
+    ADMIN_TOKEN, Config, Keyweir, PATIENCE, PROGRESS, TOKEN, free_address, keys_yaml, new_directory, spawn, try_admin,
 };
 pub(crate) use tls::{Authority, Dates, TlsProvider};
 

@@ -15,6 +15,8 @@ use super::{eventually, pause};
 /// The client token every configuration here knows.
 pub(crate) const TOKEN: &str = "kw-canary-client-token";
 pub(crate) const ADMIN_TOKEN: &str = "kwa-canary-admin-token";
+/// Whoever accepts it hears of long work line by line.
+pub(crate) const PROGRESS: &str = "application/x-ndjson";
 /// Whatever takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -367,6 +369,18 @@ impl Keyweir {
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
         ));
         connection.response()
+    }
+
+    /// Asks for something to be done to many keys of the pool `p`, for an answer of the type `accept`.
+    pub(crate) fn begin_bulk(&self, accept: &str, body: &Value) -> Connection {
+        let body = body.to_string();
+        let mut connection = Connection::open(self.admin);
+        connection.send(format!(
+            "POST /api/v1/pools/p/keys/bulk HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+             Accept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        connection
     }
 
     /// An admin request with the token and a JSON body.

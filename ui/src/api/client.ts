@@ -101,8 +101,10 @@ export async function post<T>(path: string, body: unknown = {}): Promise<T> {
   return (await ask<T>('POST', path, { body })).data
 }
 
-export async function patch<T>(path: string, body: unknown): Promise<T> {
-  return (await ask<T>('PATCH', path, { body })).data
+/** `version` = what was read, which somebody else may have changed meanwhile. */
+export async function patch<T>(path: string, body: unknown, version: number | null = null): Promise<T> {
+  const headers: Record<string, string> = version === null ? {} : { 'if-match': `"${version}"` }
+  return (await ask<T>('PATCH', path, { body, headers })).data
 }
 
 export async function remove(path: string): Promise<void> {
@@ -112,6 +114,11 @@ export async function remove(path: string): Promise<void> {
 /** Words for whatever was thrown. */
 export function words(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+/** Somebody else changed it since it was read. */
+export function isStale(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 412
 }
 
 export function isAbort(error: unknown): boolean {

@@ -76,6 +76,12 @@ export interface components {
        */
       line: number
     }
+    /** @description Why something that was told step by step broke off; what was done before holds. */
+    Broken: {
+      /** @description A word for programs. */
+      code: string
+      error: string
+    }
     /** @description How much a client may spend. */
     Budget: number | components['schemas']['BudgetText']
     /** @description How much a client may spend in a period. */
@@ -123,6 +129,23 @@ export interface components {
     BulkFailure: {
       error: string
       id: string
+    }
+    /** @description A line of something done to many keys: the last one is a report or an error. */
+    BulkLine:
+      | components['schemas']['BulkProgress']
+      | components['schemas']['BulkDone']
+      | components['schemas']['Broken']
+    /** @description How far it is. */
+    BulkProgress: {
+      /**
+       * Format: uint
+       * @description To how many of those done it was done.
+       */
+      changed: number
+      /** Format: uint */
+      done: number
+      /** Format: uint */
+      total: number
     }
     /**
      * @description What a request does to many keys.
@@ -229,6 +252,11 @@ export interface components {
        * @description Tokens of text within any minute.
        */
       tpm: number | null
+      /**
+       * Format: uint64
+       * @description Differs after every change of what it may do, for `If-Match`; `null` for tokens of keyweir.yaml.
+       */
+      version: number | null
     }
     /** @description One page of a list. */
     ClientTokenPage: {
@@ -414,6 +442,11 @@ export interface components {
        * @description Tokens of text within any minute.
        */
       tpm: number | null
+      /**
+       * Format: uint64
+       * @description Differs after every change of what it may do, for `If-Match`; `null` for tokens of keyweir.yaml.
+       */
+      version: number | null
     }
     /** @description What opens a session. */
     Credentials: {
@@ -571,17 +604,11 @@ export interface components {
     /** @description How keys are written. */
     FileFormat:
       'auto' | 'yaml' | 'text' | 'json' | 'csv' | 'env' | 'modelscope-balancer' | 'modelscope-balance'
-    /** @description Why an import broke off; what was done before holds. */
-    ImportError: {
-      /** @description A word for programs. */
-      code: string
-      error: string
-    }
     /** @description A line of an import under way: the last one is a report or an error. */
     ImportLine:
       | components['schemas']['ImportProgress']
       | components['schemas']['ImportReport']
-      | components['schemas']['ImportError']
+      | components['schemas']['Broken']
     /** @description How far an import is. */
     ImportProgress: {
       /** Format: uint */
@@ -707,6 +734,11 @@ export interface components {
        *     does not tell.
        */
       today: components['schemas']['Use'] | null
+      /**
+       * Format: uint64
+       * @description Differs after every change of what is said of it, for `If-Match`; `null` for keys of files.
+       */
+      version: number | null
       /**
        * Format: uint32
        * @description Share of requests.

@@ -1,4 +1,4 @@
-/** Long work: how far it is, and a way to stop it where it goes step by step. */
+/** Long work: how far it is, and a way to stop it. */
 import { count } from '../format/number'
 import { lang, t } from '../i18n'
 import { Dialog } from './Dialog'
@@ -17,11 +17,9 @@ export function JobDialog({ title, progress: { done, total }, cancel }: Props) {
         <span class="num">
           {total === undefined ? '…' : `${count(done, lang.value)} / ${count(total, lang.value)}`}
         </span>
-        {total !== undefined && (
-          <button type="button" class="button" onClick={cancel}>
-            {t('cancel')}
-          </button>
-        )}
+        <button type="button" class="button" onClick={cancel}>
+          {t('cancel')}
+        </button>
       </div>
     </Dialog>
   )

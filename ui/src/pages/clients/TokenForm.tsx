@@ -1,6 +1,6 @@
 /** A new client token, or another say about one: what it may do, how much, and until when. */
 import { useState } from 'preact/hooks'
-import { ApiError, patch, post, words } from '../../api/client'
+import { ApiError, isStale, patch, post, words } from '../../api/client'
 import type { CreatedToken, Token } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Check, Select, Text } from '../../components/inputs'
@@ -21,6 +21,8 @@ export function TokenForm({ token, onClose, done }: Props) {
   const [draft, setDraft] = useState(() => draftOf(token))
   const [error, setError] = useState<unknown>(null)
   const [isBusy, setBusy] = useState(false)
+  // Whoever was told that it changed may save all the same.
+  const version = isStale(error) ? null : (token?.version ?? null)
   const errors = error instanceof ApiError ? error.errors : []
   const submit = async (event: Event) => {
     event.preventDefault()
@@ -32,7 +34,7 @@ export function TokenForm({ token, onClose, done }: Props) {
           onClose()
           return
         }
-        done(await patch<Token>(`/tokens/${token.id}`, there), back)
+        done(await patch<Token>(`/tokens/${token.id}`, there, version), back)
       } else {
         done(await post<CreatedToken>('/tokens', said(toBody(draft))), {})
       }
@@ -94,7 +96,7 @@ export function TokenForm({ token, onClose, done }: Props) {
         />
         {error !== null && (
           <p class="error" role="alert">
-            {words(error)}
+            {isStale(error) ? t('clients.stale') : words(error)}
           </p>
         )}
         <div class="actions">

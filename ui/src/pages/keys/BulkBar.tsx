@@ -1,6 +1,5 @@
 /** What can be done to the keys that are chosen, and how far it is. */
 import { useState } from 'preact/hooks'
-import { isAbort } from '../../api/client'
 import type { BulkReport } from '../../api/types'
 import { Confirm } from '../../components/Confirm'
 import { JobDialog } from '../../components/JobDialog'
@@ -44,7 +43,7 @@ export function BulkBar({ pool, choice, filter, rows }: Props) {
       report(verb, await bulk(pool, verb, what, abort.signal, tell), undo)
       choice.clear()
     } catch (error) {
-      if (!isAbort(error)) complain(error)
+      complain(error)
     } finally {
       setJob(undefined)
       rows.reload()

@@ -1,6 +1,6 @@
 /** Everything known of one key. */
 import { useState } from 'preact/hooks'
-import { words } from '../../api/client'
+import { isStale, words } from '../../api/client'
 import type { Key, Use } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Link } from '../../components/Link'
@@ -12,7 +12,7 @@ import { amounts, count } from '../../format/number'
 import { lang, t, tell } from '../../i18n'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
-import { say } from '../../state/toasts'
+import { complain, say } from '../../state/toasts'
 import { act, change, read, test, type Verb } from './actions'
 import { LastError } from './LastError'
 import { type Rows, toRow } from './rows'
@@ -119,16 +119,25 @@ function Today({ use: { requests, failures, tokens_in, tokens_out } }: { use: Us
 
 function Note({ row, saved }: { row: Key; saved: (key: Key) => void }) {
   const [note, setNote] = useState(row.note ?? '')
+  const [version, setVersion] = useState(row.version)
   const [error, setError] = useState('')
   const submit = async (event: Event) => {
     event.preventDefault()
     try {
-      saved(await change(row.id, { note: note.trim() === '' ? null : note }))
+      const now = await change(row.id, { note: note.trim() === '' ? null : note }, version)
+      saved(now)
+      setVersion(now.version)
       setError('')
       say(t('saved'))
     } catch (failure) {
       setError(words(failure))
+      if (isStale(failure)) await read(row.id).then(theirs, complain)
     }
+  }
+  /** What was typed stays; what the other one wrote is shown beside it. */
+  const theirs = (now: Key) => {
+    setVersion(now.version)
+    setError(t('keys.note_stale', { note: now.note ?? '–' }))
   }
   return (
     <form class="stack" onSubmit={submit}>

@@ -1,5 +1,6 @@
 /** What is done to keys, one or many. */
-import { ApiError, get, patch, post, remove as erase } from '../../api/client'
+import { ApiError, get, isAbort, patch, post, remove as erase } from '../../api/client'
+import { stream } from '../../api/ndjson'
 import type { BulkReport, Key, KeyTest } from '../../api/types'
 import { t, tell } from '../../i18n'
 import { complain, say } from '../../state/toasts'
@@ -7,9 +8,6 @@ import { type Filter, type Row, type Rows, toRow } from './rows'
 
 export type Verb = 'enable' | 'disable' | 'reset'
 export type BulkVerb = Verb | 'remove'
-
-/** Keys of one request: small enough that a cancelled job stops soon. */
-const LOT = 500
 
 export type Chosen = { ids: string[] } | { filter: Partial<Filter> }
 
@@ -20,7 +18,8 @@ export interface Progress {
 }
 
 export const read = (id: string) => get<Key>(`/keys/${id}`)
-export const change = (id: string, what: Record<string, unknown>) => patch<Key>(`/keys/${id}`, what)
+export const change = (id: string, what: Record<string, unknown>, version: number | null) =>
+  patch<Key>(`/keys/${id}`, what, version)
 export const removeOne = (id: string) => erase(`/keys/${id}`)
 export const restore = (id: string) => post<Key>(`/keys/${id}/restore`)
 export const act = (id: string, verb: Verb) => post<Key>(`/keys/${id}/${verb}`)
@@ -90,7 +89,9 @@ export async function restoreAll(ids: string[]): Promise<void> {
   }
 }
 
-/** Does something to many keys, lot by lot, until it is done or cancelled. */
+type Line = BulkReport | { done: number; total: number; changed: number }
+
+/** Does something to many keys, until it is done or cancelled: what was done by then stays. */
 export async function bulk(
   pool: string,
   verb: BulkVerb,
@@ -99,15 +100,15 @@ export async function bulk(
   tell: (progress: Progress) => void,
 ): Promise<BulkReport> {
   const path = `/pools/${encodeURIComponent(pool)}/keys/bulk`
-  if ('filter' in chosen) return post<BulkReport>(path, { action: verb, ...chosen })
-  const sum: BulkReport = { matched: 0, changed: 0, failed: [], provisioned: 0 }
-  for (let at = 0; at < chosen.ids.length && !signal.aborted; at += LOT) {
-    tell({ done: at, total: chosen.ids.length })
-    const part = await post<BulkReport>(path, { action: verb, ids: chosen.ids.slice(at, at + LOT) })
-    sum.matched += part.matched
-    sum.changed += part.changed
-    sum.provisioned = (sum.provisioned ?? 0) + (part.provisioned ?? 0)
-    sum.failed?.push(...(part.failed ?? []))
+  let report: BulkReport = { matched: 0, changed: 0 }
+  const take = (line: Line) => {
+    if ('done' in line) tell(line)
+    report = 'done' in line ? { matched: line.done, changed: line.changed } : line
   }
-  return sum
+  try {
+    await stream<Line>(path, { body: { action: verb, ...chosen }, signal }, take)
+  } catch (error) {
+    if (!isAbort(error)) throw error
+  }
+  return report
 }

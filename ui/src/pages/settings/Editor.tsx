@@ -1,6 +1,6 @@
 /** The settings of a pool or of the server: each with its origin, changed here or reset to what the file says. */
 import { useState } from 'preact/hooks'
-import { ApiError, ask, words } from '../../api/client'
+import { ApiError, ask, isStale, words } from '../../api/client'
 import type { Setting, Settings } from '../../api/types'
 import { Problem } from '../../components/Problem'
 import { Text } from '../../components/inputs'
@@ -56,7 +56,7 @@ export function Editor({ path }: { path: string }) {
     } catch (failure) {
       setError(failure)
       // What was typed stays; what the other one wrote is shown beside it.
-      if (failure instanceof ApiError && failure.status === 412) known.reload()
+      if (isStale(failure)) known.reload()
     }
   }
   const fields = Object.entries(known.data?.settings.settings ?? {}).filter(
@@ -68,7 +68,6 @@ export function Editor({ path }: { path: string }) {
     const others = Object.entries(edited).filter(([other]) => other !== name)
     setEdited(Object.fromEntries(text === toText(value) ? others : [...others, [name, text]]))
   }
-  const isStale = error instanceof ApiError && error.status === 412
   return (
     <div class="stack">
       {known.error != null && <Problem error={known.error} retry={known.reload} />}
@@ -95,7 +94,7 @@ export function Editor({ path }: { path: string }) {
           <span class={error === null ? 'muted' : 'error'} role="status">
             {error === null
               ? t('settings.edited', { n: Object.keys(edited).length })
-              : isStale
+              : isStale(error)
                 ? t('settings.stale')
                 : words(error)}
           </span>
