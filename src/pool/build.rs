@@ -48,6 +48,7 @@ impl Pool {
         Self {
             groups: groups.into_list(),
             tiers: tiers(&keys, start_index),
+            start_index,
             rules,
             board: Board::new(keys.len()),
             models: ArcSwap::default(),
@@ -73,6 +74,7 @@ impl Pool {
             };
             self.models.store(Arc::new(before.models.load().iter().filter_map(carried).collect()));
             self.circuits.take_over(&before.circuits, &moved);
+            self.go_on_with_turns(before, &moved);
             ledger.take_over_changes(old, &moved);
             ledger.refusals = std::mem::take(&mut old.refusals).moved(&moved);
             before.heir.get_or_init(|| Heir { pool: self.clone(), moved });
@@ -86,6 +88,23 @@ impl Pool {
         (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
     }
 
+    /// Each tier goes on behind the key that was picked last there, or behind the nearest before it that is still here:
+    /// turns that began anew at each change would always meet the same keys.
+    fn go_on_with_turns(&self, before: &Self, moved: &[Option<u32>]) {
+        let is_told_to_begin_anew = self.start_index != before.start_index;
+        for tier in self.tiers.iter().filter(|_| !is_told_to_begin_anew) {
+            let Some(old) = before.tiers.iter().find(|old| old.priority == tier.priority) else { continue };
+            let Some(last) = Some(old.strategy.last()).filter(|last| old.range.contains(last)) else { continue };
+            let here = |index: usize| {
+                let index = (*moved.get(index)?)? as usize;
+                tier.range.contains(&index).then_some(index)
+            };
+            if let Some(index) = (old.range.start..=last).rev().find_map(here) {
+                tier.strategy.go_on_behind(index);
+            }
+        }
+    }
+
     /// Where the keys of another pool are in this one.
     fn places_of(&self, before: &Self) -> Box<[Option<u32>]> {
         let places: HashMap<KeyId, u32> = self.keys.iter().map(|key| key.id).zip(0..).collect();
@@ -96,10 +115,11 @@ impl Pool {
 fn tiers(keys: &[Key], start_index: usize) -> Box<[Tier]> {
     let mut start = 0;
     let tier = |tier: &[Key]| {
+        let priority = tier.first().map_or(0, |key| key.priority);
         let range = start..start + tier.len();
         start = range.end;
         let strategy: Box<dyn Strategy> = Box::new(RoundRobin::starting_at(range.start + start_index % tier.len()));
-        Tier { range, strategy }
+        Tier { priority, range, strategy }
     };
     keys.chunk_by(|a, b| a.priority == b.priority).map(tier).collect()
 }

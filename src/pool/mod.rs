@@ -158,6 +158,7 @@ pub struct Pool {
     groups: Box<[Group]>,
     /// Ranges of equal priority in `keys`, which is sorted by it.
     tiers: Box<[Tier]>,
+    start_index: usize,
     rules: Rules,
     board: Board,
     models: ArcSwap<Models>,
@@ -171,6 +172,7 @@ pub struct Pool {
 }
 
 struct Tier {
+    priority: u32,
     range: Range<usize>,
     strategy: Box<dyn Strategy>,
 }

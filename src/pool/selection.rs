@@ -40,6 +40,10 @@ impl Candidates<'_> {
 pub(super) trait Strategy: Send + Sync {
     /// One of the candidates; `None` if there is none.
     fn choose(&self, candidates: &Candidates<'_>) -> Option<usize>;
+    /// What was chosen last; outside of the tier if nothing was yet.
+    fn last(&self) -> usize;
+    /// Chooses as if this had been chosen last.
+    fn go_on_behind(&self, index: usize);
 }
 
 /// Each in turn. The cursor is the key picked last, not a ticket number: each pick continues behind it, so the turns stay
@@ -65,5 +69,13 @@ impl Strategy for RoundRobin {
                 return Some(next);
             }
         }
+    }
+
+    fn last(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    fn go_on_behind(&self, index: usize) {
+        self.0.store(index, Relaxed);
     }
 }

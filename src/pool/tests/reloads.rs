@@ -23,6 +23,39 @@ fn kept_keys_keep_their_state_wherever_they_move() {
 }
 
 #[test]
+fn turns_go_on_where_they_were() {
+    let of = |numbers: &[usize]| numbers.iter().map(|&number| seed(number)).collect();
+    let old = pool(5);
+    picks(&old, 3, T0);
+    let new = reload(&old, of(&[9, 0, 1, 2, 3, 4]), T0);
+    assert_eq!(picks(&new, 2, T0), [4, 5], "keys 3 and 4");
+    let without_the_last = reload(&new, of(&[0, 1, 2, 3]), T0);
+    assert_eq!(picks(&without_the_last, 2, T0), [0, 1]);
+    let with_new_ones = reload(&without_the_last, of(&[0, 7, 8]), T0);
+    assert_eq!(picks(&with_new_ones, 3, T0), [1, 2, 0], "behind key 0, since key 1 is gone");
+    let elsewhere = Arc::new(Pool::new(of(&[0, 7, 8]), RULES, 2, Some(&*with_new_ones)));
+    elsewhere.open(Some(&*with_new_ones), T0);
+    assert_eq!(picks(&elsewhere, 1, T0), [2], "they were told to begin there");
+}
+
+#[test]
+fn turns_of_each_priority_go_on() {
+    let of = |keys: &[(usize, u32)]| keys.iter().map(|&(number, priority)| Seed { priority, ..seed(number) }).collect();
+    let old = pool_of(of(&[(0, 1), (1, 1), (2, 2), (3, 2)]), RULES, 0);
+    picks(&old, 1, T0);
+    let rest = |pool: &Pool, places: [u32; 2]| places.map(|place| mark(pool, place, cool(9), T0));
+    rest(&old, [0, 1]);
+    picks(&old, 1, T0);
+    let new = reload(&old, of(&[(3, 2), (2, 2), (1, 1), (0, 1), (4, 0)]), T0);
+    assert_eq!(picks(&new, 2, T0), [0, 0], "nobody had the new priority's turn");
+    mark(&new, 0, cool(99), T0);
+    assert_eq!(picks(&new, 2, T0), [3, 4], "key 3 stands before key 2 now, which had its turn");
+    let later = T0.after(secs(9));
+    new.advance(later, 10);
+    assert_eq!(picks(&new, 2, later), [1, 2], "and key 1 before key 0");
+}
+
+#[test]
 fn marks_of_requests_that_began_before_are_not_lost() {
     let old = pool(3);
     let lease = old.checkout("m", T0).unwrap();
