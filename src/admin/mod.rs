@@ -31,6 +31,7 @@ mod new_keys;
 mod openapi;
 mod origin;
 mod pools;
+mod portions;
 mod problem;
 pub mod reload;
 mod router;

@@ -25,6 +25,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::portions::Portions;
 use crate::background::{self, Rank};
 
 /// Time for a request's head; an idle connection ends after it too.
@@ -92,7 +93,7 @@ impl ServerApp for AdminApp {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Portions(stream)), service);
         let mut connection = std::pin::pin!(connection);
         let mut shutdown = shutdown.clone();
         // A server that is gone without a signal stops us just as well.

@@ -32,6 +32,7 @@ use super::context::new_request_id;
 use super::edge::Edge;
 use super::gateway::Gateway;
 use super::head;
+use crate::background;
 use crate::config::Limits;
 use crate::telemetry::PoolMetrics;
 use crate::upstream::Connector;
@@ -82,6 +83,7 @@ pub async fn serve(
     admission: Arc<Admission>,
     edge: Arc<ArcSwap<Edge>>,
 ) -> Option<Stream> {
+    background::go_first();
     // Those with TLS were counted before their handshake.
     let is_counted = stream.get_ssl_digest().is_some();
     let open = (!is_counted).then(|| admission.connect(edge.load().limits.connections)).transpose();

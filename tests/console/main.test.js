@@ -70,6 +70,15 @@ test('ten thousand keys are added, and one of them is found, disabled, and enabl
   await page.locator('.list-row').getByText('by an operator').waitFor()
   await page.getByRole('button', { name: 'Undo' }).click()
   await page.locator('.list-row').getByText('ready').waitFor()
+
+  // All that fit, told lot by lot.
+  await page.getByRole('searchbox', { name: 'Search' }).fill('')
+  await page.getByText('10,009 keys', { exact: true }).waitFor()
+  for (const [verb, done] of [['Disable', '10,009 keys disabled.'], ['Enable', '10,009 keys enabled.']]) {
+    await page.getByLabel('Choose all that fit').check()
+    await page.getByRole('button', { name: verb, exact: true }).click()
+    await page.getByText(done).waitFor()
+  }
   assert.deepEqual(complaints, [])
   await page.context().close()
 })

@@ -1,8 +1,11 @@
 //! Work behind the requests' backs, which gets the time they leave.
 //!
 //! Reading a hundred thousand keys takes a core for a while, and a core that is taken lets requests wait for milliseconds.
-//! So threads that import, reload, export, answer operators or write to the store stand behind those that serve requests.
-//! Linux alone knows priorities of threads.
+//! So threads that serve requests go first, and those that import, reload, export, answer operators or write to the store
+//! give way to them. Linux alone knows priorities of threads.
+
+#[cfg(target_os = "linux")]
+mod scheduler;
 
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -28,14 +31,16 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     spawn_blocking(quietly).await
 }
 
-/// Lets threads that serve requests go before this one, and before those it starts from now on.
-#[cfg(target_os = "linux")]
-pub fn give_way(rank: Rank) {
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), rank as i32) {
-        log::debug!(error:%; "A thread keeps its priority.");
-    }
+/// Lets this thread run as soon as there is something to do. Costs nothing after the first time.
+pub fn go_first() {
+    #[cfg(target_os = "linux")]
+    scheduler::go_first();
 }
 
-/// There are no priorities of threads here.
-#[cfg(not(target_os = "linux"))]
-pub fn give_way(_: Rank) {}
+/// Lets threads that serve requests go before this one, and before those it starts from now on.
+pub fn give_way(rank: Rank) {
+    #[cfg(target_os = "linux")]
+    scheduler::give_way(rank as i32);
+    #[cfg(not(target_os = "linux"))]
+    let _ = rank;
+}
