@@ -30,7 +30,7 @@ use crate::proxy::front;
 use crate::proxy::tls_door::TlsDoor;
 use crate::proxy::{Gateway, StatusPages};
 use crate::telemetry::{Readiness, Snapshots, logger, metrics, redact};
-use crate::upstream::{Connector, dns};
+use crate::upstream::{Connector, Sweeper, dns};
 
 pub(crate) use listen::reachable;
 
@@ -86,9 +86,10 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
     let connector = Connector::new();
-    let checker = Arc::new(Checker::new(connector.clone(), shared.live.keypool.clone()));
-    let balances = Arc::new(Balances::new(connector.clone(), shared.live.edge.clone()));
-    let prober = Arc::new(Prober::new(connector.clone(), shared.live.edge.clone()));
+    let asker = connector.apart();
+    let checker = Arc::new(Checker::new(asker.clone(), shared.live.keypool.clone()));
+    let balances = Arc::new(Balances::new(asker.clone(), shared.live.edge.clone()));
+    let prober = Arc::new(Prober::new(asker.clone(), shared.live.edge.clone()));
     let state = Arc::new(admin_state(&shared, checker.clone(), balances.clone(), prober.clone()));
     let status = admin::status_pages(state.clone());
     server.add_service(proxy_service(&server, &config, &shared, (connector.clone(), status), sockets)?);
@@ -96,12 +97,12 @@ pub fn run(loaded: Loaded, path: PathBuf) -> Result<(), ServerError> {
     server.add_service(background_service("host names", dns::Refresher));
     server.add_service(background_service("egress checks", health::Schedule(checker)));
     server.add_service(background_service("balances", BalanceChecks(balances)));
-    let targets = TargetChecks::new(connector.clone(), shared.live.edge.clone());
+    let targets = TargetChecks::new(asker.clone(), shared.live.edge.clone());
     server.add_service(background_service("target checks", targets));
     server.add_service(background_service("probes", Probes::new(prober, shared.manager.clone())));
     let Shared { manager, live, readiness, admission } = shared;
     server.add_service(GenBackgroundService::new("key pool".into(), live.keypool.clone()));
-    server.add_service(background_service("idle upstream connections", connector.sweeper()));
+    server.add_service(background_service("idle upstream connections", Sweeper::new([&connector, &asker])));
     server.add_service(background_service("reload", watch::Service(manager.clone())));
     server
         .add_service(background_service("journal", Writer { manager: manager.clone(), readiness: readiness.clone() }));

@@ -37,9 +37,11 @@ impl Connector {
         Self { transport: Arc::new(transport), idle: Arc::new(IdlePool::new()) }
     }
 
-    /// The service that closes idle connections in time.
-    pub fn sweeper(&self) -> Sweeper {
-        Sweeper(self.idle.clone())
+    /// Another with connections of its own. A connection wakes the thread it was opened on, whoever uses it: those that
+    /// requests left must not serve ten thousand tests of keys.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { transport: self.transport.clone(), idle: Arc::new(IdlePool::new()) }
     }
 }
 
@@ -97,8 +99,15 @@ impl custom::Connector for Connector {
     }
 }
 
-/// Sweeps the idle connections as a Pingora background service.
-pub struct Sweeper(Arc<IdlePool>);
+/// Closes idle connections in time, as a Pingora background service.
+pub struct Sweeper(Vec<Arc<IdlePool>>);
+
+impl Sweeper {
+    /// Of the connections of all these.
+    pub fn new<'a>(connectors: impl IntoIterator<Item = &'a Connector>) -> Self {
+        Self(connectors.into_iter().map(|connector| connector.idle.clone()).collect())
+    }
+}
 
 #[async_trait]
 impl BackgroundService for Sweeper {
@@ -106,7 +115,7 @@ impl BackgroundService for Sweeper {
         loop {
             tokio::select! {
                 _ = shutdown.changed() => return,
-                () = tokio::time::sleep(SWEEP_EVERY) => self.0.sweep(SWEEPS_KEPT),
+                () = tokio::time::sleep(SWEEP_EVERY) => self.0.iter().for_each(|idle| idle.sweep(SWEEPS_KEPT)),
             }
         }
     }

@@ -29,7 +29,7 @@ pub mod targets;
 pub use ask::{Inquiry, Reply, blame};
 pub use attempt::{Attempt, Evidence};
 pub use call::Call;
-pub use connector::Connector;
+pub use connector::{Connector, Sweeper};
 pub use payload::Payload;
 pub use target::Target;
 pub use targets::{Targets, Wanted};
