@@ -12,9 +12,9 @@ use tokio::task::{JoinError, spawn_blocking};
 /// How far a thread stands behind those that serve requests, in steps of `nice`.
 #[derive(Debug, Clone, Copy)]
 pub enum Rank {
-    /// Gets a third of what one of those gets, where there is not enough for both: what was learnt is to be kept within a
+    /// Gets a tenth of what one of those gets, where there is not enough for both: what was learnt is to be kept within a
     /// second on a busy machine, too.
-    Store = 5,
+    Store = 10,
     /// The last there is.
     Work = 19,
 }
