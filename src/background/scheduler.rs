@@ -38,12 +38,12 @@ fn told(outcome: io::Result<()>) {
     }
 }
 
-/// Sets this thread's priority and slice.
+/// Sets this thread's priority and slice; refused where an operator gave the server a policy that has none.
 fn set(nice: i32, slice: Duration) -> io::Result<()> {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_OTHER as u32,
-        sched_flags: 0,
+        sched_policy: 0,
+        sched_flags: libc::SCHED_FLAG_KEEP_POLICY as u64,
         sched_nice: nice,
         sched_priority: 0,
         sched_runtime: slice.as_nanos() as u64,

@@ -16,6 +16,7 @@ use pingora::upstreams::peer::{Tracer, Tracing};
 
 use super::admit::{Admission, Slot};
 use super::edge::Edge;
+use crate::background;
 
 /// Lets connections in while fewer than the limit are open, plain ones included.
 pub struct TlsDoor {
@@ -33,6 +34,7 @@ impl TlsDoor {
 #[async_trait]
 impl PreTlsProcess for TlsDoor {
     async fn process(&self, stream: &mut Stream) -> Result<()> {
+        background::go_first();
         let Ok(slot) = self.admission.connect(self.edge.load().limits.connections) else {
             return Error::e_explain(AcceptError, "server.limits.connections are open");
         };
