@@ -534,7 +534,7 @@ async fn tokens_are_listed_with_scopes_limits_and_use() {
     let list = get("/api/v1/tokens?q=lap").await.json();
     assert_eq!(list["total"], 1);
     let expected = json!({
-        "id": "laptop", "name": "laptop", "provisioned": true, "created_at": null, "reveal_key": false, "pools": ["modelscope"], "models": [],
+        "id": "laptop", "name": "laptop", "provisioned": true, "created_at": null, "version": null, "reveal_key": false, "pools": ["modelscope"], "models": [],
         "rpm": 60, "tpm": null, "rpd": null, "concurrency": null,
         "budget": null, "spent": {"day": 0.0, "month": 0.0},
         "expires": "2025-07-05T10:30:00.007Z", "expired": true,
