@@ -21,6 +21,8 @@ use crate::manage::{Actor, ManageError, Manager};
 const LOGIN_MAX: usize = 4096;
 /// Largest import (bytes): a million keys.
 const IMPORT_MAX: usize = 128 * 1024 * 1024;
+/// Keys of one lot where there are many: each lot is committed by itself.
+pub(super) const LOT: usize = 10_000;
 
 /// The routes, without `/api/v1`.
 pub(super) fn routes() -> Vec<Route> {

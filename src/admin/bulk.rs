@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{self, Broken, PROGRESS, Shaped};
-use super::api::change;
+use super::api::{LOT, change};
 use super::extract::{Body, Object, Path};
 use super::identity::Identity;
 use super::key_tests;
@@ -28,9 +28,6 @@ use crate::config::{KeyId, Role};
 use crate::keypool::Action;
 use crate::manage::no_pool;
 use crate::telemetry::State as KeyState;
-
-/// Keys of one lot.
-const LOT: usize = 10_000;
 
 /// What a request does to many keys.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

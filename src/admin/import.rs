@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::answer::{self, Broken, PROGRESS, Shaped};
-use super::api::change;
+use super::api::{LOT, change};
 use super::extract::{Path, Query};
 use super::identity::Identity;
 use super::openapi::{Input, Operation, Output};
@@ -25,8 +25,6 @@ use super::router::AdminState;
 use crate::config::formats::{self, Entry, Format, Reading};
 use crate::manage::{Added, Candidate, ManageError};
 
-/// Keys of one lot: each is committed by itself.
-const LOT: usize = 10_000;
 /// Bad lines that are told.
 const BAD: usize = 100;
 

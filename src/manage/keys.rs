@@ -325,7 +325,7 @@ impl Kept {
     }
 
     fn version(&self) -> u64 {
-        version::of(self.name().as_deref(), &self.details)
+        version::of(&self.spec.name, &self.details)
     }
 
     fn details_and_name(&self) -> Map<String, Json> {

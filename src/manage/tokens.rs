@@ -135,7 +135,7 @@ impl Manager {
 }
 
 fn version_of(token: &StoredToken) -> u64 {
-    version::of(Some(&token.name), &token.details)
+    version::of(&token.name, &token.details)
 }
 
 /// The name, and everything but it and the text.

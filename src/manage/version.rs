@@ -8,7 +8,7 @@ use super::error::ManageError;
 const EXACT: u64 = (1 << 53) - 1;
 
 /// Another number for another name, or other things said.
-pub(super) fn of(name: Option<&str>, details: &str) -> u64 {
+pub(super) fn of(name: &str, details: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (name, details).hash(&mut hasher);
     hasher.finish() & EXACT

@@ -91,10 +91,15 @@ impl Pool {
     /// Each tier goes on behind the key that was picked last there, or behind the nearest before it that is still here:
     /// turns that began anew at each change would always meet the same keys.
     fn go_on_with_turns(&self, before: &Self, moved: &[Option<u32>]) {
-        let is_told_to_begin_anew = self.start_index != before.start_index;
-        for tier in self.tiers.iter().filter(|_| !is_told_to_begin_anew) {
+        if self.start_index != before.start_index {
+            return;
+        }
+        for tier in &self.tiers {
             let Some(old) = before.tiers.iter().find(|old| old.priority == tier.priority) else { continue };
-            let Some(last) = Some(old.strategy.last()).filter(|last| old.range.contains(last)) else { continue };
+            let last = old.strategy.last();
+            if !old.range.contains(&last) {
+                continue;
+            }
             let here = |index: usize| {
                 let index = (*moved.get(index)?)? as usize;
                 tier.range.contains(&index).then_some(index)

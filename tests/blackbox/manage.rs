@@ -15,15 +15,7 @@ fn send(keyweir: &Keyweir, method: &str, path: &str, body: &Value) -> Response {
 }
 
 fn send_with(keyweir: &Keyweir, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n",
-        body.len()
-    );
-    let mut connection = Connection::open(keyweir.admin);
-    connection.send([head.as_bytes(), body].concat());
-    connection.response()
+    keyweir.begin_admin(method, path, headers, body).response()
 }
 
 fn expect(answer: &Response, status: u16) -> Value {
@@ -245,7 +237,7 @@ fn what_is_done_to_many_keys_is_told_lot_by_lot_and_ends_when_the_asker_leaves()
     expect(&send_with(&keyweir, "POST", "/api/v1/pools/p/keys/import", &[], keys.as_bytes()), 200);
     let disabled = || keyweir.admin("GET", "/api/v1/pools/p/keys?limit=1&state=disabled").json()["total"].as_u64();
 
-    let begin = |action: &str| keyweir.begin_bulk(PROGRESS, &json!({"action": action, "filter": {}}));
+    let begin = |action: &str| keyweir.begin_bulk(&[PROGRESS], &json!({"action": action, "filter": {}}));
     let answer = begin("disable").response();
     let text = answer.text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -302,13 +294,7 @@ fn an_import_tells_every_line() {
         report["total"].as_u64().unwrap() + 1,
         "{report}"
     );
-    let lines = send_with(
-        &keyweir,
-        "POST",
-        "/api/v1/pools/p/keys/import",
-        &["Accept: application/x-ndjson"],
-        b"sk-ok-7 sk-ok-8",
-    );
+    let lines = send_with(&keyweir, "POST", "/api/v1/pools/p/keys/import", &[PROGRESS], b"sk-ok-7 sk-ok-8");
     let lines: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0], &lines[1]["added"]), (&json!({"done": 2, "total": 2}), &json!(2)));
 }

@@ -12,7 +12,7 @@ use std::{fs, io, thread};
 
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN_TOKEN, Config, Connection, Keyweir, MockProvider, Response, eventually, new_directory};
+use crate::harness::{Config, Keyweir, MockProvider, PROGRESS, Response, eventually, new_directory};
 
 const KEYS: &str = "/api/v1/pools/p/keys";
 
@@ -238,14 +238,8 @@ fn what_an_import_committed_before_the_disk_was_full_is_there() {
     let mock = MockProvider::start();
     let mut keyweir = config(&mock, &file_url(&disk.0)).start();
     let keys: String = (0..40_000).map(|number| format!("sk-ok-{number:064}\n")).collect();
-    let head = format!(
-        "POST {KEYS}/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
-         Accept: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{keys}",
-        keys.len()
-    );
-    let mut connection = Connection::open(keyweir.admin);
-    connection.send(head);
-    let lines = connection.response().text();
+    let path = format!("{KEYS}/import");
+    let lines = keyweir.begin_admin("POST", &path, &[PROGRESS], keys.as_bytes()).response().text();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let Some((last, lots)) = lines.split_last() else { panic!("no answer") };
     assert_eq!(last["code"], "store_full", "{last}");

@@ -286,7 +286,7 @@ fn many_keys_are_tested_with_a_line_for_each() {
     let mock = MockProvider::start();
     let keyweir = Config::pool_with(&mock, QUIET, &["sk-ok-1", "sk-401-1", "sk-429-1", "sk-ok-2"]).start();
     let ids = json!({"action": "test", "ids": [id(&keyweir, "ok-1"), id(&keyweir, "401-1")]});
-    let answer = keyweir.begin_bulk(PROGRESS, &ids).response();
+    let answer = keyweir.begin_bulk(&[PROGRESS], &ids).response();
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")));
     let text = answer.text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -300,7 +300,7 @@ fn many_keys_are_tested_with_a_line_for_each() {
     assert_eq!(report["outcomes"], json!({"valid": 1, "limited": 0, "dead": 1, "unknown": 0}));
     assert_eq!(report["effects"], json!({"none": 1, "returned": 0, "rested": 0, "disabled": 1}));
 
-    let ready = keyweir.begin_bulk("application/json", &json!({"action": "test", "filter": {"q": "ok-"}})).response();
+    let ready = keyweir.begin_bulk(&[], &json!({"action": "test", "filter": {"q": "ok-"}})).response();
     assert_eq!((ready.status, &ready.json()["outcomes"]["valid"]), (200, &json!(2)), "{}", ready.text());
 }
 
@@ -311,7 +311,7 @@ fn tests_end_when_whoever_asked_for_them_leaves() {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let settings = "probe: {every: 0s, concurrency: 2}, timeouts: {connect: 1s, first_byte: 1s}";
     let keyweir = Config::pool_with(&mock, settings, &keys).start();
-    let mut connection = keyweir.begin_bulk(PROGRESS, &json!({"action": "test", "filter": {}}));
+    let mut connection = keyweir.begin_bulk(&[PROGRESS], &json!({"action": "test", "filter": {}}));
     connection.until_head_and("\"done\":1,");
     drop(connection);
     let mut before = mock.count("requests");

@@ -15,8 +15,8 @@ use super::{eventually, pause};
 /// The client token every configuration here knows.
 pub(crate) const TOKEN: &str = "kw-canary-client-token";
 pub(crate) const ADMIN_TOKEN: &str = "kwa-canary-admin-token";
-/// Whoever accepts it hears of long work line by line.
-pub(crate) const PROGRESS: &str = "application/x-ndjson";
+/// The header of whoever wants to hear of long work line by line.
+pub(crate) const PROGRESS: &str = "Accept: application/x-ndjson";
 /// Whatever takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -284,13 +284,19 @@ pub(crate) fn keys_yaml(pool: &str, keys: &[&str]) -> String {
 /// An admin request with the token and a JSON body, to a server that may end before its answer has.
 pub(crate) fn try_admin(address: SocketAddr, method: &str, path: &str, body: &Value) -> Option<Response> {
     let mut connection = Connection::try_open(address)?;
-    let body = body.to_string();
-    connection.send(format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    ));
+    connection.send(admin_request(method, path, &[], body.to_string().as_bytes()));
     connection.try_response().filter(|answer| answer.is_complete)
+}
+
+/// An admin request's bytes, with the token and a JSON body; `headers` are whole lines.
+fn admin_request(method: &str, path: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// Starts the binary in `dir`, its output in files there.
@@ -371,16 +377,16 @@ impl Keyweir {
         connection.response()
     }
 
-    /// Asks for something to be done to many keys of the pool `p`, for an answer of the type `accept`.
-    pub(crate) fn begin_bulk(&self, accept: &str, body: &Value) -> Connection {
-        let body = body.to_string();
+    /// Sends an admin request with the token and a JSON body; `headers` are whole lines.
+    pub(crate) fn begin_admin(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Connection {
         let mut connection = Connection::open(self.admin);
-        connection.send(format!(
-            "POST /api/v1/pools/p/keys/bulk HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
-             Accept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ));
+        connection.send(admin_request(method, path, headers, body));
         connection
+    }
+
+    /// Asks for something to be done to many keys of the pool `p`.
+    pub(crate) fn begin_bulk(&self, headers: &[&str], body: &Value) -> Connection {
+        self.begin_admin("POST", "/api/v1/pools/p/keys/bulk", headers, body.to_string().as_bytes())
     }
 
     /// An admin request with the token and a JSON body.

@@ -37,11 +37,6 @@ export interface Options {
   signal?: AbortSignal
 }
 
-export interface Answer<T> {
-  data: T
-  headers: Headers
-}
-
 type Query = Record<string, string | number | boolean | undefined>
 
 /** `path` with what is given of `query`. */
@@ -87,24 +82,31 @@ async function refusal(response: Response): Promise<ApiError> {
   return new ApiError(response.status, body.code ?? 'unknown', message, body.errors ?? [])
 }
 
-export async function ask<T>(method: string, path: string, options: Options = {}): Promise<Answer<T>> {
+export async function ask<T>(method: string, path: string, options: Options = {}): Promise<T> {
   const response = await send(method, path, options)
-  const data = (response.status === 204 ? undefined : await response.json()) as T
-  return { data, headers: response.headers }
+  return (response.status === 204 ? undefined : await response.json()) as T
 }
 
-export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  return (await ask<T>('GET', url(path, query), signal ? { signal } : {})).data
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return ask<T>('GET', url(path, query), signal ? { signal } : {})
 }
 
-export async function post<T>(path: string, body: unknown = {}): Promise<T> {
-  return (await ask<T>('POST', path, { body })).data
+export function post<T>(path: string, body: unknown = {}): Promise<T> {
+  return ask<T>('POST', path, { body })
 }
 
-/** `version` = what was read, which somebody else may have changed meanwhile. */
-export async function patch<T>(path: string, body: unknown, version: number | null = null): Promise<T> {
-  const headers: Record<string, string> = version === null ? {} : { 'if-match': `"${version}"` }
-  return (await ask<T>('PATCH', path, { body, headers })).data
+/** The version that was read, which somebody else may have changed meanwhile; `null` = whatever is there now. */
+type Version = number | null
+
+const still = (version: Version): Record<string, string> =>
+  version === null ? {} : { 'if-match': `"${version}"` }
+
+export function put<T>(path: string, body: unknown, version: Version): Promise<T> {
+  return ask<T>('PUT', path, { body, headers: still(version) })
+}
+
+export function patch<T>(path: string, body: unknown, version: Version = null): Promise<T> {
+  return ask<T>('PATCH', path, { body, headers: still(version) })
 }
 
 export async function remove(path: string): Promise<void> {

@@ -22,7 +22,7 @@ export function usePreview(pool: string, text: string): Preview {
     const abort = new AbortController()
     const timer = window.setTimeout(() => {
       ask<ImportReport>('POST', importPath(pool, true), { body: text, signal: abort.signal }).then(
-        ({ data }) => setPreview({ report: data, error: '' }),
+        report => setPreview({ report, error: '' }),
         (failure: unknown) => {
           if (!isAbort(failure)) setPreview({ report: undefined, error: words(failure) })
         },

@@ -1,6 +1,6 @@
 /** Tries a rule on an answer or on the last failures; nothing of it touches a key until it is taken over. */
 import { useState } from 'preact/hooks'
-import { ask, post, words } from '../../api/client'
+import { get, post, put, words } from '../../api/client'
 import type { Judgement, Replay, Settings } from '../../api/types'
 import { Area, Text } from '../../components/inputs'
 import { t } from '../../i18n'
@@ -89,12 +89,9 @@ export function Trial({ pool, draft, set }: Props) {
 /** Puts the rule before the pool's others. */
 async function adopt(pool: string, draft: Draft): Promise<void> {
   const path = `/pools/${encodeURIComponent(pool)}/settings`
-  const { data, headers } = await ask<Settings>('GET', path)
-  const before = data.settings['rules.list']?.value
+  const { settings, version } = await get<Settings>(path)
+  const before = settings['rules.list']?.value
   const others = Array.isArray(before) ? (before as unknown[]) : []
-  await ask('PUT', path, {
-    body: { 'rules.list': [ruleOf(draft), ...others] },
-    headers: { 'if-match': headers.get('etag') ?? '' },
-  })
+  await put(path, { 'rules.list': [ruleOf(draft), ...others] }, version)
   say(t('lab.adopted', { pool }))
 }

@@ -1,6 +1,6 @@
 /** The settings of a pool or of the server: each with its origin, changed here or reset to what the file says. */
 import { useState } from 'preact/hooks'
-import { ApiError, ask, isStale, words } from '../../api/client'
+import { ApiError, get, isStale, put, words } from '../../api/client'
 import type { Setting, Settings } from '../../api/types'
 import { Problem } from '../../components/Problem'
 import { Text } from '../../components/inputs'
@@ -9,11 +9,6 @@ import { useResource } from '../../state/resource'
 import { say } from '../../state/toasts'
 import { Row } from './Row'
 import { errorOf, fromText, grouped, toText } from './values'
-
-interface Read {
-  settings: Settings
-  tag: string
-}
 
 /** How secrets are shown. */
 const HIDDEN = '[redacted]'
@@ -29,29 +24,22 @@ function undoing(
   return JSON.stringify(before).includes(HIDDEN) ? undefined : () => put(before)
 }
 
-async function read(path: string): Promise<Read> {
-  const { data, headers } = await ask<Settings>('GET', path)
-  return { settings: data, tag: headers.get('etag') ?? '' }
-}
-
 export function Editor({ path }: { path: string }) {
-  const known = useResource(() => read(path), [path])
+  const known = useResource(() => get<Settings>(path), [path])
   const [edited, setEdited] = useState<Record<string, string>>({})
   const [error, setError] = useState<unknown>(null)
   const [wanted, setWanted] = useState('')
   const errors = error instanceof ApiError ? error.errors : []
-  const put = async (body: Record<string, unknown>, at = known.data) => {
+  const save = async (body: Record<string, unknown>, at = known.data) => {
     if (!at) return
     try {
-      const headers = { 'if-match': at.tag }
-      const answer = await ask<Settings>('PUT', path, { body, headers })
-      const now = { settings: answer.data, tag: answer.headers.get('etag') ?? '' }
+      const now = await put<Settings>(path, body, at.version)
       known.set(now)
       setEdited(was => Object.fromEntries(Object.entries(was).filter(([name]) => !(name in body))))
       setError(null)
       say(
         t('saved'),
-        undoing(at.settings, Object.keys(body), back => void put(back, now)),
+        undoing(at, Object.keys(body), back => void save(back, now)),
       )
     } catch (failure) {
       setError(failure)
@@ -59,7 +47,7 @@ export function Editor({ path }: { path: string }) {
       if (isStale(failure)) known.reload()
     }
   }
-  const fields = Object.entries(known.data?.settings.settings ?? {}).filter(
+  const fields = Object.entries(known.data?.settings ?? {}).filter(
     ([name]) => name.includes(wanted.trim()) || edited[name] !== undefined,
   )
   const values = Object.fromEntries(Object.entries(edited).map(([name, text]) => [name, fromText(text)]))
@@ -83,7 +71,7 @@ export function Editor({ path }: { path: string }) {
               edited={edited[name]}
               error={errorOf(name, errors)}
               edit={text => edit(name, setting, text)}
-              reset={() => void put({ [name]: null })}
+              reset={() => void save({ [name]: null })}
             />
           ))}
         </section>
@@ -109,7 +97,7 @@ export function Editor({ path }: { path: string }) {
             >
               {t('cancel')}
             </button>
-            <button type="button" class="button primary" onClick={() => void put(values)}>
+            <button type="button" class="button primary" onClick={() => void save(values)}>
               {t('save')}
             </button>
           </div>
