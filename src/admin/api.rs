@@ -15,12 +15,10 @@ use super::{
 };
 use crate::background;
 use crate::config::Role::{Admin, Operator, Viewer};
-use crate::manage::{Actor, ManageError, Manager};
+use crate::manage::{Actor, Manager};
 
 /// Largest body of a login (bytes): whoever sends it has shown nothing yet.
 const LOGIN_MAX: usize = 4096;
-/// Largest import (bytes): a million keys.
-const IMPORT_MAX: usize = 128 * 1024 * 1024;
 /// Keys of one lot where there are many: each lot is committed by itself.
 pub(super) const LOT: usize = 10_000;
 
@@ -77,8 +75,7 @@ pub(super) fn routes() -> Vec<Route> {
             get("/pools/{pool}/keys", Viewer, "Lists a pool's keys", keys::list),
             post("/pools/{pool}/keys", Admin, "Adds one key or several", new_keys::add),
             post("/pools/{pool}/keys/bulk", Operator, "Does something to many keys", bulk::bulk),
-            post("/pools/{pool}/keys/import", Admin, "Adds keys written in any format", import::import)
-                .limited(IMPORT_MAX),
+            post("/pools/{pool}/keys/import", Admin, "Adds keys written in any format", import::import),
             get("/pools/{pool}/keys/export", Need::Token(Admin), "Exports the keys with their texts", export::all),
             post(
                 "/pools/{pool}/keys/export",
@@ -136,12 +133,12 @@ pub(super) struct PageQuery {
 }
 
 /// An operator's change, in a thread that may wait for the store.
-pub(super) async fn change<T: Send + 'static>(
+pub(super) async fn change<T: Send + 'static, E: Into<Problem> + Send + 'static>(
     state: Arc<AdminState>,
     identity: Identity,
-    act: impl FnOnce(&Manager, &Actor) -> Result<T, ManageError> + Send + 'static,
+    act: impl FnOnce(&Manager, &Actor) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Problem> {
     let (manager, actor) = (state.manager.clone(), identity.actor());
     let done = background::run(move || act(&manager, &actor)).await;
-    Ok(done.map_err(|_| Problem::internal())??)
+    done.map_err(|_| Problem::internal())?.map_err(Into::into)
 }

@@ -142,7 +142,7 @@ async fn file(
     let file = format!("attachment; filename=\"{pool}-keys.{ending}\"");
     let keys = change(state, identity, move |manager, actor| {
         let only = only.map(|ids| ids.into_iter().collect());
-        Ok(formats::export(format, &manager.export_keys(&pool, only.as_ref(), word, actor)?))
+        manager.export_keys(&pool, only.as_ref(), word, actor).map(|keys| formats::export(format, &keys))
     });
     let keys = keys.await?;
     Ok(Shaped::new(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, file)], keys)))

@@ -6,24 +6,24 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::State;
 use axum::{Extension, Json};
-use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, future, stream};
 use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::answer::{self, Broken, PROGRESS, Shaped};
-use super::api::{LOT, change};
+use super::api::change;
 use super::extract::{Path, Query};
 use super::identity::Identity;
-use super::openapi::{Input, Operation, Output};
+use super::intake::Text;
+use super::openapi::{Operation, Output};
 use super::problem::Problem;
 use super::router::AdminState;
-use crate::config::formats::{self, Entry, Format, Reading};
-use crate::manage::{Added, Candidate, ManageError};
+use crate::config::formats::{Entry, Format, Reading};
+use crate::manage::Added;
 
 /// Bad lines that are told.
 const BAD: usize = 100;
@@ -55,7 +55,7 @@ impl From<(usize, String)> for BadLine {
 
 /// What an import did.
 #[derive(Default, Serialize, JsonSchema)]
-struct ImportReport {
+pub(super) struct ImportReport {
     /// How the keys were written.
     format: String,
     /// Keys that were read.
@@ -75,14 +75,11 @@ struct ImportReport {
 }
 
 impl ImportReport {
-    fn new(format: Format) -> Self {
-        Self { format: format!("{format:?}").to_lowercase(), ..Self::default() }
-    }
-
-    /// Takes in what was read of the text, so far this much of it, and gives the keys on.
-    fn read(&mut self, reading: Reading, progress: f64) -> Vec<Entry> {
+    /// Takes in what was read, where the whole is so many times as long, and gives the keys on.
+    pub(super) fn read(&mut self, reading: Reading, ratio: f64) -> Vec<Entry> {
+        self.format = format!("{:?}", reading.format).to_lowercase();
         self.total += reading.entries.len();
-        self.expected = (self.total as f64 / progress) as usize;
+        self.expected = (self.total as f64 * ratio) as usize;
         self.duplicates += reading.duplicates.len();
         self.refuse(reading.bad.into_iter().map(|bad| (bad.line, bad.message)));
         reading.entries
@@ -122,27 +119,6 @@ enum ImportLine {
     Error(Broken),
 }
 
-/// Keys in any format.
-pub(super) struct Text(String);
-
-impl<S: Send + Sync> FromRequest<S> for Text {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|error| Problem::new(error.status(), "bad_request", error.body_text()))?;
-        let text = String::from_utf8(body.into());
-        text.map(Self).map_err(|_| Problem::bad_request("not UTF-8; send the text as UTF-8"))
-    }
-}
-
-impl Input for Text {
-    fn describe(operation: &mut Operation<'_>) {
-        let kinds = ["text/plain", "application/yaml", "text/csv", "application/octet-stream"];
-        operation.takes_text(&kinds, "Keys in any of the formats, up to 128 MiB; what is declared is not looked at.");
-    }
-}
-
 /// A report, or for whoever accepts `application/x-ndjson` lines as it goes.
 pub(super) struct Imported;
 
@@ -160,20 +136,14 @@ pub(super) async fn import(
     Path(pool): Path<String>,
     Query(query): Query<ImportQuery>,
     headers: HeaderMap,
-    Text(text): Text,
+    text: Text,
 ) -> Result<Shaped<Imported>, Problem> {
     state.pool(Some(&pool))?;
     let (tell, told) = mpsc::unbounded_channel();
+    let (receiving, unread) = text.split(query.format);
     let work = change(Arc::clone(&state), identity, move |manager, actor| {
-        let mut pieces = formats::pieces(&text, query.format);
-        let report = RefCell::new(ImportReport::new(pieces.format()));
-        let mut entries = std::iter::from_fn(|| {
-            let reading = pieces.next()?;
-            Some(report.borrow_mut().read(reading, pieces.progress()))
-        });
-        let mut entries = entries.by_ref().flatten();
-        let next_lot = || Some(entries.by_ref().take(LOT).map(Candidate::from).collect::<Vec<_>>());
-        let lots = std::iter::from_fn(next_lot).take_while(|lot| !lot.is_empty());
+        let report = RefCell::new(ImportReport::default());
+        let lots = unread.lots(&report);
         let tell = |size, outcome| {
             let mut report = report.borrow_mut();
             report.take(size, outcome);
@@ -181,12 +151,13 @@ pub(super) async fn import(
             tell.send(ImportProgress { done: report.done, total: report.expected.max(report.total) }).is_ok()
         };
         if query.dry_run {
-            manager.judge_keys(&pool, lots, tell)?
+            manager.judge_keys(&pool, lots, tell)?;
         } else {
-            manager.import_keys(&pool, lots, actor, tell)?
+            manager.import_keys(&pool, lots, actor, tell)?;
         }
-        Ok::<_, ManageError>(report.into_inner())
+        Ok::<_, Problem>(report.into_inner())
     });
+    let work = async { future::join(work, receiving).await.0 };
     if answer::wants_progress(&headers) {
         return Ok(Shaped::new(answer::progress(steps(told, work))));
     }

@@ -20,6 +20,7 @@ mod guard;
 mod health;
 mod identity;
 mod import;
+mod intake;
 mod key_tests;
 mod keys;
 pub mod legacy;

@@ -1,8 +1,9 @@
 //! Keys that come: which are new and right, and how very many are taken.
 //!
-//! Many keys are committed lot by lot, so that no transaction is long and whoever waits hears how far it is; they are put
-//! into effect together at the end, for each change builds its pool anew. What was committed holds, whatever happens to
-//! the rest.
+//! Many keys are committed lot by lot, as they come, so that no transaction is long, nobody waits for a slow sender, and
+//! whoever sends hears how far it is; they are put into effect together, for each change builds its pool anew. Between two
+//! lots others may have their turn: they put into effect what was committed by then. What was committed holds, whatever
+//! happens to the rest.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use serde_json::json;
 use super::error::ManageError;
 use super::keys::{Added, Candidate, now_ms, spec_of};
 use super::operate::Actor;
-use super::stored::{Kept, Stored, shared};
-use super::{Manager, Picture};
+use super::stored::{Kept, shared};
+use super::{Manager, Turn};
 use crate::config::KeyId;
 use crate::store::{Audit, NewKey};
 
@@ -25,44 +26,68 @@ impl Manager {
     /// are used when the last lot is there. Blocks.
     ///
     /// # Errors
-    /// If there is no such pool, or the store does not take a lot; those before it hold.
-    pub fn import_keys(
+    /// If there is no such pool, a lot does not come, or the store does not take it; those before it hold.
+    pub fn import_keys<E: From<ManageError>>(
         &self,
         pool: &str,
-        lots: impl Iterator<Item = Vec<Candidate>>,
+        mut lots: impl Iterator<Item = Result<Vec<Candidate>, E>>,
         actor: &Actor,
-        tell: impl FnMut(usize, Added) -> bool,
-    ) -> Result<(), ManageError> {
-        let turn = self.turn();
-        let mut judge = Judge::new(&turn.picture, &self.pool_name(pool)?);
-        let mut committed = Vec::new();
-        let done = judge.each(lots, tell, |kept, outcome| {
-            if !kept.is_empty() {
-                let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
-                Self::wait(self.store.add_keys(new, outcome.audit(pool, actor)))?;
-                committed.extend(kept);
-            }
-            Ok(())
+        mut tell: impl FnMut(usize, Added) -> bool,
+    ) -> Result<(), E> {
+        let mut judge = None;
+        let committed = lots.try_for_each(|lot| {
+            let lot = lot.map_err(Some)?;
+            let size = lot.len();
+            let outcome = self.commit_lot(pool, lot, &mut judge, actor).map_err(|error| Some(error.into()))?;
+            if tell(size, outcome) { Ok(()) } else { Err(None) }
         });
-        if !committed.is_empty() {
-            let mut stored = Stored::clone(&turn.picture.stored);
-            stored.keys.add(committed);
-            self.change_to(&turn, stored, |_| Ok(()))?;
+        self.take_in(&mut self.turn_between_lots())?;
+        committed.or_else(|end| end.map_or(Ok(()), Err))
+    }
+
+    /// Commits the new keys of a lot; the next turn puts them into effect. `judge` knows those of the lots before.
+    fn commit_lot(
+        &self,
+        pool: &str,
+        lot: Vec<Candidate>,
+        judge: &mut Option<Judge>,
+        actor: &Actor,
+    ) -> Result<Added, ManageError> {
+        let mut turn = self.turn_between_lots();
+        let name = self.pool_name(pool)?;
+        let current = judge.take().filter(|judge| judge.knows(&turn));
+        let judge = judge.insert(current.unwrap_or_else(|| Judge::new(&turn, &name)));
+        let mut outcome = Added::default();
+        let kept = judge.judge(lot, &mut outcome);
+        if !kept.is_empty() {
+            let new: Vec<NewKey> = kept.iter().map(Kept::to_store).collect();
+            Self::wait(self.store.add_keys(new, outcome.audit(pool, actor)))?;
+            turn.known.arrived.extend(kept);
+            judge.state = turn.state();
         }
-        done
+        Ok(outcome)
     }
 
     /// [`import_keys`](Self::import_keys), but nothing is done: what would become of them.
     ///
     /// # Errors
-    /// If there is no such pool.
-    pub fn judge_keys(
+    /// If there is no such pool, or a lot does not come.
+    pub fn judge_keys<E: From<ManageError>>(
         &self,
         pool: &str,
-        lots: impl Iterator<Item = Vec<Candidate>>,
-        tell: impl FnMut(usize, Added) -> bool,
-    ) -> Result<(), ManageError> {
-        Judge::new(&self.picture.load(), &self.pool_name(pool)?).each(lots, tell, |_, _| Ok(()))
+        lots: impl Iterator<Item = Result<Vec<Candidate>, E>>,
+        mut tell: impl FnMut(usize, Added) -> bool,
+    ) -> Result<(), E> {
+        let mut judge = Judge::new(&self.turn(), &self.pool_name(pool)?);
+        for lot in lots {
+            let lot = lot?;
+            let (size, mut outcome) = (lot.len(), Added::default());
+            judge.judge(lot, &mut outcome);
+            if !tell(size, outcome) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -77,36 +102,26 @@ pub(super) struct Judge {
     pool: Arc<str>,
     ids: HashSet<KeyId>,
     names: HashSet<String>,
+    /// What it knows.
+    state: (u64, usize),
 }
 
 impl Judge {
-    pub(super) fn new(picture: &Picture, pool: &Arc<str>) -> Self {
-        let stored = picture.stored.keys.list().iter();
+    pub(super) fn new(turn: &Turn<'_>, pool: &Arc<str>) -> Self {
+        let stored = turn.picture.stored.keys.list().iter().chain(&turn.known.arrived);
         let present = stored.filter(|key| key.removed_at.is_none() && key.pool == *pool).map(|key| &key.spec);
-        let known: Vec<_> = present.chain(picture.files.keys(pool)).collect();
+        let known: Vec<_> = present.chain(turn.picture.files.keys(pool)).collect();
         Self {
             pool: pool.clone(),
             ids: known.iter().map(|spec| spec.id).collect(),
             names: known.iter().map(|spec| spec.name.clone()).collect(),
+            state: turn.state(),
         }
     }
 
-    /// Judges lot by lot, has `keep` take what is right, and tells `tell` of each with its size, until that says no.
-    fn each(
-        &mut self,
-        lots: impl Iterator<Item = Vec<Candidate>>,
-        mut tell: impl FnMut(usize, Added) -> bool,
-        mut keep: impl FnMut(Vec<Kept>, &Added) -> Result<(), ManageError>,
-    ) -> Result<(), ManageError> {
-        for lot in lots {
-            let (size, mut outcome) = (lot.len(), Added::default());
-            let kept = self.judge(lot, &mut outcome);
-            keep(kept, &outcome)?;
-            if !tell(size, outcome) {
-                break;
-            }
-        }
-        Ok(())
+    /// Whether nothing changed meanwhile.
+    fn knows(&self, turn: &Turn<'_>) -> bool {
+        self.state == turn.state()
     }
 
     /// Those of the candidates that are new and right; they are known from now on.

@@ -54,7 +54,7 @@ use crate::telemetry::{AccessLog, Recent, metrics};
 use change::KeyIds;
 use files::Contents;
 use first_run::Tokens;
-use stored::Stored;
+use stored::{Kept, Stored};
 
 /// What the server's parts look at.
 #[derive(Clone)]
@@ -116,12 +116,21 @@ struct Known {
     contents: Contents,
     /// The missing file that was complained about.
     missing: Option<PathBuf>,
+    /// Keys of an import under way, in the store already and not in effect yet.
+    arrived: Vec<Kept>,
 }
 
 /// The right to change something, and what held when it was given.
 struct Turn<'m> {
     known: MutexGuard<'m, Known>,
     picture: Arc<Picture>,
+}
+
+impl Turn<'_> {
+    /// Differs after every change of what there is.
+    fn state(&self) -> (u64, usize) {
+        (self.picture.version, self.known.arrived.len())
+    }
 }
 
 impl Manager {
@@ -140,7 +149,8 @@ impl Manager {
         let pools = KeyIds::of(&live.keypool.entries()).changes(&KeyIds::default());
         let outcome = Ok(Report { pools, ..Report::default() });
         metrics::config_reloaded(true);
-        let known = Known { contents: files::read(files::of(&path, &loaded.config)), missing: None };
+        let known =
+            Known { contents: files::read(files::of(&path, &loaded.config)), missing: None, arrived: Vec::new() };
         let picture = Picture { version: 0, shown: loaded.shown, files: loaded.files, tokens, stored };
         let manager = Self {
             path,
@@ -193,6 +203,15 @@ impl Manager {
     }
 
     fn turn(&self) -> Turn<'_> {
+        let mut turn = self.turn_between_lots();
+        if let Err(error) = self.take_in(&mut turn) {
+            log::error!(error:%; "Keys that were imported can't be put into effect.");
+        }
+        turn
+    }
+
+    /// A turn that leaves the keys of an import under way where they are.
+    fn turn_between_lots(&self) -> Turn<'_> {
         let known = self.turn.lock();
         Turn { known, picture: self.picture.load_full() }
     }

@@ -52,6 +52,19 @@ impl Manager {
         Ok(value)
     }
 
+    /// Puts into effect what an import has committed by now.
+    pub(super) fn take_in(&self, turn: &mut Turn<'_>) -> Result<(), ManageError> {
+        let arrived = std::mem::take(&mut turn.known.arrived);
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        let mut stored = Stored::clone(&turn.picture.stored);
+        stored.keys.add(arrived);
+        self.change_to(turn, stored, |_| Ok(()))?;
+        turn.picture = self.picture.load_full();
+        Ok(())
+    }
+
     /// Seals everything in the store with a new master key. Blocks.
     ///
     /// # Errors
@@ -64,8 +77,8 @@ impl Manager {
 
     /// Takes up what the store holds, once it could be opened after a start without it. Blocks.
     pub(super) fn take_up(&self) {
-        let Ok(snapshot) = self.store.load_blocking() else { return };
         let turn = self.turn();
+        let Ok(snapshot) = self.store.load_blocking() else { return };
         let Ok(files) = turn.picture.files.with(&Additions::default()) else { return };
         let mut stored = Stored::of(snapshot);
         // What does not fit is left out, and said.

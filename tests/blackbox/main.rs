@@ -28,6 +28,7 @@ mod explain;
 mod failover;
 mod hardening;
 mod hygiene;
+mod imports;
 mod keepalive;
 mod kills;
 mod live_settings;

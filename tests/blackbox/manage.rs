@@ -283,22 +283,6 @@ fn tokens_are_made_changed_and_revoked() {
     assert_eq!(code(&send(&keyweir, "DELETE", "/api/v1/tokens/test", &Value::Null)), "provisioned");
 }
 
-#[test]
-fn an_import_tells_every_line() {
-    let keyweir = Config::pool(MockProvider::start(), &["sk-ok-1"]).start();
-    let text = b"# mine\nsk-ok-1\nsk-ok-2\nsk-ok-2\nnot a key\n";
-    let answer = send_with(&keyweir, "POST", "/api/v1/pools/p/keys/import", &[], text);
-    let report = expect(&answer, 200);
-    assert_eq!(
-        report["added"].as_u64().unwrap() + report["duplicates"].as_u64().unwrap(),
-        report["total"].as_u64().unwrap() + 1,
-        "{report}"
-    );
-    let lines = send_with(&keyweir, "POST", "/api/v1/pools/p/keys/import", &[PROGRESS], b"sk-ok-7 sk-ok-8");
-    let lines: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&lines[0], &lines[1]["added"]), (&json!({"done": 2, "total": 2}), &json!(2)));
-}
-
 /// Runs a command of the program against the server; its exit code and what it printed.
 fn cli(keyweir: &Keyweir, args: &[&str], input: &str) -> (Option<i32>, String, String) {
     let server = format!("http://{}", keyweir.admin);

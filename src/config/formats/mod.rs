@@ -145,55 +145,76 @@ pub fn read(text: &str) -> Reading {
     read_as(text, Format::Auto, &HashMap::new())
 }
 
-/// Reads a text of a known format (`Auto`: found by its content) piece by piece where its format has a key per line, so
-/// that never all keys of a long one are held; otherwise in one piece. A key that stands in two pieces is in both.
-pub fn pieces(text: &str, format: Format) -> Pieces<'_> {
-    let (text, format) = begin(text, format);
-    Pieces { left: Some(text), format, line: 0, size: text.len() }
-}
-
-/// A text that is read piece by piece.
-pub struct Pieces<'t> {
-    /// `None` = all was read.
-    left: Option<&'t str>,
+/// A text that is read while it comes: piece by piece where its format has a key per line, so that never all of a long one
+/// is held; otherwise at its end. A key that stands in two pieces is in both.
+pub struct Incoming {
     format: Format,
+    /// What was not read yet.
+    held: Vec<u8>,
     /// Lines that were read.
-    line: usize,
-    size: usize,
+    lines: usize,
+    /// Its format has no key per line.
+    is_whole: bool,
 }
 
-impl Pieces<'_> {
-    /// How the text is written.
-    pub fn format(&self) -> Format {
-        self.format
+impl Incoming {
+    /// A text of that format (`Auto`: found by its content), of which nothing came yet.
+    pub fn new(format: Format) -> Self {
+        Self { format, held: Vec::new(), lines: 0, is_whole: !matches!(format, Format::Auto | Format::Text) }
     }
 
-    /// How much of the text was read, from 0 to 1.
-    pub fn progress(&self) -> f64 {
-        let left = self.left.map_or(0, str::len);
-        if self.size == 0 { 1.0 } else { 1.0 - left as f64 / self.size as f64 }
-    }
-}
-
-impl Iterator for Pieces<'_> {
-    type Item = Reading;
-
-    fn next(&mut self) -> Option<Reading> {
-        let text = self.left.take()?;
-        if self.format != Format::Text {
-            return Some(read_as(text, self.format, &HashMap::new()));
+    /// Takes the next part, and gives what can be read by now.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn take(&mut self, part: &[u8]) -> Result<Option<Reading>, BadLine> {
+        let before = self.held.len();
+        self.held.extend_from_slice(part);
+        if self.is_whole || self.held.len() < PIECE {
+            return Ok(None);
         }
-        let rest = text.as_bytes().get(PIECE..).unwrap_or_default();
-        let end = memchr::memchr(b'\n', rest).map(|at| PIECE + at + 1);
-        let (piece, left) = end.map_or((text, None), |end| (text.get(..end).unwrap_or(text), text.get(end..)));
-        self.left = left.filter(|left| !left.is_empty());
-        let mut reading = read_as(piece, Format::Text, &HashMap::new());
-        let line = self.line;
-        self.line += piece.lines().count();
+        // What was long enough before has no line's end.
+        let unsearched = if before < PIECE { 0 } else { before };
+        let end = memchr::memrchr(b'\n', self.held.get(unsearched..).unwrap_or_default());
+        let Some(end) = end.map(|at| unsearched + at + 1) else { return Ok(None) };
+        let rest = self.held.split_off(end);
+        let piece = std::mem::replace(&mut self.held, rest);
+        let piece = self.utf8(piece)?;
+        if self.format == Format::Auto && detect(&piece) != Format::Text {
+            self.is_whole = true;
+            self.held = [piece.into_bytes(), std::mem::take(&mut self.held)].concat();
+            return Ok(None);
+        }
+        self.format = Format::Text;
+        Ok(Some(self.read(&piece)))
+    }
+
+    /// Gives the rest: the text has come to its end.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn end(mut self) -> Result<Reading, BadLine> {
+        let rest = std::mem::take(&mut self.held);
+        let rest = self.utf8(rest)?;
+        Ok(self.read(&rest))
+    }
+
+    fn utf8(&self, piece: Vec<u8>) -> Result<String, BadLine> {
+        String::from_utf8(piece).map_err(|error| {
+            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = self.lines + memchr::memchr_iter(b'\n', good).count() + 1;
+            BadLine { line, message: "not UTF-8; send the text as UTF-8".into() }
+        })
+    }
+
+    fn read(&mut self, piece: &str) -> Reading {
+        let mut reading = read_as(piece, self.format, &HashMap::new());
+        let line = self.lines;
+        self.lines += piece.lines().count();
         reading.entries.iter_mut().for_each(|entry| entry.line += line);
         reading.duplicates.iter_mut().for_each(|duplicate| *duplicate += line);
         reading.bad.iter_mut().for_each(|bad| bad.line += line);
-        Some(reading)
+        reading
     }
 }
 

@@ -371,22 +371,49 @@ fn a_long_list_is_read_in_pieces_with_the_lines_of_the_whole() {
         .collect();
     let text = format!("\u{feff}{}\n", lines.join("\n"));
     let whole = read(&text);
-    let mut pieces = pieces(&text, Format::Auto);
-    let (mut read, mut progress) = (Vec::new(), Vec::new());
-    while let Some(piece) = pieces.next() {
-        read.push(piece);
-        progress.push(pieces.progress());
-    }
+    let mut read = incoming(&text, 77_777);
     assert_eq!(read.len(), 3);
-    assert!(progress.is_sorted() && progress.last() == Some(&1.0), "{progress:?}");
     let place = |entry: &Entry| (entry.line, entry.key.expose().to_owned());
     let entries: Vec<_> = read.iter().flat_map(|piece| &piece.entries).map(place).collect();
     assert_eq!(entries, whole.entries.iter().map(place).collect::<Vec<_>>());
-    let bad: Vec<_> = read.iter().flat_map(|piece| &piece.bad).cloned().collect();
+    let bad: Vec<_> = read.drain(..).flat_map(|piece| piece.bad).collect();
     assert_eq!((bad.len(), &bad), (3, &whole.bad));
     for text in ["", "sk-one-key-0000000000", "[\"sk-a-list-in-json-00\"]"] {
-        assert_eq!(super::pieces(text, Format::Auto).count(), 1, "{text}");
+        assert_eq!(incoming(text, 1).len(), 1, "{text}");
     }
+}
+
+/// What is read of a text that comes in parts of that size.
+fn incoming(text: &str, size: usize) -> Vec<Reading> {
+    let mut incoming = Incoming::new(Format::Auto);
+    let mut pieces: Vec<Reading> =
+        text.as_bytes().chunks(size).filter_map(|part| incoming.take(part).expect("UTF-8")).collect();
+    pieces.push(incoming.end().expect("UTF-8"));
+    pieces
+}
+
+#[test]
+fn a_long_text_without_a_key_per_line_is_read_at_its_end() {
+    let keys: Vec<String> = (0..40_000).map(|number| format!("sk-ok-{number:040}")).collect();
+    let json = serde_json::to_string_pretty(&keys).unwrap();
+    let yaml = format!("pool:\n  - {}\n", keys.join("\n  - "));
+    for (text, format) in [(json, Format::Json), (yaml, Format::Yaml), (keys.join(","), Format::Text)] {
+        let read = incoming(&text, 65_536);
+        assert_eq!((read.len(), read[0].format, read[0].entries.len()), (1, format, 40_000));
+    }
+}
+
+#[test]
+fn what_is_no_utf8_is_told_with_its_line() {
+    let long = format!("{}\n", "sk-ok-0123456789".repeat(4)).repeat(40_000);
+    let mut incoming = Incoming::new(Format::Auto);
+    assert!(incoming.take(long.as_bytes()).expect("UTF-8").is_some());
+    assert!(incoming.take(b"sk-ok-2\n").expect("not enough yet").is_none());
+    assert!(incoming.take(b"sk-\xff\n").expect("not enough yet").is_none());
+    assert_eq!(incoming.end().expect_err("bad bytes").line, 40_002);
+    let mut short = Incoming::new(Format::Auto);
+    assert!(short.take(b"sk-\xff\n").expect("not enough yet").is_none());
+    assert_eq!(short.end().expect_err("bad bytes").line, 1);
 }
 
 #[test]
