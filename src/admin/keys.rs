@@ -88,6 +88,9 @@ pub(super) struct Key {
     last_used: Option<Moment>,
     /// What its provider refused it last, as far as the pool remembers; told to operators.
     last_failure: Option<KeyFailure>,
+    /// Its limits by name (`rpm`, `rpd`, `tpm`, `tpd`, `concurrency`), and what is used of them now: by all keys of its
+    /// account that have limits.
+    limits: BTreeMap<&'static str, Limit>,
     /// What it has left; `null` = never asked, or its provider does not tell.
     balance: Option<Balance>,
     /// Keys of one account share its quota.
@@ -104,6 +107,14 @@ pub(super) struct Key {
     created_at: Option<Moment>,
     /// Differs after every change of what is said of it, for `If-Match`; `null` for keys of files.
     version: Option<u64>,
+}
+
+/// How much of a limit is used.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyLimit")]
+struct Limit {
+    used: u64,
+    limit: u64,
 }
 
 /// What a key has left, as its provider told.
@@ -182,6 +193,7 @@ async fn show_by_id(state: &AdminState, asker: &Identity, id: KeyId) -> Result<K
 fn show(state: &AdminState, pool: &str, key: &KeySnapshot, beside: &Beside) -> Option<Key> {
     let KeyDetail { spec, note, created_at, version, .. } = state.manager.key_detail(key.id)?;
     let attempts = AttemptResult::ALL.into_iter().map(|result| (result.as_str(), key.attempts[result.index()]));
+    let limits = key.limits.iter().map(|of| (of.limit, Limit { used: of.used, limit: of.most }));
     Some(Key {
         id: key.id.to_string(),
         pool: pool.to_owned(),
@@ -197,6 +209,7 @@ fn show(state: &AdminState, pool: &str, key: &KeySnapshot, beside: &Beside) -> O
         attempts: attempts.collect(),
         last_used: key.last_used.map(Moment::from),
         last_failure: beside.last_failure(key),
+        limits: limits.collect(),
         balance: key.balance.as_ref().map(Balance::from),
         account: spec.account.clone(),
         weight: spec.weight,

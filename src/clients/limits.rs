@@ -12,16 +12,17 @@ use parking_lot::Mutex;
 
 use super::Client;
 use super::spending::{Spending, Spent};
-use super::window::{Day, Minute};
 use crate::config::ClientLimits;
 use crate::config::prices::{Money, Price};
-use crate::pool::Millis;
+use crate::pool::{Day, Millis, Minute};
 
 /// How soon to look again for a free place: nobody knows when a request ends.
 const PLACE_WAIT: Duration = Duration::from_secs(1);
 /// One request may reserve so much of a minute's tokens (a share, 1/n). A picture is long as text but costs few tokens;
 /// a larger share would let one block the others for nothing.
 const RESERVED_SHARE: u64 = 4;
+/// Seconds of a UTC day; Unix time knows no leap seconds.
+const DAY: u64 = 86_400;
 
 /// One of a client's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,11 +173,12 @@ impl Client {
         let windows = &mut *self.account.windows.lock();
         let is_full = concurrency.is_some_and(|limit| in_flight.load(Relaxed) >= limit);
         let unix = if rpd.is_some() || budget.is_some() { unix(wall()) } else { 0 };
+        windows.day.turn(unix, |unix| (unix / DAY + 1) * DAY);
         let waits = [
             (Limit::Concurrency, if is_full { PLACE_WAIT } else { Duration::ZERO }),
             (Limit::Rpm, rpm.map_or(Duration::ZERO, |limit| windows.requests.wait(1, limit, now))),
             (Limit::Tpm, tpm.map_or(Duration::ZERO, |limit| windows.tokens.wait(tokens, limit, now))),
-            (Limit::Rpd, rpd.map_or(Duration::ZERO, |limit| windows.day.wait(limit, unix))),
+            (Limit::Rpd, rpd.map_or(Duration::ZERO, |limit| windows.day.wait(1, limit, unix))),
             (Limit::Budget, budget.map_or(Duration::ZERO, |budget| windows.spending.wait(budget, unix))),
         ];
         if let Some((limit, wait)) = waits.into_iter().max_by_key(|(_, wait)| *wait).filter(|(_, wait)| !wait.is_zero())
@@ -185,7 +187,7 @@ impl Client {
         }
         in_flight.fetch_add(1, Relaxed);
         Ok(Charge {
-            day: if rpd.is_some() { windows.day.add() } else { 0 },
+            day: if rpd.is_some() { windows.day.add(1) } else { 0 },
             request_at: if rpm.is_some() { windows.requests.add(1, now) } else { now },
             tokens,
             tokens_at: windows.tokens.add(tokens, now),
@@ -258,7 +260,7 @@ impl Drop for Admitted {
             windows.requests.take_back(1, request_at);
         }
         if rpd.is_some() {
-            windows.day.take_back(day);
+            windows.day.take_back(1, day);
         }
         windows.tokens.take_back(tokens, tokens_at);
     }

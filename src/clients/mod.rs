@@ -5,7 +5,6 @@
 
 mod limits;
 mod spending;
-mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::additions;
 use super::expand::Process;
 use super::formats;
 use super::key_id::{KeyId, fingerprint};
-use super::model::KeySpec;
+use super::model::{KeyLimits, KeySpec};
 use super::problem::{At, Problem, Report};
 use super::raw::keys::Key;
 use super::secret::Secret;
@@ -58,6 +58,7 @@ pub(super) fn plain(pool: &str, key: Secret) -> KeySpec {
         account: None,
         weight: 1,
         priority: 0,
+        limits: None,
         models: Vec::new(),
         egress: None,
         headers: Vec::new(),
@@ -94,6 +95,7 @@ impl KeySpec {
             account: raw.account,
             weight: raw.weight,
             priority: raw.priority,
+            limits: (raw.limits != KeyLimits::default()).then(|| Box::new(raw.limits)),
             models: raw.models,
             egress,
             headers,

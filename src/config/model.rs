@@ -19,6 +19,7 @@ use super::key_id::KeyId;
 use super::models::Models;
 use super::prices::{Budget, Prices};
 use super::raw::keys::FileFormat;
+pub use super::raw::keys::Limits as KeyLimits;
 pub use super::raw::server::{RequestLog, Role};
 pub use super::raw::upkeep::OnFailure;
 use super::schedule::Schedule;
@@ -537,6 +538,8 @@ pub struct KeySpec {
     pub weight: u32,
     /// Lower is tried first.
     pub priority: u32,
+    /// What its provider grants it; `None` = nobody said.
+    pub limits: Option<Box<KeyLimits>>,
     /// Globs of the models it may be used for; none = all.
     pub models: Vec<String>,
     /// A proxy of its own. Few keys have one, and there may be very many keys.

@@ -33,7 +33,7 @@ const CONFIG: &[Row] = &[
     ("pools.*.budget", &[], Refuse),
 ];
 
-const KEY: &[Row] = &[("weight", &["1"], Warn), ("limits", &[], Refuse)];
+const KEY: &[Row] = &[("weight", &["1"], Warn)];
 
 /// Whether a field of `keyweir.yaml` may not be set yet, because what it asks for would silently not be kept.
 pub(crate) fn is_refused(path: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use super::round::Round;
 use super::seen::Seen;
 use crate::config::KeyId;
 use crate::config::{self, KeySpec, PerKeyMetrics};
-use crate::pool::{Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
+use crate::pool::{Calendar, Event, Explanation, Key, Mark, Millis, Place, Pool, Reason, Rules, Scope, Seed};
 use crate::telemetry::{KeyChance, KeyCounts, KeySnapshot, Keys, PoolMetrics, PoolSnapshot, State, events};
 use crate::verdict::Memory;
 
@@ -83,7 +83,10 @@ impl Entry {
             max_cooldown: blacklist.max_cooldown,
             permanent: blacklist.permanent,
         };
-        let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool));
+        let epoch = wall_time(Millis(0)).duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch = u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX);
+        let calendar = Calendar { zone: config.provider.zone.clone(), epoch };
+        let pool = Pool::new(seeds, rules, config.start_index, before.map(|before| &*before.pool)).by(calendar);
         let metrics = PoolMetrics::for_pool(&config.name);
         let failures = before.map(|before| before.failures.clone()).unwrap_or_default();
         let list_key = list_key.map(|place| place as u32);
@@ -285,6 +288,7 @@ impl Entry {
             attempts: key.state.results(),
             in_flight: key.state.in_flight(),
             recheck_at: self.pool.recheck_at(index).map(wall_time),
+            limits: self.pool.limits(index, now),
             balance: self.balances.snapshot(key.id),
         }
     }
@@ -307,6 +311,7 @@ fn seed(spec: &KeySpec, egress: Option<&Arc<Egress>>) -> Seed {
         name: spec.name.as_str().into(),
         priority: spec.priority,
         account: spec.account.as_deref().map(Arc::from),
+        limits: spec.limits.clone(),
         models: spec.models.clone(),
         egress: egress.map(|egress| egress.name().clone()),
         is_off: spec.disabled,

@@ -16,6 +16,7 @@ mod keys;
 mod marks;
 mod operate;
 mod pins;
+mod quotas;
 mod recorder;
 mod reload;
 mod settings;
@@ -167,6 +168,7 @@ impl Manager {
         };
         manager.restore_marks();
         manager.restore_spending();
+        manager.restore_use();
         manager.restore_pins();
         Ok(manager)
     }

@@ -90,6 +90,7 @@ impl Manager {
         drop(turn);
         self.restore_marks();
         self.restore_spending();
+        self.restore_use();
         self.restore_pins();
     }
 

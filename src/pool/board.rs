@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::Millis;
 use super::ready::ReadySet;
-use super::rest::NEVER;
+use super::rest::{FULL, NEVER};
 use super::schedule::Schedule;
 
 pub(super) struct Board {
@@ -47,7 +47,7 @@ impl Board {
             self.ready.remove(place);
         }
         let next = if is_ready { until.deferred } else { until.blocked };
-        if next != NEVER {
+        if !matches!(next, NEVER | FULL) {
             self.schedule.lock().plan(index, next);
         }
     }
@@ -69,7 +69,7 @@ impl Board {
         loop {
             let (planned, index) = schedule.first()?;
             match until(index) {
-                NEVER => schedule.take_first(),
+                NEVER | FULL => schedule.take_first(),
                 // The key's rest was made longer since it was planned.
                 later if later > planned.0 => {
                     schedule.take_first();

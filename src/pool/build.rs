@@ -1,6 +1,7 @@
 //! How a pool comes into being, and how one takes another's place at a reload.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -11,9 +12,11 @@ use super::budget::Budget;
 use super::circuit::Circuits;
 use super::group::{Bond, Group, Groups};
 use super::model::ModelBoard;
+use super::quota::{Calendar, Quota};
+use super::rest::FULL;
 use super::restriction::Restrictions;
 use super::selection::{RoundRobin, Strategy};
-use super::{Heir, Key, KeyState, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
+use super::{Heir, Key, Ledger, Millis, Pool, Rules, Seed, Tier, Transitions};
 use crate::config::KeyId;
 
 impl Pool {
@@ -22,8 +25,8 @@ impl Pool {
     pub fn new(mut seeds: Vec<Seed>, rules: Rules, start_index: usize, before: Option<&Self>) -> Self {
         seeds.sort_by_key(|seed| seed.priority);
         let restrictions = Restrictions::new(&seeds);
-        let known: HashMap<KeyId, &Arc<KeyState>> =
-            before.iter().flat_map(|pool| pool.keys.iter().map(|key| (key.id, &key.state))).collect();
+        let known: HashMap<KeyId, &Key> =
+            before.iter().flat_map(|pool| pool.keys.iter().map(|key| (key.id, key))).collect();
         let known_groups: HashMap<(Bond, &str), &Group> =
             before.iter().flat_map(|pool| &pool.groups).map(|group| ((group.bond, &*group.name), group)).collect();
         let mut groups = Groups::default();
@@ -34,10 +37,18 @@ impl Pool {
                     let name = name.as_ref()?;
                     Some(groups.join(bond, name, place, known_groups.get(&(bond, &**name)).copied()))
                 };
+                let before = known.get(&seed.id);
+                let (account, egress) = (join(Bond::Account, &seed.account), join(Bond::Egress, &seed.egress));
+                let quota = seed.limits.map(|limits| {
+                    let own = || before.and_then(|key| key.quota.as_ref()).map(|quota| quota.tally.clone());
+                    let tally = account.map_or_else(own, |account| groups.tally(account)).unwrap_or_default();
+                    Box::new(Quota { limits: *limits, tally })
+                });
                 Key {
-                    account: join(Bond::Account, &seed.account),
-                    egress: join(Bond::Egress, &seed.egress),
-                    state: known.get(&seed.id).map(|state| Arc::clone(state)).unwrap_or_default(),
+                    account,
+                    egress,
+                    quota,
+                    state: before.map(|key| key.state.clone()).unwrap_or_default(),
                     id: seed.id,
                     name: seed.name,
                     priority: seed.priority,
@@ -54,6 +65,7 @@ impl Pool {
             models: ArcSwap::default(),
             restrictions,
             circuits: Circuits::default(),
+            calendar: Calendar::default(),
             budget: before.map_or_else(|| Arc::new(Budget::new()), |pool| pool.budget.clone()),
             transitions: before.map_or_else(Arc::<Transitions>::default, |pool| pool.transitions.clone()),
             ledger: Mutex::new(Ledger::default()),
@@ -85,7 +97,11 @@ impl Pool {
     pub(super) fn enter_all(&self, ledger: &mut Ledger, now: Millis) {
         ledger.disabled = self.keys.iter().filter(|key| key.is_out()).count();
         ledger.rechecks = self.planned_rechecks(now);
-        (0..).zip(&self.keys).for_each(|(index, _)| self.enter(index, now));
+        ledger.full = self.keys.iter().filter(|key| key.state.limit.load(Relaxed) == FULL).count();
+        for (index, _) in (0..).zip(&self.keys) {
+            self.weigh_one(ledger, index, now);
+            self.enter(index, now);
+        }
     }
 
     /// Each tier goes on behind the key that was picked last there, or behind the nearest before it that is still here:

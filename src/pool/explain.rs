@@ -1,9 +1,11 @@
 //! Why each key would or would not be handed out now.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::model::{ModelBoard, Models};
-use super::rest::{NEVER, Rest};
+use super::quota::PLACE_WAIT;
+use super::rest::{FULL, NEVER, Rest};
 use super::{Key, Millis, Pool, Reason};
 
 /// Whether a key may be used.
@@ -105,17 +107,22 @@ impl Pool {
         let mark = |(blocker, rest): (Blocker, Option<&Rest>)| {
             rest.filter(|rest| !rest.is_over(now)).map(|rest| (blocker, rest.reason()))
         };
+        let is_limited = key.state.limit.load(Relaxed) > now.0;
         let blocked = if key.is_switched_off() {
             Some((Blocker::Operator, Some(Reason::Operator)))
         } else if model.is_some_and(|model| model.is_closed(index)) {
             Some((Blocker::Model, None))
         } else {
-            rests.into_iter().find_map(mark)
+            rests.into_iter().find_map(mark).or(is_limited.then_some((Blocker::Key, Some(Reason::Limit))))
         };
         let until = self.deadlines(index, model);
         Explanation {
             blocked,
-            ready_in: (until.blocked != NEVER).then(|| now.until(Millis(until.blocked))),
+            ready_in: match until.blocked {
+                NEVER => None,
+                FULL => Some(PLACE_WAIT),
+                until => Some(now.until(Millis(until))),
+            },
             deferred: now.until(Millis(until.deferred)),
         }
     }

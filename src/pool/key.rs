@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::Millis;
+use super::quota::Quota;
 use super::recheck::Recheck;
 use super::rest::Rest;
-use crate::config::KeyId;
+use crate::config::{KeyId, KeyLimits};
 
 /// Kinds of result counted per key, the size of its counter array.
 pub const RESULTS: usize = 10;
@@ -22,6 +23,8 @@ pub struct KeyState {
     pub(super) suspicion: Rest,
     /// Rest for having too little left; only who knows that begins or lifts it.
     pub(super) balance: Rest,
+    /// Until when its limits leave no room; 0 = there is some.
+    pub(super) limit: AtomicU64,
     /// Failures since its last success, where each counts against the key itself.
     pub(super) strikes: AtomicU32,
     /// Rests in a row for refusals that don't say that it is dead.
@@ -38,7 +41,8 @@ pub struct KeyState {
 impl KeyState {
     /// The deadline of what is its own alone.
     pub(super) fn until(&self) -> u64 {
-        self.own.until().max(self.suspicion.until()).max(self.balance.until())
+        let marks = self.own.until().max(self.suspicion.until());
+        marks.max(self.balance.until()).max(self.limit.load(Relaxed))
     }
 
     /// Requests under way.
@@ -82,6 +86,8 @@ pub struct Key {
     /// Places of its account and egress in the pool's list of groups.
     pub(super) account: Option<u32>,
     pub(super) egress: Option<u32>,
+    /// Few keys have limits, and there may be very many keys.
+    pub(super) quota: Option<Box<Quota>>,
     /// Switched off in the keys file; what the key earned itself is kept beneath.
     pub(super) is_off: bool,
 }
@@ -121,6 +127,8 @@ pub struct Seed {
     pub account: Option<Arc<str>>,
     /// Keys of one egress rest together.
     pub egress: Option<Arc<str>>,
+    /// What its provider grants it, or its account.
+    pub limits: Option<Box<KeyLimits>>,
     /// Globs of the models it is for; none = all.
     pub models: Vec<String>,
     /// Switched off by the operator.

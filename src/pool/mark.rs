@@ -22,11 +22,13 @@ pub enum Reason {
     Egress,
     /// It has less left than it shall have.
     Balance,
+    /// It gave what it may within a minute, a day or at once.
+    Limit,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RateLimited,
         Self::Unauthorized,
         Self::Forbidden,
@@ -35,6 +37,7 @@ impl Reason {
         Self::Operator,
         Self::Egress,
         Self::Balance,
+        Self::Limit,
     ];
 
     /// As shown in metrics and answers.
@@ -48,6 +51,7 @@ impl Reason {
             Self::Operator => "operator",
             Self::Egress => "egress",
             Self::Balance => "balance",
+            Self::Limit => "limit",
         }
     }
 

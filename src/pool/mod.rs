@@ -25,6 +25,7 @@ mod key;
 mod lease;
 mod mark;
 mod model;
+mod quota;
 mod ready;
 mod recheck;
 mod refusal;
@@ -34,6 +35,7 @@ mod saved;
 mod schedule;
 mod selection;
 mod vouch;
+mod window;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,8 +53,10 @@ pub use explain::{Blocker, Explanation, Standing};
 pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
 pub use mark::{Event, Mark, Place, Reason, Scope};
+pub use quota::{Calendar, LimitUse};
 pub use saved::{Saved, Subject};
 pub use vouch::Doubt;
+pub(crate) use window::{Day, Minute};
 
 use board::{Board, Deadlines};
 use budget::Budget;
@@ -60,10 +64,11 @@ use circuit::Circuits;
 use crowd::Crowds;
 use group::{Bond, Group};
 use model::{ModelBoard, Models, Owner, View};
+use quota::PLACE_WAIT;
 use ready::ReadySet;
 use recheck::Rechecks;
 use refusal::Refusals;
-use rest::{NEVER, Rest};
+use rest::{FULL, NEVER, Rest};
 use restriction::Restrictions;
 use saved::Changed;
 use selection::{Candidates, Strategy};
@@ -74,6 +79,8 @@ const DUE_AT_ONCE: usize = 32;
 const NEIGHBOURS: usize = 8;
 /// Keys that a retry passes over in search of one without suspicion.
 const PASSED_OVER: usize = 16;
+/// Keys without room for it that a request passes over.
+const NARROW: usize = 1024;
 
 /// Milliseconds on a monotonic clock that starts with the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -108,6 +115,30 @@ pub struct Rules {
     pub max_cooldown: Duration,
     /// A key may be disabled; otherwise it rests for `max_cooldown`.
     pub permanent: bool,
+}
+
+/// What a request asks of a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a> {
+    /// The model; empty if none.
+    pub model: &'a str,
+    /// Tokens of text that it is expected to use.
+    pub tokens: u64,
+}
+
+impl<'a> From<&'a str> for Demand<'a> {
+    fn from(model: &'a str) -> Self {
+        Self { model, tokens: 0 }
+    }
+}
+
+/// Why a key that is blocked until then is not handed out.
+fn blocked(until: u64, now: Millis) -> Exhausted {
+    match until {
+        NEVER => Exhausted::NoneUsable,
+        FULL => Exhausted::Cooling(PLACE_WAIT),
+        _ => Exhausted::Cooling(now.until(Millis(until))),
+    }
 }
 
 /// Why no key was handed out.
@@ -164,6 +195,7 @@ pub struct Pool {
     models: ArcSwap<Models>,
     restrictions: Restrictions,
     circuits: Circuits,
+    calendar: Calendar,
     budget: Arc<Budget>,
     transitions: Arc<Transitions>,
     ledger: Mutex<Ledger>,
@@ -182,6 +214,8 @@ struct Tier {
 struct Ledger {
     /// Keys that time alone does not bring back.
     disabled: usize,
+    /// Keys with as many requests at once as they may have.
+    full: usize,
     refusals: Refusals,
     crowds: Crowds,
     rechecks: Rechecks,
@@ -222,18 +256,26 @@ impl Pool {
     ///
     /// # Errors
     /// [`Exhausted`] if no key is ready for this model.
-    pub fn checkout(&self, model: &str, now: Millis) -> Result<Lease, Exhausted> {
+    pub fn checkout<'a>(self: &Arc<Self>, demand: impl Into<Demand<'a>>, now: Millis) -> Result<Lease, Exhausted> {
         self.budget.earn();
-        self.find(model, 0, now, |_| true).ok_or_else(|| self.exhausted(model, now))
+        let demand = demand.into();
+        let mut room = NEVER;
+        self.find(demand, 0, now, &mut room, |_| true).ok_or_else(|| self.without(demand.model, room, now))
     }
 
     /// One certain key, for a request that no other one can serve.
     ///
     /// # Errors
     /// [`Exhausted`] if it can't be used now.
-    pub fn checkout_key(&self, index: u32, model: &str, now: Millis) -> Result<Lease, Exhausted> {
-        self.usable(index, model, now)?;
-        self.lease(index, now).ok_or(Exhausted::NoneUsable)
+    pub fn checkout_key<'a>(
+        self: &Arc<Self>,
+        index: u32,
+        demand: impl Into<Demand<'a>>,
+        now: Millis,
+    ) -> Result<Lease, Exhausted> {
+        let demand = demand.into();
+        self.usable(index, demand.model, now)?;
+        self.lease(index, demand, now).map_err(|until| blocked(until, now))
     }
 
     /// Whether a key can be used for this model.
@@ -242,8 +284,7 @@ impl Pool {
     /// [`Exhausted`] if it can't be used now.
     pub fn usable(&self, index: u32, model: &str, now: Millis) -> Result<(), Exhausted> {
         match self.blocked_until(index, self.view(model, now).board()) {
-            NEVER => Err(Exhausted::NoneUsable),
-            until if until > now.0 => Err(Exhausted::Cooling(now.until(Millis(until)))),
+            until if until > now.0 => Err(blocked(until, now)),
             _ => Ok(()),
         }
     }
@@ -259,13 +300,25 @@ impl Pool {
     }
 
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
-    pub fn checkout_again(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
-        self.checkout_other(model, tried, now).or_else(|| self.find(model, 0, now, |_| true))
+    pub fn checkout_again<'a>(
+        self: &Arc<Self>,
+        demand: impl Into<Demand<'a>>,
+        tried: &[u32],
+        now: Millis,
+    ) -> Option<Lease> {
+        let demand = demand.into();
+        self.checkout_other(demand, tried, now).or_else(|| self.find(demand, 0, now, &mut NEVER.clone(), |_| true))
     }
 
     /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at
     /// present, for its answer tells whose fault the failure was.
-    pub fn checkout_other(&self, model: &str, tried: &[u32], now: Millis) -> Option<Lease> {
+    pub fn checkout_other<'a>(
+        self: &Arc<Self>,
+        demand: impl Into<Demand<'a>>,
+        tried: &[u32],
+        now: Millis,
+    ) -> Option<Lease> {
+        let (demand, mut room) = (demand.into(), NEVER);
         let is_tried = |index: usize| tried.iter().any(|&t| t as usize == index);
         let is_doubted = |index: usize| self.keys.get(index).is_none_or(|key| key.state.runs.load(Relaxed) != 0);
         let passed_over = std::cell::Cell::new(0);
@@ -278,8 +331,8 @@ impl Pool {
             is_accepted
         };
         let refusals = tried.len();
-        let other = || self.find(model, refusals, now, |index| !is_tried(index));
-        self.find(model, refusals, now, proven).or_else(other)
+        let found = self.find(demand, refusals, now, &mut room, proven);
+        found.or_else(|| self.find(demand, refusals, now, &mut room, |index| !is_tried(index)))
     }
 
     /// Takes one retry from the budget: false if it is spent. Fewer are granted where everything `is_down`.
@@ -287,25 +340,46 @@ impl Pool {
         self.budget.spend(is_down, now)
     }
 
-    /// The next key that is ready for the model. `refusals` are those of this request so far.
-    fn find(&self, model: &str, refusals: usize, now: Millis, admits: impl Fn(usize) -> bool) -> Option<Lease> {
-        let view = self.view(model, now);
+    /// The next key that is ready for the model and has room for the request. `refusals` are those of this request so
+    /// far; `room` becomes the moment when one has, if that is why there is none.
+    fn find(
+        self: &Arc<Self>,
+        demand: Demand<'_>,
+        refusals: usize,
+        now: Millis,
+        room: &mut u64,
+        admits: impl Fn(usize) -> bool,
+    ) -> Option<Lease> {
+        let view = self.view(demand.model, now);
         let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
-        let index = loop {
-            if let Some(index) = self.pick(&board.preferred, model, refusals, now, &admits) {
-                break index;
+        // Nothing is allocated before a key has no room.
+        let mut narrow = HashSet::new();
+        loop {
+            let admits = |index: usize| admits(index) && (narrow.is_empty() || !narrow.contains(&index));
+            let index = loop {
+                if let Some(index) = self.pick(&board.preferred, model, refusals, now, &admits) {
+                    break index;
+                }
+                // Those looked at may all have been marked again meanwhile, with a ready one behind them.
+                if self.advance(now, DUE_AT_ONCE) == 0 {
+                    break self.pick(&board.ready, model, refusals, now, &admits)?;
+                }
+            };
+            match self.lease(u32::try_from(index).unwrap_or(u32::MAX), demand, now) {
+                Ok(lease) => return Some(lease),
+                Err(until) => *room = until.min(*room),
             }
-            // Those looked at may all have been marked again meanwhile, with a ready one behind them.
-            if self.advance(now, DUE_AT_ONCE) == 0 {
-                break self.pick(&board.ready, model, refusals, now, &admits)?;
+            if narrow.len() >= NARROW {
+                return None;
             }
-        };
-        self.lease(u32::try_from(index).unwrap_or(u32::MAX), now)
+            narrow.insert(index);
+        }
     }
 
-    fn lease(&self, index: u32, now: Millis) -> Option<Lease> {
-        Some(Lease::new(self.key(index)?.state.clone(), index, now))
+    fn lease(self: &Arc<Self>, index: u32, demand: Demand<'_>, now: Millis) -> Result<Lease, u64> {
+        let share = self.share(index, demand.tokens, now)?;
+        Ok(Lease::new(self.key(index).ok_or(NEVER)?.state.clone(), index, now, share))
     }
 
     /// The board that a request for this model is served by.
@@ -400,12 +474,18 @@ impl Pool {
 
     /// Why nothing can be handed out.
     pub fn exhausted(&self, model: &str, now: Millis) -> Exhausted {
+        self.without(model, NEVER, now)
+    }
+
+    /// The same for a request for which a key has room from that moment on.
+    fn without(&self, model: &str, room: u64, now: Millis) -> Exhausted {
         let view = self.view(model, now);
         let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
-        let _writer = self.ledger.lock();
+        let ledger = self.ledger.lock();
         let back = board.first_return(|index| self.blocked_until(index, model));
-        back.map_or(Exhausted::NoneUsable, |at| Exhausted::Cooling(now.until(at)))
+        let back = back.into_iter().chain((room < FULL).then_some(Millis(room))).min();
+        self.for_a_place(&ledger, back, now)
     }
 
     /// Lets keys return whose time has come, at most `limit` of each board; returns how many were looked at.

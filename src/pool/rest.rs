@@ -11,6 +11,8 @@ use super::{Millis, Reason, Rules};
 
 /// A deadline that never comes.
 pub(super) const NEVER: u64 = u64::MAX;
+/// A deadline that comes when a request ends, and nobody knows when that is.
+pub(super) const FULL: u64 = 1 << 62;
 /// The longest rest; a provider that states year 9999 is not believed.
 const LONGEST: Duration = Duration::from_secs(40 * 24 * 3600);
 

@@ -20,7 +20,7 @@ use crate::clients::{Admitted, Client, Used};
 use crate::config::RequestLog;
 use crate::config::prices::Money;
 use crate::keypool::{self, Egress};
-use crate::pool::{Key, Lease, Millis};
+use crate::pool::{Demand, Key, Lease, Millis};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::{AttemptResult, Outcome};
 use crate::upstream::{Attempt, Payload, Target};
@@ -53,6 +53,9 @@ pub struct Context {
     /// Notes the things that the answer tells of.
     pub(super) notes: Option<Box<Notes>>,
 }
+
+/// Bytes of a request that are about one token, for a first guess.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// The request's body.
 #[derive(Default)]
@@ -236,20 +239,39 @@ impl Context {
         })
     }
 
+    /// Tokens of text that the request is expected to use, by its length.
+    pub(super) fn expected_tokens(&self) -> u64 {
+        match &self.body {
+            Body::Buffered(body) => body.len() as u64 / BYTES_PER_TOKEN,
+            Body::Empty | Body::Streamed { .. } | Body::Tunnel => 0,
+        }
+    }
+
+    /// What is asked of a key.
+    pub(super) fn demand(&self) -> Demand<'_> {
+        Demand { model: self.model(), tokens: self.expected_tokens() }
+    }
+
     /// What the provider told of tokens, where it served the request.
     pub(super) fn used(&self) -> Option<Used> {
         if (200..300).contains(&self.attempts.status) { self.answered.used() } else { None }
     }
 
-    /// Ends the request as far as the client's own limits go, once: before the last byte leaves, for after it the client
-    /// may send its next request.
+    /// Ends the request as far as the limits of the client and of the key go: before the last byte leaves, for after it the
+    /// client may send its next request.
     pub(super) fn settle(&mut self) {
-        let Some(admitted) = self.guards.admitted.take() else { return };
         let is_refused = self.answer.is_some() || self.attempts.status >= 300;
         let used = if is_refused { Some(Used::default()) } else { self.used() };
+        let estimate = self.answered.estimate();
+        let expected = self.expected_tokens();
+        if let Some(lease) = self.attempts.lease.as_mut().filter(|lease| lease.counts_tokens()) {
+            let told = used.map(|used| used.prompt.saturating_add(used.completion));
+            lease.settle(told.unwrap_or(expected.saturating_add(estimate)), keypool::now());
+        }
+        let Some(admitted) = self.guards.admitted.take() else { return };
         let price = self.pool().and_then(|pool| pool.entry.config.prices.of(self.model()));
         let clock = || (keypool::now(), SystemTime::now());
-        self.cost = admitted.settle(used, self.answered.estimate(), price, clock);
+        self.cost = admitted.settle(used, estimate, price, clock);
     }
 
     /// Ends the time of the attempt under way.

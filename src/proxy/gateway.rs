@@ -30,11 +30,10 @@ use super::{catalog, cors, local, names, pick, relay, resource, scope, send};
 use crate::clients::{Admitted, Limit};
 use crate::config::Limits;
 use crate::keypool;
+use crate::pool::Lease;
 use crate::telemetry::{AccessLog, AttemptResult, Outcome, Phase, PoolMetrics, Readiness};
 use crate::upstream::Connector;
 
-/// Bytes of a request that are about one token, for a first guess.
-const BYTES_PER_TOKEN: u64 = 4;
 /// A client with as many requests under way as it may have is looked at again after these pauses, each twice the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(64);
@@ -203,13 +202,10 @@ fn judge_request(request: &RequestHeader, context: &mut Context, limits: &Limits
 /// Whether the client may ask now.
 async fn admit_client(context: &mut Context) -> Result<(), Answer> {
     let Some(client) = &context.client else { return Ok(()) };
-    let estimate = match &context.body {
-        Body::Buffered(body) => body.len() as u64 / BYTES_PER_TOKEN,
-        Body::Empty | Body::Streamed { .. } | Body::Tunnel => 0,
-    };
+    let expected = context.expected_tokens();
     let mut pause = FIRST_PAUSE;
     let admitted = loop {
-        match client.admit(estimate, keypool::now(), SystemTime::now) {
+        match client.admit(expected, keypool::now(), SystemTime::now) {
             Ok(admitted) => break admitted,
             // A client that has the last byte of an answer may ask again before the end of that request is noted here.
             Err(refusal) if refusal.limit == Limit::Concurrency && pause <= LAST_PAUSE => sleep(pause).await,
@@ -298,6 +294,9 @@ impl ProxyHttp for Gateway {
         if let Some(admitted) = &mut context.guards.admitted {
             admitted.asked();
         }
+        if let Some(lease) = &mut context.attempts.lease {
+            lease.asked();
+        }
         Ok(peer)
     }
 
@@ -364,7 +363,8 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         if let Some(piece) = body {
             context.bytes_out += piece.len() as u64;
-            let counts_tokens = context.guards.admitted.as_ref().is_some_and(Admitted::counts_tokens);
+            let counts_tokens = context.guards.admitted.as_ref().is_some_and(Admitted::counts_tokens)
+                || context.attempts.lease.as_ref().is_some_and(Lease::counts_tokens);
             context.answered.feed(piece, counts_tokens);
             resource::note(context, piece);
         }

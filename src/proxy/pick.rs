@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::context::{Body, Context, Heard};
 use super::model;
 use crate::keypool;
-use crate::pool::{Exhausted, Lease, Millis, Pool};
+use crate::pool::{Demand, Exhausted, Lease, Millis, Pool};
 use crate::upstream::{Attempt, Payload, Wanted};
 
 impl From<Exhausted> for Answer {
@@ -35,10 +35,12 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
     let pool = context.pool().ok_or(Answer::Internal)?;
     let now = Instant::now();
     let lease = match context.bound.key {
-        None => pool.entry.pool.checkout(context.model(), keypool::at(now))?,
-        Some(key) => {
-            pool.entry.pool.checkout_key(key, context.model(), keypool::at(now)).map_err(|why| lacking(context, why))?
-        }
+        None => pool.entry.pool.checkout(context.demand(), keypool::at(now))?,
+        Some(key) => pool
+            .entry
+            .pool
+            .checkout_key(key, context.demand(), keypool::at(now))
+            .map_err(|why| lacking(context, why))?,
     };
     context.attempts.next = Some(lease);
     context.times.picked = Some(now);
@@ -47,22 +49,27 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
-    let Some(key) = context.bound.key else { return reserve_with(context, Pool::checkout_again) };
+    let Some(key) = context.bound.key else {
+        return reserve_with(context, |pool, demand, tried, now| pool.checkout_again(demand, tried, now));
+    };
     let pool = context.pool();
-    let next = pool.and_then(|pool| pool.entry.pool.checkout_key(key, context.model(), keypool::now()).ok());
+    let next = pool.and_then(|pool| pool.entry.pool.checkout_key(key, context.demand(), keypool::now()).ok());
     context.attempts.next = next;
     context.attempts.next.is_some()
 }
 
 /// Reserves a key that was not tried yet; false if there is none.
 pub(super) fn reserve_other(context: &mut Context) -> bool {
-    context.bound.key.is_none() && reserve_with(context, Pool::checkout_other)
+    let checkout: Checkout = |pool, demand, tried, now| pool.checkout_other(demand, tried, now);
+    context.bound.key.is_none() && reserve_with(context, checkout)
 }
 
-fn reserve_with(context: &mut Context, checkout: fn(&Pool, &str, &[u32], Millis) -> Option<Lease>) -> bool {
+type Checkout = fn(&Arc<Pool>, Demand<'_>, &[u32], Millis) -> Option<Lease>;
+
+fn reserve_with(context: &mut Context, checkout: Checkout) -> bool {
     context.attempts.tried.extend(context.attempts.lease.as_ref().map(Lease::index));
     let Some(pool) = context.pool() else { return false };
-    let next = checkout(&pool.entry.pool, context.model(), &context.attempts.tried, keypool::now());
+    let next = checkout(&pool.entry.pool, context.demand(), &context.attempts.tried, keypool::now());
     context.attempts.next = next;
     context.attempts.next.is_some()
 }
@@ -77,6 +84,9 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     let is_again = std::mem::take(&mut context.attempts.stale);
     if !is_again {
         let lease = context.attempts.next.take().or_err(InternalError, "no key was reserved")?;
+        if let Some(failed) = &mut context.attempts.lease {
+            failed.settle(0, keypool::at(now));
+        }
         context.attempts.lease = Some(lease);
         context.attempts.count += 1;
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::clients::Spent;
 use crate::config::{ClientLimits, KeyId};
+use crate::pool::LimitUse;
 
 /// Takes a snapshot of every pool, in the order of the configuration.
 pub type Snapshots = Arc<dyn Fn() -> Vec<PoolSnapshot> + Send + Sync>;
@@ -70,6 +71,8 @@ pub struct KeySnapshot {
     pub in_flight: u32,
     /// When a key that a rule disabled is asked again.
     pub recheck_at: Option<SystemTime>,
+    /// Its limits, and what is used of them.
+    pub limits: Vec<LimitUse>,
     /// What it has left; `None` = never asked, or its provider does not tell.
     pub balance: Option<BalanceSnapshot>,
 }

@@ -20,6 +20,7 @@ const TOKEN: &str = "admin-CANARY";
 
 fn key(name: &str, state: State, requests: u64) -> KeySnapshot {
     KeySnapshot {
+        limits: Vec::new(),
         id: crate::config::KeyId::of("test", name),
         name: name.into(),
         state,

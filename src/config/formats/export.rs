@@ -74,7 +74,7 @@ fn fields(entry: &Entry) -> Vec<(&'static str, Value)> {
     fields.extend((entry.priority != 0).then(|| ("priority", entry.priority.into())));
     fields.extend(entry.is_off().then(|| ("disabled", true.into())));
     if let Some(details) = &entry.details {
-        let limits = serde_json::to_value(&details.limits).unwrap_or_default();
+        let limits = serde_json::to_value(details.limits).unwrap_or_default();
         let limits = limits.as_object().cloned().unwrap_or_default();
         let limits: Map<String, Value> = limits.into_iter().filter(|(_, number)| !number.is_null()).collect();
         let headers = details.headers.iter().map(|(name, value)| (name.clone(), value.expose().into()));

@@ -125,18 +125,24 @@ fn one() -> u32 {
     1
 }
 
-/// What the provider grants a key.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+/// What the provider grants a key: it is not asked for more. Keys of one account use it up together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "KeyLimits")]
 pub struct Limits {
-    /// Requests per minute.
+    /// Requests within any minute.
+    #[schemars(range(min = 1))]
     pub rpm: Option<u64>,
-    /// Requests per day.
+    /// Requests per day of the provider's clock.
+    #[schemars(range(min = 1))]
     pub rpd: Option<u64>,
-    /// Tokens per minute.
+    /// Tokens of text within any minute.
+    #[schemars(range(min = 1))]
     pub tpm: Option<u64>,
-    /// Tokens per day.
+    /// Tokens of text per day of the provider's clock.
+    #[schemars(range(min = 1))]
     pub tpd: Option<u64>,
     /// Requests at once.
+    #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
 }

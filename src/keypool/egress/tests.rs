@@ -26,6 +26,7 @@ fn specs(count: usize, own: Option<&str>) -> Vec<Arc<KeySpec>> {
             headers: Vec::new(),
             disabled: false,
             is_stored: false,
+            limits: None,
         })
     };
     (0..count).map(spec).collect()

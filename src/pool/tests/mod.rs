@@ -7,6 +7,7 @@ mod evenness;
 mod marks;
 mod preferences;
 mod properties;
+mod quotas;
 mod rechecks;
 mod reloads;
 mod restrictions;
@@ -31,6 +32,7 @@ fn seed(number: usize) -> Seed {
         priority: 0,
         account: None,
         egress: None,
+        limits: None,
         models: Vec::new(),
         is_off: false,
     }
@@ -54,7 +56,7 @@ pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn picks(pool: &Pool, n: usize, now: Millis) -> Vec<u32> {
+fn picks(pool: &Arc<Pool>, n: usize, now: Millis) -> Vec<u32> {
     (0..n).map(|_| pool.checkout("m", now).unwrap().index()).collect()
 }
 

@@ -11,7 +11,7 @@ fn mixed() -> Arc<Pool> {
     pool_of(vec![seed(0), reserved(1, &["qwen*"]), reserved(2, &["qwen-max", "llama*"])], RULES, 0)
 }
 
-fn who(pool: &Pool, model: &str, now: Millis) -> Vec<u32> {
+fn who(pool: &Arc<Pool>, model: &str, now: Millis) -> Vec<u32> {
     let mut keys: Vec<_> = (0..12).filter_map(|_| pool.checkout(model, now).ok().map(|lease| lease.index())).collect();
     keys.sort_unstable();
     keys.dedup();

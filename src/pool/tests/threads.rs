@@ -101,6 +101,7 @@ fn member(number: usize) -> Seed {
         account,
         priority: number as u32 % 2,
         egress: None,
+        limits: None,
         models: Vec::new(),
         is_off: false,
     }

@@ -24,6 +24,7 @@ fn key(name: &str, state: State, ok: u64) -> KeySnapshot {
     attempts[AttemptResult::RateLimited.index()] = 1;
     let reason = (state != State::Ready).then_some("rate_limited");
     KeySnapshot {
+        limits: Vec::new(),
         id: crate::config::KeyId::of("test", name),
         name: name.into(),
         state,

@@ -145,6 +145,7 @@ impl World {
                 priority: subject.priority,
                 account: subject.account.map(|name| format!("account {name}").into()),
                 egress: subject.egress.map(|name| format!("egress {name}").into()),
+                limits: None,
                 models: subject.models.iter().map(ToString::to_string).collect(),
                 is_off: subject.is_off,
             }

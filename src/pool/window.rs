@@ -1,4 +1,4 @@
-//! Exact windows: how much was used within the last minute, and on this day.
+//! Exact windows: how much was used within the last minute, and on this day. Of clients and of keys.
 //!
 //! No minute, wherever it begins, holds more than its limit: a sliding window remembers what was used when, in steps of
 //! half a second that are forgotten late rather than early. So a wait is never longer than the window, and whoever waits
@@ -7,18 +7,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::pool::Millis;
+use super::Millis;
 
 /// Length of the sliding window (ms).
 const MINUTE: u64 = 60_000;
 /// Uses closer together than this are remembered as one (ms), which bounds the memory to some 120 steps.
 const STEP: u64 = 500;
-/// Seconds of a UTC day; Unix time knows no leap seconds.
-const DAY: u64 = 86_400;
-
 /// What was used within the last minute.
 #[derive(Debug, Default)]
-pub(super) struct Minute {
+pub(crate) struct Minute {
     steps: VecDeque<Step>,
     total: u64,
 }
@@ -33,7 +30,7 @@ struct Step {
 
 impl Minute {
     /// Until `amount` more fits under `limit`: zero if it does now. More than the whole limit fits an empty window.
-    pub(super) fn wait(&mut self, amount: u64, limit: u64, now: Millis) -> Duration {
+    pub(crate) fn wait(&mut self, amount: u64, limit: u64, now: Millis) -> Duration {
         self.forget(now.0);
         let amount = amount.min(limit);
         let mut left = self.total;
@@ -48,7 +45,7 @@ impl Minute {
     }
 
     /// Counts a use, and tells by which time it can be taken back.
-    pub(super) fn add(&mut self, amount: u64, now: Millis) -> Millis {
+    pub(crate) fn add(&mut self, amount: u64, now: Millis) -> Millis {
         if amount == 0 {
             return now;
         }
@@ -68,13 +65,19 @@ impl Minute {
     }
 
     /// Takes back part of what was used at that time, unless it is forgotten already.
-    pub(super) fn take_back(&mut self, amount: u64, used_at: Millis) {
+    pub(crate) fn take_back(&mut self, amount: u64, used_at: Millis) {
         let step = self.steps.iter_mut().rev().find(|step| step.first <= used_at.0);
         if let Some(step) = step.filter(|step| used_at.0 <= step.last) {
             let amount = amount.min(step.amount);
             step.amount -= amount;
             self.total -= amount;
         }
+    }
+
+    /// What was used within the last minute.
+    pub(crate) fn used(&mut self, now: Millis) -> u64 {
+        self.forget(now.0);
+        self.total
     }
 
     fn forget(&mut self, now: u64) {
@@ -85,37 +88,51 @@ impl Minute {
     }
 }
 
-/// What was used on one UTC day.
+/// What was used on one day. Times are Unix seconds.
 #[derive(Debug, Default)]
-pub(super) struct Day {
-    day: u64,
+pub(crate) struct Day {
+    /// When it is over.
+    end: u64,
     used: u64,
 }
 
 impl Day {
-    /// Until one more fits under `limit`: zero if it does now. `unix` is in seconds.
-    pub(super) fn wait(&mut self, limit: u64, unix: u64) -> Duration {
+    /// Begins the day that it is now, if one is over; `end` tells when it will be.
+    pub(crate) fn turn(&mut self, unix: u64, end: impl FnOnce(u64) -> u64) {
         // A clock set back does not give a day back.
-        if unix / DAY > self.day {
-            *self = Self { day: unix / DAY, used: 0 };
+        if unix >= self.end {
+            *self = Self { end: end(unix), used: 0 };
         }
-        if self.used < limit {
-            return Duration::ZERO;
-        }
-        Duration::from_secs(((self.day + 1) * DAY).saturating_sub(unix))
     }
 
-    /// Counts a use on the day last asked about, and tells which that is.
-    pub(super) fn add(&mut self) -> u64 {
-        self.used += 1;
-        self.day
+    /// Until `amount` more fits under `limit`: zero if it does now. More than the whole limit fits an unused day.
+    pub(crate) fn wait(&self, amount: u64, limit: u64, unix: u64) -> Duration {
+        if self.used.saturating_add(amount.min(limit)) <= limit {
+            return Duration::ZERO;
+        }
+        Duration::from_secs(self.end.saturating_sub(unix))
+    }
+
+    /// Counts a use on the day last turned to, and tells which that is.
+    pub(crate) fn add(&mut self, amount: u64) -> u64 {
+        self.used = self.used.saturating_add(amount);
+        self.end
     }
 
     /// Takes a use of that day back.
-    pub(super) fn take_back(&mut self, day: u64) {
-        if day == self.day {
-            self.used = self.used.saturating_sub(1);
+    pub(crate) fn take_back(&mut self, amount: u64, day: u64) {
+        if day == self.end {
+            self.used = self.used.saturating_sub(amount);
         }
+    }
+
+    /// At least so much was used before.
+    pub(crate) fn at_least(&mut self, before: u64) {
+        self.used = self.used.max(before);
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used
     }
 }
 
@@ -189,18 +206,24 @@ mod tests {
 
     #[test]
     fn days_end_at_midnight_and_never_come_back() {
+        const DAY: u64 = 86_400;
         let noon = 20_000 * DAY + DAY / 2;
         let mut day = Day::default();
-        assert_eq!(day.wait(1, noon), Duration::ZERO);
-        let today = day.add();
-        assert_eq!(day.wait(1, noon), Duration::from_secs(DAY / 2));
-        assert_eq!(day.wait(1, noon - DAY), Duration::from_secs(DAY + DAY / 2), "the clock was set back");
-        day.take_back(today);
-        assert_eq!(day.wait(1, noon), Duration::ZERO);
-        day.add();
-        assert_eq!(day.wait(1, noon + DAY / 2), Duration::ZERO, "midnight");
-        day.add();
-        day.take_back(today);
-        assert_eq!(day.wait(1, noon + DAY / 2), Duration::from_secs(DAY), "a use of yesterday");
+        let wait = |day: &mut Day, unix| {
+            day.turn(unix, |unix| (unix / DAY + 1) * DAY);
+            day.wait(1, 1, unix)
+        };
+        assert_eq!(wait(&mut day, noon), Duration::ZERO);
+        let today = day.add(1);
+        assert_eq!(wait(&mut day, noon), Duration::from_secs(DAY / 2));
+        assert_eq!(wait(&mut day, noon - DAY), Duration::from_secs(DAY + DAY / 2), "the clock was set back");
+        day.take_back(1, today);
+        assert_eq!(wait(&mut day, noon), Duration::ZERO);
+        day.add(1);
+        assert_eq!(wait(&mut day, noon + DAY / 2), Duration::ZERO, "midnight");
+        day.add(1);
+        day.take_back(1, today);
+        assert_eq!(wait(&mut day, noon + DAY / 2), Duration::from_secs(DAY), "a use of yesterday");
+        assert_eq!(Day::default().wait(9, 5, noon), Duration::ZERO, "more than the limit fits an unused day");
     }
 }
