@@ -39,6 +39,7 @@ fn pool(keys: usize) -> Arc<Pool> {
         priority: 0,
         account: None,
         egress: None,
+        limits: None,
         models: Vec::new(),
         is_off: false,
     };
@@ -48,7 +49,7 @@ fn pool(keys: usize) -> Arc<Pool> {
 }
 
 /// What a request that is served asks of the pool.
-fn request(pool: &Pool, now: Millis) {
+fn request(pool: &Arc<Pool>, now: Millis) {
     if let Ok(lease) = pool.checkout(HERE.model, now) {
         pool.served(0, &HERE);
         pool.succeed(black_box(lease.index()), &HERE);

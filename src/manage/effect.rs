@@ -96,6 +96,7 @@ impl Manager {
             self.keys_changed.store(true, Relaxed);
             self.welcome(&after.added_since(&before));
         }
+        self.restore_use();
         report
     }
 }

@@ -296,10 +296,10 @@ fn entry(line: usize, pool: &str, spec: &KeySpec) -> Entry {
         Some((name.to_string(), Secret::new(value.to_str().ok()?.to_owned())))
     };
     let details = Details {
+        limits: spec.limits.as_deref().copied().unwrap_or_default(),
         models: spec.models.clone(),
         egress: spec.egress.as_deref().map(Egress::url),
         headers: spec.headers.iter().filter_map(header).collect(),
-        ..Details::default()
     };
     Entry {
         pool: Some(pool.into()),

@@ -1,4 +1,5 @@
-//! What keys were used for today before this process, so that a restart gives no day of a limit back.
+//! What keys were used for today before they had their limits or before this process, so that neither a change nor a restart
+//! gives a day back.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use crate::pool::{Key, Pool};
 use crate::store::StoreError;
 
 impl Manager {
-    /// Gives the keys with limits for a day what the store says of their use. Blocks.
+    /// Gives keys that have a limit for a day since lately what the store says of their use. Blocks.
     pub(super) fn restore_use(&self) {
         let entries = self.live.keypool.entries();
         let restored = entries.iter().try_for_each(|entry| self.restore_use_of(&entry.pool));
@@ -19,7 +20,7 @@ impl Manager {
     }
 
     fn restore_use_of(&self, pool: &Pool) -> Result<(), StoreError> {
-        let keys: Vec<(u32, &Key)> = pool.with_daily_limits().collect();
+        let keys: Vec<(u32, &Key)> = pool.without_day().collect();
         if keys.is_empty() {
             return Ok(());
         }

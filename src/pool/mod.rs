@@ -40,7 +40,7 @@ mod window;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -354,7 +354,7 @@ impl Pool {
         let model = view.board();
         let board = model.map_or(&self.board, |model| &model.board);
         // Nothing is allocated before a key has no room.
-        let mut narrow = HashSet::new();
+        let mut narrow = BTreeSet::new();
         loop {
             let admits = |index: usize| admits(index) && (narrow.is_empty() || !narrow.contains(&index));
             let index = loop {

@@ -75,6 +75,8 @@ struct Windows {
     requests_today: Day,
     tokens_today: Day,
     in_flight: u64,
+    /// What was used today before these windows began is in them.
+    is_day_known: bool,
 }
 
 impl Windows {
@@ -160,8 +162,8 @@ impl Quota {
         self.blocked_until(&mut self.tally.0.lock(), 0, now, calendar)
     }
 
-    fn is_daily(&self) -> bool {
-        self.limits.rpd.is_some() || self.limits.tpd.is_some()
+    fn lacks_day(&self) -> bool {
+        (self.limits.rpd.is_some() || self.limits.tpd.is_some()) && !self.tally.0.lock().is_day_known
     }
 
     fn at_least(&self, requests: u64, tokens: u64, now: Millis, calendar: &Calendar) {
@@ -169,6 +171,7 @@ impl Quota {
         windows.turn(now, calendar);
         windows.requests_today.at_least(requests);
         windows.tokens_today.at_least(tokens);
+        windows.is_day_known = true;
     }
 
     fn used(&self, now: Millis, calendar: &Calendar) -> Vec<LimitUse> {
@@ -303,10 +306,10 @@ impl Pool {
         quota.map(|quota| quota.used(now, &self.calendar)).unwrap_or_default()
     }
 
-    /// The keys that have a limit for a day.
-    pub fn with_daily_limits(&self) -> impl Iterator<Item = (u32, &Key)> {
-        let is_daily = |key: &Key| key.quota.as_ref().is_some_and(|quota| quota.is_daily());
-        (0..).zip(&self.keys).filter(move |(_, key)| is_daily(key))
+    /// The keys with a limit for a day that were not told [what was used](Self::used_today) of it.
+    pub fn without_day(&self) -> impl Iterator<Item = (u32, &Key)> {
+        let lacks_day = |key: &Key| key.quota.as_ref().is_some_and(|quota| quota.lacks_day());
+        (0..).zip(&self.keys).filter(move |(_, key)| lacks_day(key))
     }
 
     /// At least so much of a key's day was used before.

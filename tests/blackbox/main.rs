@@ -45,6 +45,7 @@ mod outages;
 mod packs;
 mod probes;
 mod protocols;
+mod quotas;
 mod redaction;
 mod reload;
 mod replay;

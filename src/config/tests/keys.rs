@@ -62,7 +62,7 @@ modelscope:
   - {CANARY5: x}
   - [CANARY6]
   - key: CANARY7
-    limits: {rpm: 10}
+    limits: {rpm: 0}
     models: [\"qwen*\", \"q[\"]
     egress: \"http://u:CANARY@h:1/x\"
 nosuch:
@@ -80,7 +80,7 @@ nosuch:
          keys.yaml:13:5: modelscope[8].key: is missing; write text, or a mapping with credential or file\n\
          keys.yaml:13:6: modelscope[8].?: unknown field; write account, disabled, egress, headers, key, limits, models, name, priority or weight\n\
          keys.yaml:14:5: modelscope[9]: must be text, or a mapping with account, disabled, egress, headers, key, limits, models, name, priority or weight, not a list\n\
-         keys.yaml:16:13: modelscope[10].limits: not built yet; remove it\n\
+         keys.yaml:16:19: modelscope[10].limits.rpm: must be a whole number, at least 1\n\
          keys.yaml:17:23: modelscope[10].models[1]: not a glob; write a model's name, or e.g. qwen*\n\
          keys.yaml:18:13: modelscope[10].egress: a proxy's URL ends after its port; remove path, query and fragment\n\
          keys.yaml:19:1: nosuch: no such pool; write modelscope or openai"

@@ -705,6 +705,13 @@ export interface components {
       last_failure: components['schemas']['KeyFailure'] | null
       /** Format: date-time */
       last_used: string | null
+      /**
+       * @description Its limits by name (`rpm`, `rpd`, `tpm`, `tpd`, `concurrency`), and what is used of them now: by all keys of its
+       *     account that have limits.
+       */
+      limits: {
+        [key: string]: components['schemas']['KeyLimit']
+      }
       name: string
       /** @description An operator's note. */
       note: string | null
@@ -826,6 +833,46 @@ export interface components {
       reason?: string | null
       state?: components['schemas']['KeyState'] | null
     }
+    /** @description How much of a limit is used. */
+    KeyLimit: {
+      /** Format: uint64 */
+      limit: number
+      /** Format: uint64 */
+      used: number
+    }
+    /** @description What the provider grants a key: it is not asked for more. Keys of one account use it up together. */
+    KeyLimits: {
+      /**
+       * Format: uint32
+       * @description Requests at once.
+       * @default null
+       */
+      concurrency: number | null
+      /**
+       * Format: uint64
+       * @description Requests per day of the provider's clock.
+       * @default null
+       */
+      rpd: number | null
+      /**
+       * Format: uint64
+       * @description Requests within any minute.
+       * @default null
+       */
+      rpm: number | null
+      /**
+       * Format: uint64
+       * @description Tokens of text per day of the provider's clock.
+       * @default null
+       */
+      tpd: number | null
+      /**
+       * Format: uint64
+       * @description Tokens of text within any minute.
+       * @default null
+       */
+      tpm: number | null
+    }
     /** @description One page of a list. */
     KeyPage: {
       items: components['schemas']['Key'][]
@@ -850,7 +897,7 @@ export interface components {
         [key: string]: components['schemas']['Secret']
       } | null
       /** @description What the provider grants this key. */
-      limits?: components['schemas']['Limits'] | null
+      limits?: components['schemas']['KeyLimits'] | null
       /** @description Models it may be used for (globs); `[]` = all. */
       models?: string[] | null
       /** @description Unique in the pool; shown in logs, metrics and console. Default: a fingerprint. */
@@ -939,39 +986,6 @@ export interface components {
      * @enum {string}
      */
     Level: 'off' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
-    /** @description What the provider grants a key. */
-    Limits: {
-      /**
-       * Format: uint32
-       * @description Requests at once.
-       * @default null
-       */
-      concurrency: number | null
-      /**
-       * Format: uint64
-       * @description Requests per day.
-       * @default null
-       */
-      rpd: number | null
-      /**
-       * Format: uint64
-       * @description Requests per minute.
-       * @default null
-       */
-      rpm: number | null
-      /**
-       * Format: uint64
-       * @description Tokens per day.
-       * @default null
-       */
-      tpd: number | null
-      /**
-       * Format: uint64
-       * @description Tokens per minute.
-       * @default null
-       */
-      tpm: number | null
-    }
     /** @description A page, or everything that fits as a file. */
     LogAnswer: components['schemas']['LogPage'] | components['schemas']['LogRow'][]
     /** @description A request, with what is kept of its body. */
@@ -1219,7 +1233,7 @@ export interface components {
        *       "tpm": null
        *     }
        */
-      limits: components['schemas']['Limits']
+      limits: components['schemas']['KeyLimits']
       /**
        * @description Models it may be used for (globs); `[]` = all.
        * @default []

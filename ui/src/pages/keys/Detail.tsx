@@ -1,6 +1,5 @@
 /** Everything known of one key. */
 import { useState } from 'preact/hooks'
-import { isStale, words } from '../../api/client'
 import type { Key, Use } from '../../api/types'
 import { Dialog } from '../../components/Dialog'
 import { Link } from '../../components/Link'
@@ -12,10 +11,11 @@ import { amounts, count } from '../../format/number'
 import { lang, t, tell } from '../../i18n'
 import { useResource } from '../../state/resource'
 import { may } from '../../state/session'
-import { complain, say } from '../../state/toasts'
-import { act, change, read, test, type Verb } from './actions'
+import { act, read, test, type Verb } from './actions'
 import { LastError } from './LastError'
+import { Limits, LimitsForm } from './Limits'
 import { type Rows, toRow } from './rows'
+import { useSaving } from './saving'
 
 export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose: () => void }) {
   const key = useResource(() => read(id), [id])
@@ -54,7 +54,12 @@ export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose:
           <Link to="/logs" query={{ key: row.id }}>
             {t('keys.logs')}
           </Link>
-          {may('admin') && !row.provisioned && <Note row={row} saved={key.set} />}
+          {may('admin') && !row.provisioned && (
+            <>
+              <LimitsForm row={row} saved={key.set} />
+              <Note row={row} saved={key.set} />
+            </>
+          )}
         </>
       )}
     </Dialog>
@@ -75,6 +80,14 @@ function Facts({ row }: { row: Key }) {
       </dd>
       <dt title={t('keys.today_hint')}>{t('keys.today')}</dt>
       <dd class="num">{row.today ? <Today use={row.today} /> : '–'}</dd>
+      {Object.keys(row.limits).length > 0 && (
+        <>
+          <dt title={t('keys.limit_hint')}>{t('clients.limits')}</dt>
+          <dd class="num">
+            <Limits limits={row.limits} />
+          </dd>
+        </>
+      )}
       <dt>{t('chart.requests')}</dt>
       <dd class="num">{t('keys.since_start', { n: count(row.requests, lang.value) })}</dd>
       <dt>{t('keys.results')}</dt>
@@ -119,25 +132,10 @@ function Today({ use: { requests, failures, tokens_in, tokens_out } }: { use: Us
 
 function Note({ row, saved }: { row: Key; saved: (key: Key) => void }) {
   const [note, setNote] = useState(row.note ?? '')
-  const [version, setVersion] = useState(row.version)
-  const [error, setError] = useState('')
-  const submit = async (event: Event) => {
+  const { error, save } = useSaving(row, saved, now => now.note ?? '–')
+  const submit = (event: Event) => {
     event.preventDefault()
-    try {
-      const now = await change(row.id, { note: note.trim() === '' ? null : note }, version)
-      saved(now)
-      setVersion(now.version)
-      setError('')
-      say(t('saved'))
-    } catch (failure) {
-      setError(words(failure))
-      if (isStale(failure)) await read(row.id).then(theirs, complain)
-    }
-  }
-  /** What was typed stays; what the other one wrote is shown beside it. */
-  const theirs = (now: Key) => {
-    setVersion(now.version)
-    setError(t('keys.note_stale', { note: now.note ?? '–' }))
+    void save({ note: note.trim() === '' ? null : note })
   }
   return (
     <form class="stack" onSubmit={submit}>

@@ -3,10 +3,11 @@ import type { KeyFailure } from '../../api/types'
 import type { Item } from '../../components/Menu'
 import { Menu } from '../../components/Menu'
 import { StateBadge } from '../../components/StateBadge'
-import { amounts, count } from '../../format/number'
+import { amounts } from '../../format/number'
 import { exact } from '../../format/time'
 import { lang, t } from '../../i18n'
 import { wordsOf } from './LastError'
+import { DayUse } from './Limits'
 import type { Row } from './rows'
 
 interface Props {
@@ -53,7 +54,7 @@ export function RowView({ row, index, top, isChosen, choose, open, items }: Prop
         <bdi>{row.account ?? row.note ?? ''}</bdi>
       </span>
       <span role="cell" class="extra right num">
-        {row.today ? count(row.today.requests, lang.value) : '–'}
+        <DayUse row={row} />
       </span>
       <span role="cell" class="extra truncate right num small">
         {row.balance ? amounts(row.balance) : ''}
