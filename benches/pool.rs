@@ -91,7 +91,7 @@ fn threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn paced(pool: &Pool, requests: u64) -> Duration {
+fn paced(pool: &Arc<Pool>, requests: u64) -> Duration {
     cpu_time_of(requests, || {
         request(pool, T0);
         black_box((0..OTHER_WORK).fold(1, |sum: u64, round| black_box(sum ^ round)));
@@ -139,7 +139,7 @@ fn returns() {
     ));
 }
 
-fn longest_request(pool: &Pool) -> Duration {
+fn longest_request(pool: &Arc<Pool>) -> Duration {
     let started = Instant::now();
     let now = || T0.after(started.elapsed());
     let is_over = AtomicBool::new(false);

@@ -306,8 +306,8 @@ impl Pool {
         tried: &[u32],
         now: Millis,
     ) -> Option<Lease> {
-        let demand = demand.into();
-        self.checkout_other(demand, tried, now).or_else(|| self.find(demand, 0, now, &mut NEVER.clone(), |_| true))
+        let (demand, mut room) = (demand.into(), NEVER);
+        self.checkout_other(demand, tried, now).or_else(|| self.find(demand, 0, now, &mut room, |_| true))
     }
 
     /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at

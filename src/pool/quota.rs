@@ -267,13 +267,14 @@ impl Pool {
         Ok(Some(Box::new(Share { pool, index, tally, taken: taken?, is_asked: false, latest: now })))
     }
 
-    /// Takes a key, and those it shares its limits with, off the boards while they may not be asked for more, and puts
-    /// them back when they may.
+    /// Takes a key off the boards while it may not be asked for more, and puts it back when it may, with those of its
+    /// account that had no room. Others of the account that have none now find out when it is their turn.
     fn weigh(&self, index: u32, now: Millis) {
         self.in_charge(index, |pool, ledger, index| {
             let account = pool.key(index).and_then(|key| pool.group(key.account));
             let members = account.map_or(std::slice::from_ref(&index), |account| &account.members);
-            for &member in members {
+            let had_room = |member: u32| pool.key(member).is_none_or(|key| key.state.limit.load(Relaxed) == 0);
+            for &member in members.iter().filter(|&&member| member == index || !had_room(member)) {
                 if pool.weigh_one(ledger, member, now) {
                     pool.enter(member, now);
                 }
