@@ -36,7 +36,7 @@ impl Minute {
         let mut left = self.total;
         let mut steps = self.steps.iter();
         let mut until = now.0;
-        while left + amount > limit {
+        while left.saturating_add(amount) > limit {
             let Some(step) = steps.next() else { break };
             left -= step.amount;
             until = step.last + MINUTE;
@@ -46,6 +46,8 @@ impl Minute {
 
     /// Counts a use, and tells by which time it can be taken back.
     pub(crate) fn add(&mut self, amount: u64, now: Millis) -> Millis {
+        // Providers may tell any number.
+        let amount = amount.min(u64::MAX - self.total);
         if amount == 0 {
             return now;
         }
@@ -202,6 +204,18 @@ mod tests {
         assert_eq!(window.wait(1000, 10, at(1)), Duration::ZERO);
         window.add(1000, at(1));
         assert_eq!(window.wait(1, 10, at(1)), Duration::from_millis(MINUTE));
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let (mut window, mut day) = (Minute::default(), Day::default());
+        for _ in 0..3 {
+            window.add(u64::MAX, at(1));
+            day.add(u64::MAX);
+        }
+        assert_eq!((window.wait(1, 10, at(2)), day.used()), (Duration::from_millis(MINUTE - 1), u64::MAX));
+        window.take_back(u64::MAX, at(1));
+        assert_eq!(window.wait(1, 1, at(2)), Duration::ZERO);
     }
 
     #[test]
