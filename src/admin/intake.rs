@@ -4,6 +4,7 @@
 //! until more comes; whoever receives waits until what came was read.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::time::Duration;
 use std::vec::IntoIter;
 
@@ -63,13 +64,18 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "bad_request", "longer than 128 MiB; import it in several parts")
 }
 
+fn broken(why: impl fmt::Display) -> Problem {
+    Problem::bad_request(format!("the text broke off: {why}"))
+}
+
 impl From<BadLine> for Problem {
     fn from(bad: BadLine) -> Self {
         Self::bad_request(bad.to_string())
     }
 }
 
-type Part = Result<Bytes, Problem>;
+/// `None` = the text is at its end. Whoever leaves says nothing, and half a line of theirs is no key.
+type Part = Result<Option<Bytes>, Problem>;
 
 impl Text {
     /// Whoever receives it, and whoever reads it: in a thread that may wait, with what is read told to the report.
@@ -85,14 +91,14 @@ async fn receive_all(mut parts: BodyDataStream, to: mpsc::Sender<Part>) {
     let mut left = MAX;
     loop {
         let part = match timeout(SILENCE, parts.next()).await {
-            Ok(None) => return,
+            Ok(None) => Ok(None),
             Ok(Some(Ok(part))) => {
-                left.checked_sub(part.len()).map(|now| left = now).map(|()| part).ok_or_else(too_large)
+                left.checked_sub(part.len()).map(|now| left = now).map(|()| Some(part)).ok_or_else(too_large)
             }
-            Ok(Some(Err(error))) => Err(Problem::bad_request(format!("the text broke off: {error}"))),
+            Ok(Some(Err(error))) => Err(broken(&error)),
             Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "bad_request", "nothing more came for 30 seconds")),
         };
-        let is_last = part.is_err();
+        let is_last = !matches!(part, Ok(Some(_)));
         // Whoever reads may have had enough.
         drop(to.send(part).await);
         if is_last {
@@ -114,8 +120,7 @@ impl Unread {
     /// The next keys; `None` at the end. Blocks.
     fn next(&mut self) -> Result<Option<Reading>, Problem> {
         let Some(text) = &mut self.text else { return Ok(None) };
-        while let Some(part) = self.parts.blocking_recv() {
-            let part = part?;
+        while let Some(part) = self.parts.blocking_recv().unwrap_or_else(|| Err(broken("its sender left")))? {
             self.received += part.len();
             if let Some(reading) = text.take(&part)? {
                 return Ok(Some(reading));

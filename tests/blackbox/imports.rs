@@ -101,6 +101,13 @@ fn an_import_that_breaks_off_leaves_what_it_added() {
     drop(leaving);
     eventually("what was added is there", || total(&keyweir) >= 40_000);
 
+    let mut silent = begin(&keyweir, "Transfer-Encoding: chunked");
+    silent.send(chunk("sk-half-a-key"));
+    drop(silent);
+    let mut counted = begin(&keyweir, "Content-Length: 1000");
+    counted.send("sk-half-a-key");
+    drop(counted);
+
     let mut garbled = begin(&keyweir, "Transfer-Encoding: chunked");
     let first = total(&keyweir) as usize;
     garbled.send(chunk(&text(MANY, MANY)));
@@ -110,6 +117,8 @@ fn an_import_that_breaks_off_leaves_what_it_added() {
     assert_eq!((answer.status, detail.contains(&format!("line {}: not UTF-8", MANY + 1))), (400, true), "{detail}");
     let came = total(&keyweir) as usize - first;
     assert!((10_000..MANY).contains(&came), "{came} keys");
+    let half = keyweir.admin("GET", "/api/v1/pools/p/keys/export?format=text").text();
+    assert!(!half.contains("sk-half"), "a line without its end");
 }
 
 #[test]
