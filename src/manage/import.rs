@@ -14,7 +14,7 @@ use super::error::ManageError;
 use super::keys::{Added, Candidate, now_ms, spec_of};
 use super::operate::Actor;
 use super::stored::{Kept, shared};
-use super::{Manager, Turn};
+use super::{Manager, Picture, Turn};
 use crate::config::KeyId;
 use crate::store::{Audit, NewKey};
 
@@ -56,7 +56,7 @@ impl Manager {
         let mut turn = self.turn_between_lots();
         let name = self.pool_name(pool)?;
         let current = judge.take().filter(|judge| judge.knows(&turn));
-        let judge = judge.insert(current.unwrap_or_else(|| Judge::new(&turn, &name)));
+        let judge = judge.insert(current.unwrap_or_else(|| Judge::new(&turn.picture, &turn.known.arrived, &name)));
         let mut outcome = Added::default();
         let kept = judge.judge(lot, &mut outcome);
         if !kept.is_empty() {
@@ -78,7 +78,7 @@ impl Manager {
         lots: impl Iterator<Item = Result<Vec<Candidate>, E>>,
         mut tell: impl FnMut(usize, Added) -> bool,
     ) -> Result<(), E> {
-        let mut judge = Judge::new(&self.turn(), &self.pool_name(pool)?);
+        let mut judge = Judge::new(&self.picture.load(), &[], &self.pool_name(pool)?);
         for lot in lots {
             let lot = lot?;
             let (size, mut outcome) = (lot.len(), Added::default());
@@ -107,15 +107,16 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(turn: &Turn<'_>, pool: &Arc<str>) -> Self {
-        let stored = turn.picture.stored.keys.list().iter().chain(&turn.known.arrived);
+    /// `arrived` = what is in the store and not in the picture yet.
+    pub(super) fn new(picture: &Picture, arrived: &[Kept], pool: &Arc<str>) -> Self {
+        let stored = picture.stored.keys.list().iter().chain(arrived);
         let present = stored.filter(|key| key.removed_at.is_none() && key.pool == *pool).map(|key| &key.spec);
-        let known: Vec<_> = present.chain(turn.picture.files.keys(pool)).collect();
+        let known: Vec<_> = present.chain(picture.files.keys(pool)).collect();
         Self {
             pool: pool.clone(),
             ids: known.iter().map(|spec| spec.id).collect(),
             names: known.iter().map(|spec| spec.name.clone()).collect(),
-            state: turn.state(),
+            state: (picture.version, arrived.len()),
         }
     }
 

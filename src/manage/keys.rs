@@ -70,7 +70,7 @@ impl Manager {
         let turn = self.turn();
         let mut stored = Stored::clone(&turn.picture.stored);
         let name = self.pool_name(pool)?;
-        let kept = Judge::new(&turn, &name).judge(candidates, &mut outcome);
+        let kept = Judge::new(&turn.picture, &[], &name).judge(candidates, &mut outcome);
         if kept.is_empty() {
             return Ok(outcome);
         }

@@ -91,7 +91,7 @@ pub struct Last {
 impl Manager {
     /// The files whose change is a reason to reload.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.turn().known.contents.keys().cloned().collect()
+        self.turn_between_lots().known.contents.keys().cloned().collect()
     }
 
     /// Reloads configuration and keys; `force` also where that takes a pool's last key.
@@ -106,13 +106,13 @@ impl Manager {
 
     /// Whether a file holds something else than when it was read last, and nobody said so yet.
     pub fn is_outdated(&self) -> bool {
-        let turn = self.turn();
+        let turn = self.turn_between_lots();
         turn.known.missing.is_none() && files::read(turn.known.contents.keys().cloned()) != turn.known.contents
     }
 
     /// Reloads if a file holds something else than when it was read last.
     pub fn reload_if_changed(&self) {
-        let mut turn = self.turn();
+        let mut turn = self.turn_between_lots();
         let contents = files::read(turn.known.contents.keys().cloned());
         if contents == turn.known.contents {
             turn.known.missing = None;

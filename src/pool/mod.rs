@@ -2,12 +2,13 @@
 //!
 //! Sans-io: no socket, no clock, no random numbers, no async. Time comes in as [`Millis`] since the process started, so
 //! every rule can be tested without waiting. The truth is a deadline per key, account, egress and (key, model), in
-//! atomics; boards (bitsets and schedules) find keys by it. A checkout takes no lock and allocates nothing; whatever
-//! changes a deadline holds the pool's lock, off the fast path.
+//! atomics; boards (bitsets and schedules) find keys by it. A checkout takes no lock and allocates nothing, unless the
+//! key has limits; whatever changes a deadline holds the pool's lock, off the fast path.
 //!
-//! Invariants: a disabled key is never handed out; a resting key not before its time, and one with nothing left of a
-//! limit only where no other is ready; a lease counts as in flight until
-//! it is dropped, however its request ended; a reload loses no mark, also none of a request that began before it.
+//! Invariants: a disabled key is never handed out; a resting key not before its time, one with limits never for more than
+//! they leave, and one of which the provider says that nothing is left only where no other is ready; a lease counts as in
+//! flight until it is dropped, however its request ended; a reload loses no mark, also none of a request that began
+//! before it.
 
 mod apply;
 mod atomic;
@@ -15,6 +16,7 @@ mod balance;
 mod board;
 mod budget;
 mod build;
+mod checkout;
 mod circuit;
 mod control;
 mod crowd;
@@ -40,7 +42,7 @@ mod window;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -49,6 +51,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+pub use checkout::{Demand, Exhausted};
 pub use explain::{Blocker, Explanation, Standing};
 pub use key::{Key, KeyState, RESULTS, Seed};
 pub use lease::Lease;
@@ -64,23 +67,12 @@ use circuit::Circuits;
 use crowd::Crowds;
 use group::{Bond, Group};
 use model::{ModelBoard, Models, Owner, View};
-use quota::PLACE_WAIT;
-use ready::ReadySet;
 use recheck::Rechecks;
 use refusal::Refusals;
-use rest::{FULL, NEVER, Rest};
+use rest::{NEVER, Rest};
 use restriction::Restrictions;
 use saved::Changed;
-use selection::{Candidates, Strategy};
-
-/// Keys that a request which found none ready looks at in the schedule, before it gives up.
-const DUE_AT_ONCE: usize = 32;
-/// After so many keys in a row a request looks elsewhere: keys that were bought together often die together.
-const NEIGHBOURS: usize = 8;
-/// Keys that a retry passes over in search of one without suspicion.
-const PASSED_OVER: usize = 16;
-/// Keys without room for it that a request passes over.
-const NARROW: usize = 1024;
+use selection::Strategy;
 
 /// Milliseconds on a monotonic clock that starts with the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -115,39 +107,6 @@ pub struct Rules {
     pub max_cooldown: Duration,
     /// A key may be disabled; otherwise it rests for `max_cooldown`.
     pub permanent: bool,
-}
-
-/// What a request asks of a key.
-#[derive(Debug, Clone, Copy)]
-pub struct Demand<'a> {
-    /// The model; empty if none.
-    pub model: &'a str,
-    /// Tokens of text that it is expected to use.
-    pub tokens: u64,
-}
-
-impl<'a> From<&'a str> for Demand<'a> {
-    fn from(model: &'a str) -> Self {
-        Self { model, tokens: 0 }
-    }
-}
-
-/// Why a key that is blocked until then is not handed out.
-fn blocked(until: u64, now: Millis) -> Exhausted {
-    match until {
-        NEVER => Exhausted::NoneUsable,
-        FULL => Exhausted::Cooling(PLACE_WAIT),
-        _ => Exhausted::Cooling(now.until(Millis(until))),
-    }
-}
-
-/// Why no key was handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exhausted {
-    /// Every usable key rests; the first is back after this time.
-    Cooling(Duration),
-    /// Time alone brings none back.
-    NoneUsable,
 }
 
 /// How often keys entered a state. Outlives reloads.
@@ -252,43 +211,6 @@ impl Pool {
         &self.transitions
     }
 
-    /// The key of a request's first attempt: the next ready one in turn.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if no key is ready for this model.
-    pub fn checkout<'a>(self: &Arc<Self>, demand: impl Into<Demand<'a>>, now: Millis) -> Result<Lease, Exhausted> {
-        self.budget.earn();
-        let demand = demand.into();
-        let mut room = NEVER;
-        self.find(demand, 0, now, &mut room, |_| true).ok_or_else(|| self.without(demand.model, room, now))
-    }
-
-    /// One certain key, for a request that no other one can serve.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if it can't be used now.
-    pub fn checkout_key<'a>(
-        self: &Arc<Self>,
-        index: u32,
-        demand: impl Into<Demand<'a>>,
-        now: Millis,
-    ) -> Result<Lease, Exhausted> {
-        let demand = demand.into();
-        self.usable(index, demand.model, now)?;
-        self.lease(index, demand, now).map_err(|until| blocked(until, now))
-    }
-
-    /// Whether a key can be used for this model.
-    ///
-    /// # Errors
-    /// [`Exhausted`] if it can't be used now.
-    pub fn usable(&self, index: u32, model: &str, now: Millis) -> Result<(), Exhausted> {
-        match self.blocked_until(index, self.view(model, now).board()) {
-            until if until > now.0 => Err(blocked(until, now)),
-            _ => Ok(()),
-        }
-    }
-
     /// Some keys are for some models only.
     pub fn has_reserved_keys(&self) -> bool {
         !self.restrictions.is_empty()
@@ -299,87 +221,9 @@ impl Pool {
         self.restrictions.serve(model)
     }
 
-    /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
-    pub fn checkout_again<'a>(
-        self: &Arc<Self>,
-        demand: impl Into<Demand<'a>>,
-        tried: &[u32],
-        now: Millis,
-    ) -> Option<Lease> {
-        let (demand, mut room) = (demand.into(), NEVER);
-        self.checkout_other(demand, tried, now).or_else(|| self.find(demand, 0, now, &mut room, |_| true))
-    }
-
-    /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at
-    /// present, for its answer tells whose fault the failure was.
-    pub fn checkout_other<'a>(
-        self: &Arc<Self>,
-        demand: impl Into<Demand<'a>>,
-        tried: &[u32],
-        now: Millis,
-    ) -> Option<Lease> {
-        let (demand, mut room) = (demand.into(), NEVER);
-        let is_tried = |index: usize| tried.iter().any(|&t| t as usize == index);
-        let is_doubted = |index: usize| self.keys.get(index).is_none_or(|key| key.state.runs.load(Relaxed) != 0);
-        let passed_over = std::cell::Cell::new(0);
-        let proven = |index: usize| {
-            if is_tried(index) {
-                return false;
-            }
-            let is_accepted = !is_doubted(index) || passed_over.get() >= PASSED_OVER;
-            passed_over.set(passed_over.get() + usize::from(!is_accepted));
-            is_accepted
-        };
-        let refusals = tried.len();
-        let found = self.find(demand, refusals, now, &mut room, proven);
-        found.or_else(|| self.find(demand, refusals, now, &mut room, |index| !is_tried(index)))
-    }
-
     /// Takes one retry from the budget: false if it is spent. Fewer are granted where everything `is_down`.
     pub fn spend_retry(&self, is_down: bool, now: Millis) -> bool {
         self.budget.spend(is_down, now)
-    }
-
-    /// The next key that is ready for the model and has room for the request. `refusals` are those of this request so
-    /// far; `room` becomes the moment when one has, if that is why there is none.
-    fn find(
-        self: &Arc<Self>,
-        demand: Demand<'_>,
-        refusals: usize,
-        now: Millis,
-        room: &mut u64,
-        admits: impl Fn(usize) -> bool,
-    ) -> Option<Lease> {
-        let view = self.view(demand.model, now);
-        let model = view.board();
-        let board = model.map_or(&self.board, |model| &model.board);
-        // Nothing is allocated before a key has no room.
-        let mut narrow = BTreeSet::new();
-        loop {
-            let admits = |index: usize| admits(index) && (narrow.is_empty() || !narrow.contains(&index));
-            let index = loop {
-                if let Some(index) = self.pick(&board.preferred, model, refusals, now, &admits) {
-                    break index;
-                }
-                // Those looked at may all have been marked again meanwhile, with a ready one behind them.
-                if self.advance(now, DUE_AT_ONCE) == 0 {
-                    break self.pick(&board.ready, model, refusals, now, &admits)?;
-                }
-            };
-            match self.lease(u32::try_from(index).unwrap_or(u32::MAX), demand, now) {
-                Ok(lease) => return Some(lease),
-                Err(until) => *room = until.min(*room),
-            }
-            if narrow.len() >= NARROW {
-                return None;
-            }
-            narrow.insert(index);
-        }
-    }
-
-    fn lease(self: &Arc<Self>, index: u32, demand: Demand<'_>, now: Millis) -> Result<Lease, u64> {
-        let share = self.share(index, demand.tokens, now)?;
-        Ok(Lease::new(self.key(index).ok_or(NEVER)?.state.clone(), index, now, share))
     }
 
     /// The board that a request for this model is served by.
@@ -402,32 +246,6 @@ impl Pool {
                 View::Made(self.board_of(owner, now))
             }
         }
-    }
-
-    fn pick(
-        &self,
-        ready: &ReadySet,
-        model: Option<&ModelBoard>,
-        refusals: usize,
-        now: Millis,
-        admits: &impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let is_candidate = |index: usize| {
-            let place = index as u32;
-            if !admits(index) {
-                return false;
-            }
-            let is_ready = self.blocked_until(place, model) <= now.0;
-            if !is_ready {
-                // A mark that is being entered, or one put on the key after a reload took this pool's place.
-                self.refresh(place, now);
-            }
-            is_ready
-        };
-        self.tiers.iter().find_map(|tier| {
-            let candidates = Candidates { ready, tier: tier.range.clone(), admits: &is_candidate };
-            if refusals < NEIGHBOURS { tier.strategy.choose(&candidates) } else { candidates.elsewhere(refusals) }
-        })
     }
 
     /// Until when a key may not be used: for this model, or at all.
@@ -455,37 +273,6 @@ impl Pool {
 
     fn group(&self, place: Option<u32>) -> Option<&Group> {
         place.and_then(|place| self.groups.get(place as usize))
-    }
-
-    /// A key is ready now.
-    pub fn has_ready(&self, model: &str, now: Millis) -> bool {
-        let view = self.view(model, now);
-        let model = view.board();
-        let board = model.map_or(&self.board, |model| &model.board);
-        let mut from = 0;
-        while let Some(index) = board.ready.next(from, self.keys.len()) {
-            if self.blocked_until(index as u32, model) <= now.0 {
-                return true;
-            }
-            from = index + 1;
-        }
-        false
-    }
-
-    /// Why nothing can be handed out.
-    pub fn exhausted(&self, model: &str, now: Millis) -> Exhausted {
-        self.without(model, NEVER, now)
-    }
-
-    /// The same for a request for which a key has room from that moment on.
-    fn without(&self, model: &str, room: u64, now: Millis) -> Exhausted {
-        let view = self.view(model, now);
-        let model = view.board();
-        let board = model.map_or(&self.board, |model| &model.board);
-        let ledger = self.ledger.lock();
-        let back = board.first_return(|index| self.blocked_until(index, model));
-        let back = back.into_iter().chain((room < FULL).then_some(Millis(room))).min();
-        self.for_a_place(&ledger, back, now)
     }
 
     /// Lets keys return whose time has come, at most `limit` of each board; returns how many were looked at.
