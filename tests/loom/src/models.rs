@@ -113,10 +113,10 @@ fn leases_dropped_at_once_are_all_counted_off() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let state = state.clone();
-                thread::spawn(move || drop(Lease::new(state, 0, Millis(1))))
+                thread::spawn(move || drop(Lease::new(state, 0, Millis(1), None)))
             })
             .collect();
-        let lease = Lease::new(state.clone(), 0, Millis(2));
+        let lease = Lease::new(state.clone(), 0, Millis(2), None);
         assert!((1..=3).contains(&state.in_flight.load(Relaxed)));
         for thread in threads {
             thread.join().unwrap();
