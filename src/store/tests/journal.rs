@@ -317,7 +317,10 @@ fn counters_of_some_days_ago_are_coarser_and_add_up() {
         // What comes late is added.
         store.journal().count(day + 3 * HOUR, "pool", keys[0], "m", one(1));
         block_on(store.flush()).unwrap();
-        assert_eq!(ask(&store, Some(keys[0]), By::Model)[0], (day, "m".into(), 2));
+        // Tidying may come before anybody asks.
+        let of_that_day = ask(&store, Some(keys[0]), By::Model);
+        let of_that_day = of_that_day.iter().filter(|(hour, name, _)| *hour < day + 24 * HOUR && name == "m");
+        assert_eq!(of_that_day.map(|(.., requests)| requests).sum::<u64>(), 3);
         assert_eq!(ask(&store, None, By::Hour)[0].2, 2500 + 2 + 3 + 1);
     }
 }
