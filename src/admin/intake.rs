@@ -92,8 +92,10 @@ async fn receive_all(mut parts: BodyDataStream, to: mpsc::Sender<Part>) {
     loop {
         let part = match timeout(SILENCE, parts.next()).await {
             Ok(None) => Ok(None),
+            Ok(Some(Ok(part))) if part.len() > left => Err(too_large()),
             Ok(Some(Ok(part))) => {
-                left.checked_sub(part.len()).map(|now| left = now).map(|()| Some(part)).ok_or_else(too_large)
+                left -= part.len();
+                Ok(Some(part))
             }
             Ok(Some(Err(error))) => Err(broken(&error)),
             Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "bad_request", "nothing more came for 30 seconds")),

@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::Client;
-use super::spending::{Spending, Spent};
+use super::spending::{Spending, Spent, end};
 use crate::config::ClientLimits;
-use crate::config::prices::{Money, Price};
+use crate::config::prices::{Money, Period, Price};
 use crate::pool::{Day, Millis, Minute};
 
 /// How soon to look again for a free place: nobody knows when a request ends.
@@ -21,8 +21,6 @@ const PLACE_WAIT: Duration = Duration::from_secs(1);
 /// One request may reserve so much of a minute's tokens (a share, 1/n). A picture is long as text but costs few tokens;
 /// a larger share would let one block the others for nothing.
 const RESERVED_SHARE: u64 = 4;
-/// Seconds of a UTC day; Unix time knows no leap seconds.
-const DAY: u64 = 86_400;
 
 /// One of a client's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +171,7 @@ impl Client {
         let windows = &mut *self.account.windows.lock();
         let is_full = concurrency.is_some_and(|limit| in_flight.load(Relaxed) >= limit);
         let unix = if rpd.is_some() || budget.is_some() { unix(wall()) } else { 0 };
-        windows.day.turn(unix, |unix| (unix / DAY + 1) * DAY);
+        windows.day.turn(unix, |unix| end(Period::Day, unix));
         let waits = [
             (Limit::Concurrency, if is_full { PLACE_WAIT } else { Duration::ZERO }),
             (Limit::Rpm, rpm.map_or(Duration::ZERO, |limit| windows.requests.wait(1, limit, now))),

@@ -85,7 +85,7 @@ pub fn begin(period: Period, unix: u64) -> u64 {
 }
 
 /// When the day or month of this moment is over (Unix seconds).
-fn end(period: Period, unix: u64) -> u64 {
+pub(super) fn end(period: Period, unix: u64) -> u64 {
     let last = date(unix).map(|date| if period == Period::Day { date } else { date.last_of_month() });
     // Beyond the calendar nothing ends any more.
     moment(last.and_then(|last| last.tomorrow().ok())).unwrap_or(u64::MAX)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::board::Board;
 use super::model::ModelBoard;
 use super::quota::PLACE_WAIT;
 use super::ready::ReadySet;
@@ -64,8 +65,7 @@ impl Pool {
     pub fn checkout<'a>(self: &Arc<Self>, demand: impl Into<Demand<'a>>, now: Millis) -> Result<Lease, Exhausted> {
         self.budget.earn();
         let demand = demand.into();
-        let mut room = NEVER;
-        self.find(demand, 0, now, &mut room, |_| true).ok_or_else(|| self.without(demand.model, room, now))
+        self.find(demand, 0, now, |_| true).map_err(|room| self.without(demand.model, room, now))
     }
 
     /// One certain key, for a request that no other one can serve.
@@ -95,25 +95,13 @@ impl Pool {
     }
 
     /// The key of a further attempt. One in `tried` is handed out again only if no other is ready.
-    pub fn checkout_again<'a>(
-        self: &Arc<Self>,
-        demand: impl Into<Demand<'a>>,
-        tried: &[u32],
-        now: Millis,
-    ) -> Option<Lease> {
-        let (demand, mut room) = (demand.into(), NEVER);
-        self.checkout_other(demand, tried, now).or_else(|| self.find(demand, 0, now, &mut room, |_| true))
+    pub fn checkout_again(self: &Arc<Self>, demand: Demand<'_>, tried: &[u32], now: Millis) -> Option<Lease> {
+        self.checkout_other(demand, tried, now).or_else(|| self.find(demand, 0, now, |_| true).ok())
     }
 
     /// The next ready key in turn that is not in `tried`, if there is one: rather one that does not fail itself at
     /// present, for its answer tells whose fault the failure was.
-    pub fn checkout_other<'a>(
-        self: &Arc<Self>,
-        demand: impl Into<Demand<'a>>,
-        tried: &[u32],
-        now: Millis,
-    ) -> Option<Lease> {
-        let (demand, mut room) = (demand.into(), NEVER);
+    pub fn checkout_other(self: &Arc<Self>, demand: Demand<'_>, tried: &[u32], now: Millis) -> Option<Lease> {
         let is_tried = |index: usize| tried.iter().any(|&t| t as usize == index);
         let is_doubted = |index: usize| self.keys.get(index).is_none_or(|key| key.state.runs.load(Relaxed) != 0);
         let passed_over = std::cell::Cell::new(0);
@@ -126,25 +114,27 @@ impl Pool {
             is_accepted
         };
         let refusals = tried.len();
-        let found = self.find(demand, refusals, now, &mut room, proven);
-        found.or_else(|| self.find(demand, refusals, now, &mut room, |index| !is_tried(index)))
+        let found = self.find(demand, refusals, now, proven);
+        found.or_else(|_| self.find(demand, refusals, now, |index| !is_tried(index))).ok()
     }
 
     /// The next key that is ready for the model and has room for the request. `refusals` are those of this request so
-    /// far; `room` becomes the moment when one has, if that is why there is none.
+    /// far.
+    ///
+    /// # Errors
+    /// When one of those that are ready will have room; [`NEVER`] if none is.
     fn find(
         self: &Arc<Self>,
         demand: Demand<'_>,
         refusals: usize,
         now: Millis,
-        room: &mut u64,
         admits: impl Fn(usize) -> bool,
-    ) -> Option<Lease> {
+    ) -> Result<Lease, u64> {
         let view = self.view(demand.model, now);
         let model = view.board();
-        let board = model.map_or(&self.board, |model| &model.board);
+        let board = self.board_for(model);
         // Nothing is allocated before a key has no room.
-        let mut narrow = BTreeSet::new();
+        let (mut narrow, mut room) = (BTreeSet::new(), NEVER);
         loop {
             let admits = |index: usize| admits(index) && (narrow.is_empty() || !narrow.contains(&index));
             let index = loop {
@@ -153,15 +143,15 @@ impl Pool {
                 }
                 // Those looked at may all have been marked again meanwhile, with a ready one behind them.
                 if self.advance(now, DUE_AT_ONCE) == 0 {
-                    break self.pick(&board.ready, model, refusals, now, &admits)?;
+                    break self.pick(&board.ready, model, refusals, now, &admits).ok_or(room)?;
                 }
             };
             match self.lease(u32::try_from(index).unwrap_or(u32::MAX), demand, now) {
-                Ok(lease) => return Some(lease),
-                Err(until) => *room = until.min(*room),
+                Ok(lease) => return Ok(lease),
+                Err(until) => room = until.min(room),
             }
             if narrow.len() >= NARROW {
-                return None;
+                return Err(room);
             }
             narrow.insert(index);
         }
@@ -170,6 +160,11 @@ impl Pool {
     fn lease(self: &Arc<Self>, index: u32, demand: Demand<'_>, now: Millis) -> Result<Lease, u64> {
         let share = self.share(index, demand.tokens, now)?;
         Ok(Lease::new(self.key(index).ok_or(NEVER)?.state.clone(), index, now, share))
+    }
+
+    /// The board that finds keys for a model, or for requests in general.
+    fn board_for<'a>(&'a self, model: Option<&'a ModelBoard>) -> &'a Board {
+        model.map_or(&self.board, |model| &model.board)
     }
 
     fn pick(
@@ -202,7 +197,7 @@ impl Pool {
     pub fn has_ready(&self, model: &str, now: Millis) -> bool {
         let view = self.view(model, now);
         let model = view.board();
-        let board = model.map_or(&self.board, |model| &model.board);
+        let board = self.board_for(model);
         let mut from = 0;
         while let Some(index) = board.ready.next(from, self.keys.len()) {
             if self.blocked_until(index as u32, model) <= now.0 {
@@ -222,10 +217,12 @@ impl Pool {
     fn without(&self, model: &str, room: u64, now: Millis) -> Exhausted {
         let view = self.view(model, now);
         let model = view.board();
-        let board = model.map_or(&self.board, |model| &model.board);
+        let board = self.board_for(model);
         let ledger = self.ledger.lock();
         let back = board.first_return(|index| self.blocked_until(index, model));
-        let back = back.into_iter().chain((room < FULL).then_some(Millis(room))).min();
-        self.for_a_place(&ledger, back, now)
+        let room = (room < FULL).then_some(Millis(room));
+        let place = (ledger.full > 0).then(|| now.after(PLACE_WAIT));
+        let first = [back, room, place].into_iter().flatten().min();
+        first.map_or(Exhausted::NoneUsable, |at| Exhausted::Cooling(now.until(at)))
     }
 }

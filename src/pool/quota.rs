@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::apply::count;
 use super::rest::FULL;
 use super::window::{Day, Minute};
-use super::{Exhausted, Key, Ledger, Millis, Pool, Reason};
+use super::{Key, Ledger, Millis, Pool, Reason};
 use crate::config::KeyLimits;
 
 /// When to look again for a free place, for whoever is not told: nobody knows when a request ends.
@@ -292,13 +292,6 @@ impl Pool {
             count(&self.transitions.rests, Reason::Limit);
         }
         before != until
-    }
-
-    /// How long whoever found no key has to wait, where a request that ends makes room.
-    pub(super) fn for_a_place(&self, ledger: &Ledger, back: Option<Millis>, now: Millis) -> Exhausted {
-        let place = (ledger.full > 0).then(|| now.after(PLACE_WAIT));
-        let back = [back, place].into_iter().flatten().min();
-        back.map_or(Exhausted::NoneUsable, |at| Exhausted::Cooling(now.until(at)))
     }
 
     /// A key's limits and what is used of them.

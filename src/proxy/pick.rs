@@ -49,9 +49,7 @@ pub(super) fn first(context: &mut Context) -> Result<(), Answer> {
 
 /// Reserves a key for one more attempt; false if there is none.
 pub(super) fn reserve(context: &mut Context) -> bool {
-    let Some(key) = context.bound.key else {
-        return reserve_with(context, |pool, demand, tried, now| pool.checkout_again(demand, tried, now));
-    };
+    let Some(key) = context.bound.key else { return reserve_with(context, Pool::checkout_again) };
     let pool = context.pool();
     let next = pool.and_then(|pool| pool.entry.pool.checkout_key(key, context.demand(), keypool::now()).ok());
     context.attempts.next = next;
@@ -60,8 +58,7 @@ pub(super) fn reserve(context: &mut Context) -> bool {
 
 /// Reserves a key that was not tried yet; false if there is none.
 pub(super) fn reserve_other(context: &mut Context) -> bool {
-    let checkout: Checkout = |pool, demand, tried, now| pool.checkout_other(demand, tried, now);
-    context.bound.key.is_none() && reserve_with(context, checkout)
+    context.bound.key.is_none() && reserve_with(context, Pool::checkout_other)
 }
 
 type Checkout = fn(&Arc<Pool>, Demand<'_>, &[u32], Millis) -> Option<Lease>;

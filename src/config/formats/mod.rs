@@ -218,15 +218,10 @@ impl Incoming {
     }
 }
 
-/// The text without the mark at its beginning, and how it is written.
-fn begin(text: &str, format: Format) -> (&str, Format) {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    (text, if format == Format::Auto { detect(text) } else { format })
-}
-
 /// Reads a text of a known format (`Auto`: found by its content). `env` gives YAML its variables.
 pub fn read_as(text: &str, format: Format, env: &dyn Environment) -> Reading {
-    let (text, format) = begin(text, format);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let format = if format == Format::Auto { detect(text) } else { format };
     let mut out = Collector::default();
     match format {
         Format::Auto | Format::Text => text::read(text, &mut out),

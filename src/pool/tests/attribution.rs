@@ -22,7 +22,7 @@ impl Drill {
             return true;
         }
         self.pool.fault(first.index(), &HERE, self.now);
-        let second = self.pool.checkout_other("m", &[first.index()], self.now);
+        let second = self.pool.checkout_other("m".into(), &[first.index()], self.now);
         let Some(second) = second.filter(|_| self.pool.spend_retry(false, self.now)) else { return false };
         if fails(second.index()) {
             self.pool.fault(second.index(), &HERE, self.now);
@@ -190,7 +190,7 @@ fn invented_models_leave_no_suspicion_behind() {
     }
     pool.tidy(T0.after(secs(3600)));
     assert_eq!(pool.checkout("m", T0).unwrap().index(), 0);
-    assert_eq!(pool.checkout_other("m", &[1, 2], T0).unwrap().index(), 0);
+    assert_eq!(pool.checkout_other("m".into(), &[1, 2], T0).unwrap().index(), 0);
     assert_eq!(pool.key(0).unwrap().state.runs.load(Relaxed), 0);
 }
 

@@ -15,7 +15,7 @@ fn a_key_with_nothing_left_is_asked_where_no_other_is_ready() {
     mark(&pool, 1, cool(60), T0);
     mark(&pool, 2, cool(60), T0);
     assert_eq!(picks(&pool, 2, T0), [0, 0]);
-    assert_eq!(pool.checkout_other("m", &[1], T0).unwrap().index(), 0);
+    assert_eq!(pool.checkout_other("m".into(), &[1], T0).unwrap().index(), 0);
 }
 
 #[test]

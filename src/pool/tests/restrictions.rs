@@ -26,7 +26,7 @@ fn a_key_is_handed_out_for_its_models_only() {
     assert_eq!(who(&pool, "llama-4", T0), [0, 2]);
     assert_eq!(who(&pool, "gpt", T0), [0]);
     assert_eq!(who(&pool, "", T0), [0, 1, 2], "whoever names no model may have any key");
-    assert!(pool.checkout_other("gpt", &[0], T0).is_none(), "no retry leaves the model's keys");
+    assert!(pool.checkout_other("gpt".into(), &[0], T0).is_none(), "no retry leaves the model's keys");
     assert!(pool.has_reserved_keys() && pool.serves("gpt"));
 }
 

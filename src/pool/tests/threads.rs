@@ -45,7 +45,7 @@ impl Scene {
                 3 => drop(pool.mark(index, Scope::Key, DEAD, &place, now)),
                 4 => {
                     pool.fault(index, &place, now);
-                    if let Some(other) = pool.checkout_other(model, &[index], now) {
+                    if let Some(other) = pool.checkout_other(model.into(), &[index], now) {
                         pool.served(0, &place);
                         pool.succeed(other.index(), &place);
                         pool.blame(index, &place, lease.since(), now);

@@ -34,13 +34,13 @@ fn lower_priority_numbers_come_first() {
 #[test]
 fn a_tried_key_comes_again_only_if_no_other_is_ready() {
     let pool = pool(3);
-    let again = |tried: &[u32]| pool.checkout_again("m", tried, T0).unwrap().index();
+    let again = |tried: &[u32]| pool.checkout_again("m".into(), tried, T0).unwrap().index();
     assert_eq!(again(&[0, 1]), 2);
     mark(&pool, 2, cool(9), T0);
     assert_eq!(again(&[0]), 1);
     mark(&pool, 1, cool(9), T0);
     assert_eq!(again(&[0]), 0);
-    assert!(pool.checkout_other("m", &[0], T0).is_none());
+    assert!(pool.checkout_other("m".into(), &[0], T0).is_none());
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn a_second_opinion_comes_from_a_key_without_suspicion() {
     let pool = pool(3);
     pool.fault(1, &HERE, T0);
     assert_eq!(pool.checkout("m", T0).unwrap().index(), 0);
-    assert_eq!(pool.checkout_other("m", &[0], T0).unwrap().index(), 2);
+    assert_eq!(pool.checkout_other("m".into(), &[0], T0).unwrap().index(), 2);
     pool.fault(2, &HERE, T0);
-    assert!(pool.checkout_other("m", &[0], T0).is_some());
+    assert!(pool.checkout_other("m".into(), &[0], T0).is_some());
 }
 
 #[test]

@@ -217,8 +217,8 @@ impl World {
         let (place, generation) = (before[0].place, before[0].generation.clone());
         let tried: Vec<u32> = before.iter().map(|attempt| attempt.lease.index()).collect();
         let lease = match may_repeat {
-            true => generation.pool.checkout_again(place.model, &tried, self.now),
-            false => generation.pool.checkout_other(place.model, &tried, self.now),
+            true => generation.pool.checkout_again(place.model.into(), &tried, self.now),
+            false => generation.pool.checkout_other(place.model.into(), &tried, self.now),
         };
         let is_repeated = lease.as_ref().is_some_and(|lease| tried.contains(&lease.index()));
         assert!(may_repeat || !is_repeated, "handed out again");

@@ -15,6 +15,7 @@ import { act, read, test, type Verb } from './actions'
 import { LastError } from './LastError'
 import { Limits, LimitsForm } from './Limits'
 import { type Rows, toRow } from './rows'
+import { SaveForm } from './SaveForm'
 import { useSaving } from './saving'
 
 export function Detail({ id, rows, onClose }: { id: string; rows: Rows; onClose: () => void }) {
@@ -133,18 +134,9 @@ function Today({ use: { requests, failures, tokens_in, tokens_out } }: { use: Us
 function Note({ row, saved }: { row: Key; saved: (key: Key) => void }) {
   const [note, setNote] = useState(row.note ?? '')
   const { error, save } = useSaving(row, saved, now => now.note ?? '–')
-  const submit = (event: Event) => {
-    event.preventDefault()
-    void save({ note: note.trim() === '' ? null : note })
-  }
   return (
-    <form class="stack" onSubmit={submit}>
+    <SaveForm save={() => save({ note: note.trim() === '' ? null : note })}>
       <Text label={t('keys.note')} value={note} set={setNote} error={error} />
-      <div class="actions">
-        <button type="submit" class="button">
-          {t('save')}
-        </button>
-      </div>
-    </form>
+    </SaveForm>
   )
 }

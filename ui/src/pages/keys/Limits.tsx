@@ -4,6 +4,7 @@ import type { Key } from '../../api/types'
 import { Text } from '../../components/inputs'
 import { count } from '../../format/number'
 import { lang, t } from '../../i18n'
+import { SaveForm } from './SaveForm'
 import { useSaving } from './saving'
 
 const LABELS = {
@@ -57,15 +58,14 @@ const said = (key: Key) =>
 export function LimitsForm({ row, saved }: { row: Key; saved: (key: Key) => void }) {
   const [draft, setDraft] = useState<Record<string, string>>(() => typed(row))
   const { error, save } = useSaving(row, saved, said)
-  const submit = (event: Event) => {
-    event.preventDefault()
+  const limits = () => {
     const given = NAMES.filter(name => draft[name]).map(name => [name, Number(draft[name])] as const)
-    void save({ limits: given.length > 0 ? Object.fromEntries(given) : null })
+    return given.length > 0 ? Object.fromEntries(given) : null
   }
   return (
     <details>
       <summary>{t('keys.set_limits')}</summary>
-      <form class="stack" onSubmit={submit}>
+      <SaveForm save={() => save({ limits: limits() })}>
         <div class="fields">
           {NAMES.map(name => (
             <Text
@@ -83,12 +83,7 @@ export function LimitsForm({ row, saved }: { row: Key; saved: (key: Key) => void
             {error}
           </p>
         )}
-        <div class="actions">
-          <button type="submit" class="button">
-            {t('save')}
-          </button>
-        </div>
-      </form>
+      </SaveForm>
     </details>
   )
 }
